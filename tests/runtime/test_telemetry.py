@@ -28,7 +28,7 @@ from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.runtime.logs import FIELDS, MAX_TEXT, JSONFormatter, log_turn
 from vimbiso_fsm.runtime.watchdog import SlowCallback
 from vimbiso_fsm.store.memory import AsyncMemoryStore, MemoryStore
-from vimbiso_fsm.store.requests import Commit, Committed, Conflict, Load, Request
+from vimbiso_fsm.store.requests import Commit, Committed, Conflict, Load, Request, Usage
 
 pytest.importorskip("opentelemetry.sdk")
 
@@ -458,6 +458,17 @@ def test_the_page_names_every_instrument_and_each_is_tested():
         if line.startswith("| `vimbiso."):
             assert line.split("`")[1] in instruments
             assert f'"{line.split("`")[1]}"' in tests
+
+
+def test_new_guests_and_the_memory_of_the_store_are_measured(bench: Bench):
+    """A new guest is counted once, and the memory is shown once a worker watches it."""
+    for _ in range(2):
+        bench.say("hi", phone="263770000099")
+    assert bench.points("vimbiso.guests") == {(("channel.type", "whatsapp"),): 1}
+    gauges = ["vimbiso.store.memory.used", "vimbiso.store.memory.limit", "vimbiso.store.memory.share"]
+    assert [bench.points(name) for name in gauges] == [{}, {}, {}]
+    bench.manager._base.budget.take((Usage("one", 30, 100), Usage("two", 50, 0)))
+    assert [bench.points(name) for name in gauges] == [{(): 80}, {(): 100}, {(): 0.3}]
 
 
 # Lines of the log ----------------------------------------------------------------------------------------------------

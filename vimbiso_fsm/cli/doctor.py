@@ -17,7 +17,7 @@ from vimbiso_fsm.cli.store_url import FORMS, VARIABLE, checked_url
 from vimbiso_fsm.encryption.settings import Encryption
 from vimbiso_fsm.errors import StoreUnavailable
 from vimbiso_fsm.store.ciphertext import OWN
-from vimbiso_fsm.store.doctor import Durability, examine
+from vimbiso_fsm.store.doctor import MEMORY_ALARM, Durability, examine
 
 LOOKED_AT: Final = 1000
 """Members whose data is looked at for the keys in use."""
@@ -46,6 +46,12 @@ def doctor(
         ),
     ] = "local",
     namespace: Namespace = "",
+    memory_alarm: Annotated[
+        float,
+        typer.Option(
+            "--memory-alarm", metavar="SHARE", min=0.01, max=1.0, help="Share of a server's memory from which it warns."
+        ),
+    ] = MEMORY_ALARM,
 ) -> None:
     """Check that a server keeps what it stores, and that the user of the URL has the rights that the store needs.
 
@@ -61,7 +67,7 @@ def doctor(
         nodes = ask_url(url, Keys(namespace).space)
     except StoreUnavailable as error:
         fail(error.fault)
-    findings = examine(nodes, promised)
+    findings = examine(nodes, promised, memory=memory_alarm)
     for finding in findings:
         print("refused:" if finding.serious else "warning:", _line(str(finding)))
     refused = sum(finding.serious for finding in findings)

@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -20,6 +21,7 @@ from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager
 from vimbiso_fsm.runtime.worker import INTERVAL, AsyncWorker
+from vimbiso_fsm.store.doctor import MEMORY_ALARM
 from vimbiso_fsm.store.retention import LONGEST_LEASE, SHARD_LEASE
 
 
@@ -55,6 +57,12 @@ def worker(
             "--lease", min=0.1, max=LONGEST_LEASE, help="Seconds after which another worker replaces one that has died."
         ),
     ] = SHARD_LEASE,
+    memory_alarm: Annotated[
+        float,
+        typer.Option(
+            "--memory-alarm", metavar="SHARE", min=0.01, max=1.0, help="Share of a server's memory from which it warns."
+        ),
+    ] = MEMORY_ALARM,
     metrics: Annotated[float, typer.Option("--metrics", min=0.1, help="Seconds between two lines of metrics.")] = 60.0,
 ) -> None:
     """Run timers, session expiry and pending deliveries.
@@ -83,8 +91,9 @@ def worker(
             encryption=encryption,
         )
 
+    make_worker = partial(AsyncWorker, every=every, lease=lease, memory_alarm=memory_alarm)
     try:
-        asyncio.run(_work(bot, services, manager, every, lease, metrics))
+        asyncio.run(_work(bot, services, manager, make_worker, metrics))
     except VimbisoError as error:
         fail(error)
 
@@ -93,15 +102,14 @@ async def _work(
     bot: Bot,
     services: str | None,
     make: Callable[[Bot], AsyncFlowStateManager],
-    every: float,
-    lease: float,
+    make_worker: Callable[[AsyncFlowStateManager], AsyncWorker],
     metrics: float,
 ) -> None:
     async with AsyncExitStack() as closing:
         bot = await with_async_services(bot, services, closing)
         manager = await closing.enter_async_context(make(bot))
         await manager.start()
-        worker = AsyncWorker(manager, every=every, lease=lease)
+        worker = make_worker(manager)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.stop)

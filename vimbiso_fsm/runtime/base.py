@@ -36,6 +36,7 @@ from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import NotMade, Operation, RunCall, TakePlace, answered, fault_of, is_lease_over
 from vimbiso_fsm.operations.wake import wake
 from vimbiso_fsm.runtime import binding
+from vimbiso_fsm.runtime.budget import Budget
 from vimbiso_fsm.runtime.clock import Clock
 from vimbiso_fsm.runtime.door import Door
 from vimbiso_fsm.runtime.services import DELIVERIES, Places, Services
@@ -89,6 +90,7 @@ class BaseManager:
         deliveries: The places at the function that delivers.
         watched: The note of this manager for the watchdog; None without one.
         observing: The note for its observers, which are reported and not ended.
+        budget: The memory of the servers, as a worker of this manager watches it.
     """
 
     bot: Bot
@@ -140,6 +142,7 @@ class BaseManager:
         self.imports = legacy is not None
         self.debug = debug
         self.audit = FlowAuditLogger(observers, self._observer_failed)
+        self.budget = Budget()
         self.services = Services(self.bot.service_limits, self.clock.now)
         self.deliveries = Places(DELIVERIES)
         self.watched = LOOKER.watch(watchdog)

@@ -12,22 +12,26 @@ and the audit have too; metrics have none.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, Final, TypeAlias
+from weakref import WeakSet
 
-from opentelemetry.metrics import Histogram, MeterProvider, get_meter
+from opentelemetry.metrics import CallbackOptions, Histogram, MeterProvider, Observation, get_meter
 from opentelemetry.trace import INVALID_SPAN, Span, StatusCode, TracerProvider, get_tracer
 
 from vimbiso_fsm.audit.entries import AuditEntry
 from vimbiso_fsm.audit.flow_audit import CommitEvent, Observer
+from vimbiso_fsm.document.ids import is_guest_id
 from vimbiso_fsm.engine.events import turn_token
 from vimbiso_fsm.errors import Contended, InvalidMessage
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.base import BaseManager
+from vimbiso_fsm.runtime.budget import Budget
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.runtime.watchdog import SlowCallback
 from vimbiso_fsm.store.requests import AsyncStore, Store
@@ -72,6 +76,14 @@ class Telemetry:
             "vimbiso.unconfirmed", "{message}", "Messages stored and not confirmed in time"
         )
         self._errors = meter.create_counter("vimbiso.errors", "{error}", "Messages and wakings that ended in an error")
+        self._guests = meter.create_counter("vimbiso.guests", "{guest}", "New guests stored")
+        self._bases: WeakSet[BaseManager] = WeakSet()
+        for name, unit, description, read in (
+            ("vimbiso.store.memory.used", "By", "Memory that the servers use", _used),
+            ("vimbiso.store.memory.limit", "By", "Memory above which they refuse writes", _limit),
+            ("vimbiso.store.memory.share", "1", "The largest share of its limit that a server uses", _share),
+        ):
+            meter.create_observable_gauge(name, [partial(self._observed, read)], unit, description)
         self._handled, self._woken = (
             meter.create_histogram(name, "s", description, explicit_bucket_boundaries_advisory=SECONDS)
             for name, description in (
@@ -86,6 +98,8 @@ class Telemetry:
         flow = _known({_FLOW: entry.flow})
         turn = _known({"vimbiso.kind": entry.kind, _STATUS: entry.status, **flow, _CHANNEL: entry.channel[0]})
         self._turns.add(1, turn)
+        if entry.version == 1 and is_guest_id(entry.member_id):
+            self._guests.add(1, {_CHANNEL: entry.channel[0]})
         for code in entry.codes:
             self._refusals.add(1, {"vimbiso.refusal.code": code, **flow})
         if details.attempts > 1:
@@ -115,9 +129,16 @@ class Telemetry:
     def watch(self, base: BaseManager) -> None:
         """Count also what a manager reports outside of turns."""
         base.services.told = self.circuit
+        self._bases.add(base)
         for watched in (base.watched, base.observing):
             if watched is not None:
                 watched.count = self.slow_callback
+
+    def _observed(self, read: Callable[[Budget], float | None], _: CallbackOptions) -> Iterator[Observation]:
+        """Yield a figure of each manager whose worker watches the memory of the store."""
+        for base in self._bases:
+            if base.budget.usages and (found := read(base.budget)) is not None:
+                yield Observation(found)
 
     @contextmanager
     def handling(self, message: Message) -> Generator[Callable[[Outcome], Outcome]]:
@@ -170,6 +191,18 @@ class Telemetry:
                 _watched.reset(watched)
                 span.set_attributes(attributes)
                 duration.record(time.monotonic() - since, attributes)
+
+
+def _used(budget: Budget) -> float:
+    return sum(usage.used for usage in budget.usages)
+
+
+def _limit(budget: Budget) -> float:
+    return sum(usage.limit for usage in budget.usages)
+
+
+def _share(budget: Budget) -> float | None:
+    return budget.share
 
 
 def _known(attributes: dict[str, str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ leases shards, reads the due members of each, and wakes them.
     Lease      lease the worker's own shards, and renew the leases until it stops. Those of a dead worker expire
     ReadDue    every second, read the due members of each shard
     archive    move a member's older audit entries to the archive, if the manager has one
+    ReadUsage  every 30 seconds, read the memory of the servers, for the alarm of the budget
     wake       wake several members at the same time, so that a slow call delays no other member
 
 Each of these is tried by itself. A server of a cluster that is down costs the members on it their wake-ups while it is
@@ -41,8 +42,11 @@ from vimbiso_fsm.messages.bounds import check_seconds
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import Operation
 from vimbiso_fsm.operations.shared import due_members, heartbeat, lease
+from vimbiso_fsm.runtime.base import BaseManager
+from vimbiso_fsm.runtime.budget import ASKED_EVERY, Budget
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
-from vimbiso_fsm.store.requests import Heartbeat, Lease, Leased, ReadDue, RecordIncident
+from vimbiso_fsm.store.doctor import MEMORY_ALARM
+from vimbiso_fsm.store.requests import Heartbeat, Lease, Leased, ReadDue, ReadUsage, RecordIncident, Usage
 from vimbiso_fsm.store.retention import LONGEST_LEASE, SHARD_LEASE, SHARDS
 
 if TYPE_CHECKING:
@@ -76,6 +80,7 @@ class Metrics:
         shards: The number of shards leased now.
         workers: The number of workers that run now.
         archived: The number of audit entries moved to the archive.
+        memory: The largest share of its limit that a server of the store uses; None where none is known to have one.
     """
 
     done: Counter[str] = attrs.field(factory=Counter[str])
@@ -84,12 +89,15 @@ class Metrics:
     shards: int = 0
     workers: int = 0
     archived: int = 0
+    memory: float | None = None
 
     def __str__(self) -> str:
         kinds = " ".join(f"{kind}={count}" for kind, count in sorted(self.done.items()))
         known = f"shards={self.shards} workers={self.workers} woken={self.woken} failed={self.failed}"
         if self.archived:
             known += f" archived={self.archived}"
+        if self.memory is not None:
+            known += f" memory={self.memory:.0%}"
         return f"{known} {kinds}".rstrip()
 
 
@@ -116,8 +124,10 @@ class _Rounds:
     name: str
     metrics: Metrics
 
-    def __init__(self, name: str | None, every: float, lease: float) -> None:
+    def __init__(self, base: BaseManager, name: str | None, every: float, lease: float, memory_alarm: float) -> None:
         check_seconds("Worker", "lease", lease, most=LONGEST_LEASE)
+        self._budget = base.budget = Budget(memory_alarm)
+        self._memory_at = float("-inf")
         self.name = name or f"worker-{secrets.token_hex(6)}"
         self.metrics = Metrics()
         self._every, self._lease = every, lease
@@ -134,6 +144,17 @@ class _Rounds:
 
     def _heartbeat_is_due(self) -> bool:
         return time.monotonic() >= self._heartbeat_at + self._lease / 3
+
+    def _memory_is_due(self) -> bool:
+        now = time.monotonic()
+        due = now >= self._memory_at + ASKED_EVERY
+        if due:
+            self._memory_at = now
+        return due
+
+    def _take_memory(self, usages: tuple[Usage, ...]) -> None:
+        self._budget.take(usages)
+        self.metrics.memory = self._budget.share
 
     def _requests(self, workers: tuple[str, ...] | None) -> Iterator[Lease]:
         """Return the leases to take or renew, and those to return.
@@ -254,6 +275,10 @@ class Worker(_Rounds):
         every: Seconds between two reads of the due members.
         lease: Seconds for which a shard is leased, at most `LONGEST_LEASE`.
         width: The number of members that are woken at the same time.
+        memory_alarm: The share of the memory of a server from which the log has an error.
+
+    Raises:
+        FlowError: A value is out of range.
     """
 
     def __init__(
@@ -264,8 +289,9 @@ class Worker(_Rounds):
         every: float = INTERVAL,
         lease: float = SHARD_LEASE,
         width: int = WIDTH,
+        memory_alarm: float = MEMORY_ALARM,
     ) -> None:
-        super().__init__(name, every, lease)
+        super().__init__(manager._base, name, every, lease, memory_alarm)
         self._manager = manager
         self._stopped = threading.Event()
         self._pool = ThreadPoolExecutor(width, thread_name_prefix="vimbiso wake")
@@ -289,6 +315,9 @@ class Worker(_Rounds):
             (workers,) = self._each(heartbeat, [Heartbeat(self.name, self._lease)])
             requests = list(self._requests(workers))
             self._leased(requests, self._each(lease, requests))
+        if self._memory_is_due():
+            with suppress(VimbisoError):  # what a server does not tell is not watched
+                self._take_memory(self._manager.ask(ReadUsage()))
         reads = list(self._reads(self._manager._base.clock.returns))
         members = self._read(reads, self._each(due_members, reads))
         return [self._pool.submit(self._wake, member) for member in members]
@@ -342,8 +371,9 @@ class AsyncWorker(_Rounds):
         every: float = INTERVAL,
         lease: float = SHARD_LEASE,
         width: int = WIDTH,
+        memory_alarm: float = MEMORY_ALARM,
     ) -> None:
-        super().__init__(name, every, lease)
+        super().__init__(manager._base, name, every, lease, memory_alarm)
         import asyncio
 
         self._manager = manager
@@ -377,6 +407,9 @@ class AsyncWorker(_Rounds):
             (workers,) = await self._each(heartbeat, [Heartbeat(self.name, self._lease)])
             requests = list(self._requests(workers))
             self._leased(requests, await self._each(lease, requests))
+        if self._memory_is_due():
+            with suppress(VimbisoError):
+                self._take_memory(await self._manager.ask(ReadUsage()))
         reads = list(self._reads(self._manager._base.clock.returns))
         members = self._read(reads, await self._each(due_members, reads))
         begun = [asyncio.ensure_future(self._wake(member)) for member in members]

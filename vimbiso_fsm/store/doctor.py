@@ -19,6 +19,7 @@ import attrs
 
 from vimbiso_fsm.errors import Finding, UnsafeStore
 from vimbiso_fsm.store.layout import DEFAULT_SPACE, TABLE
+from vimbiso_fsm.store.requests import Usage
 
 Durability: TypeAlias = Literal["local", "replicated"]
 """The loss that an answered turn survives: the end of the process and a power cut ("local"), or the loss of a whole
@@ -37,11 +38,13 @@ CLOCK_DIFFERENCE: Final = 60.0
 
 Servers that take over from each other must have the same time, and timers and sessions run on the server's.
 """
-MEMORY_LIMIT: Final = 0.9
-"""Share of `maxmemory` above which there is a warning."""
+MEMORY_ALARM: Final = 0.8
+"""Share of `maxmemory` from which there is a warning."""
 WAIVER: Final = "unsafe_store=True starts nevertheless, and the audit says so"
 """The advice on how to start all the same, as an error gives it."""
 
+_REPLICAS: Final = ("slave", "replica")
+"""The roles of a server that follows another one."""
 _SECTIONS: Final = ("server", "memory", "persistence", "replication")
 _SETTINGS: Final = (
     "maxmemory",
@@ -126,6 +129,8 @@ def questions(space: str = DEFAULT_SPACE) -> tuple[tuple[str, ...], ...]:
     )
 
 
+ABOUT_MEMORY: Final = (("INFO", "memory"), ("INFO", "replication"))
+"""The questions about the memory of a server."""
 QUESTIONS: Final = questions()
 """The questions about the default namespace."""
 
@@ -151,17 +156,30 @@ class Node:
     at: float | None = None
 
 
-def examine(nodes: Iterable[Node], durability: Durability) -> tuple[Finding, ...]:
+def usage_of(nodes: Iterable[Node]) -> tuple[Usage, ...]:
+    """Return the memory of each server that takes writes, from its answers to `ABOUT_MEMORY`."""
+    found: list[Usage] = []
+    for node in nodes:
+        info: dict[str, str] = {}
+        for answer in node.answers:
+            info.update(() if isinstance(answer, Exception) else _pairs(answer))
+        if "used_memory" in info and info.get("role") not in _REPLICAS:
+            found.append(Usage(node.place, _number(info["used_memory"]), _number(info.get("maxmemory", ""))))
+    return tuple(found)
+
+
+def examine(nodes: Iterable[Node], durability: Durability, *, memory: float = MEMORY_ALARM) -> tuple[Finding, ...]:
     """Judge the answers of servers.
 
     Args:
         nodes: The answers of each server.
         durability: The level that is promised.
+        memory: The share of `maxmemory` from which there is a warning.
 
     Returns:
         What is wrong, serious findings first.
     """
-    findings = [finding for node in nodes for finding in _examine_one(node, durability)]
+    findings = [finding for node in nodes for finding in _examine_one(node, durability, memory)]
     return tuple(sorted(findings, key=lambda finding: not finding.serious))
 
 
@@ -224,7 +242,7 @@ class _Answers:
 
     def is_replica(self) -> bool:
         """Return whether the server follows another one."""
-        return self.info("role") in ("slave", "replica")
+        return self.info("role") in _REPLICAS
 
     def replicas(self) -> int:
         """Return the number of replicas in step."""
@@ -275,7 +293,7 @@ def _number(text: str) -> int:
 # The judgement ------------------------------------------------------------------------------------------------
 
 
-def _examine_one(node: Node, durability: Durability) -> Iterator[Finding]:
+def _examine_one(node: Node, durability: Durability, memory: float) -> Iterator[Finding]:
     if node.fault:
         remedy = "start it, or take it out of the configuration of the others"
         why = "its data is not available" if not node.replica else "a failover could not turn to it"
@@ -286,7 +304,7 @@ def _examine_one(node: Node, durability: Durability) -> Iterator[Finding]:
     server = _Answers(node)
     yield from _version_and_role(server)
     yield from _clock(server)
-    yield from _memory(server)
+    yield from _memory(server, memory)
     yield from _log(server, durability)
     yield from _replication(server, durability)
     yield from _rights(server)
@@ -316,7 +334,7 @@ def _clock(server: _Answers) -> Iterator[Finding]:
     yield server.finding("the clock", found, "the same", why, remedy, serious=False)
 
 
-def _memory(server: _Answers) -> Iterator[Finding]:
+def _memory(server: _Answers, alarm: float) -> Iterator[Finding]:
     policy = server.setting("maxmemory-policy")
     if policy and policy != "noeviction":
         why = "when memory ends it deletes members instead of refusing a write"
@@ -327,11 +345,11 @@ def _memory(server: _Answers) -> Iterator[Finding]:
         half = server.number("total_system_memory") // 2**21  # rewriting the log may take as much again
         remedy = server.set("maxmemory", f"{half or 1024}mb")
         yield server.finding("maxmemory", "0", "a limit", why, remedy, serious=False)
-    elif limit and server.number("used_memory") > MEMORY_LIMIT * _number(limit):
+    elif limit and server.number("used_memory") >= alarm * _number(limit):
         found = f"{server.number('used_memory'):,} of {limit} bytes"
         remedy = server.set("maxmemory", str(2 * _number(limit)))
-        why = "soon every write is refused"
-        yield server.finding("used_memory", found, f"under {MEMORY_LIMIT:.0%} of maxmemory", why, remedy, serious=False)
+        why = "at the limit every write is refused, and members are told to try again"
+        yield server.finding("used_memory", found, f"under {alarm:.0%} of maxmemory", why, remedy, serious=False)
 
 
 def _log(server: _Answers, durability: Durability) -> Iterator[Finding]:

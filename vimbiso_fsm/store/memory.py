@@ -233,6 +233,8 @@ class MemoryStore:
                     if self._channels.get(address) == member_id:
                         del self._channels[address]
                 return self._owner(channel.address)
+            case requests.ReadUsage():
+                return ()
             case requests.ReadIndexKeys():
                 return requests.IndexKeys(len(self._channels), 0)  # names in memory have no keys
             case requests.FreeChannels(member_id):

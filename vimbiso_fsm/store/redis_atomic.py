@@ -39,6 +39,7 @@ from vimbiso_fsm.store import requests
 from vimbiso_fsm.store.attempts import Attempts, NotSent, WrongType, may_be_elsewhere
 from vimbiso_fsm.store.connections import AsyncPool, connections_of
 from vimbiso_fsm.store.doctor import Durability
+from vimbiso_fsm.store.health import ask_memory, ask_memory_awaited
 from vimbiso_fsm.store.index import Secret, digests_of, record_of, secrets_of
 from vimbiso_fsm.store.layout import Keys
 from vimbiso_fsm.store.loops import PerLoop
@@ -197,6 +198,8 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
             return cast(R, await self._free_channels(request.member_id))
         if isinstance(request, requests.ReadIndexKeys):
             return cast(R, await self._read_index_keys(forget=request.forget))
+        if isinstance(request, requests.ReadUsage):
+            return cast(R, await self._read_usage())
         if isinstance(cast(object, request), requests.ReadOwner):  # which a manager asks for once a minute
             await self._check_again()
         digests = self._digests or await self._check()
@@ -364,6 +367,9 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
     async def _scanned(self, pattern: bytes) -> Iterable[bytes]: ...
 
     @abstractmethod
+    async def _read_usage(self) -> tuple[requests.Usage, ...]: ...
+
+    @abstractmethod
     async def _refresh(self, seen: int) -> None: ...
 
     @abstractmethod
@@ -468,6 +474,9 @@ class AtomicStateManager(_Manager[redis.Redis | redis.RedisCluster | Servers, Se
     async def _scanned(self, pattern: bytes) -> Iterable[bytes]:
         found: Iterable[bytes] = self.servers.client.scan_iter(match=pattern, count=SCANNED_AT_ONCE)
         return found
+
+    async def _read_usage(self) -> tuple[requests.Usage, ...]:
+        return ask_memory(self.servers)
 
     async def _refresh(self, seen: int) -> None:
         self.servers.refresh(seen)
@@ -658,6 +667,9 @@ class AsyncAtomicStateManager(
 
     async def _scanned(self, pattern: bytes) -> Iterable[bytes]:
         return [key async for key in self.servers.client.scan_iter(match=pattern, count=SCANNED_AT_ONCE)]
+
+    async def _read_usage(self) -> tuple[requests.Usage, ...]:
+        return await ask_memory_awaited(self.servers)
 
     async def _refresh(self, seen: int) -> None:
         await self.servers.refresh(seen)

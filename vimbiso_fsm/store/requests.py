@@ -301,6 +301,26 @@ class Leased:
     worker: str | None
 
 
+@attrs.frozen
+class Usage:
+    """The memory of one server that takes writes.
+
+    Attributes:
+        place: Its address.
+        used: The bytes that it uses.
+        limit: The bytes above which it refuses writes (`maxmemory`); 0 without a limit.
+    """
+
+    place: str
+    used: int
+    limit: int
+
+    @property
+    def share(self) -> float:
+        """The share of the limit that is used; 0 without a limit."""
+        return self.used / self.limit if self.limit else 0.0
+
+
 CommitResult: TypeAlias = Committed | Duplicate | Mismatch | Conflict | Late | Broken
 """The answer to a commit."""
 
@@ -742,6 +762,14 @@ class ReadIncidents(Effect["tuple[bytes, ...]"]):
 
     member_id: str | None
     last: int | None = None
+
+
+@attrs.frozen
+class ReadUsage(Effect["tuple[Usage, ...]"]):
+    """Read how much memory each server that takes writes uses; nothing of a store without servers.
+
+    A server that does not answer, or does not tell, is left out.
+    """
 
 
 @attrs.frozen
