@@ -38,7 +38,7 @@ def listing(rows: Sequence[Row], *buttons: str, **more: Any) -> Bot:
 def asked(bot: Bot, run: Run = RUN) -> Question:
     """The question of the list."""
     turn = Turn(NoData(), Member("m"), CHANNEL, START, "one", "list")
-    return question.build(bot, bot.machines["one"], run, turn)
+    return question.build(bot, bot.position(run), run, turn)
 
 
 def numbered(count: int) -> list[Row]:

@@ -28,11 +28,11 @@ def redacted(bot: Bot, run: Run | None) -> dict[str, Any]:
     """
     if run is None:
         return {}
-    public = bot.machine(run).flow.public
-    return {
-        name: value if name in public else None if value is None or value in _EMPTY else MASK
-        for name, value in run.fields.items()
-    }
+    public, shown = bot.machine(run).flow.public, dict(run.fields)
+    for name, value in run.fields.items():
+        if name not in public:
+            shown[name] = None if value is None or value in _EMPTY else MASK
+    return shown
 
 
 def changed_fields(before: Run | None, after: Run | None) -> tuple[str, ...]:
@@ -40,7 +40,9 @@ def changed_fields(before: Run | None, after: Run | None) -> tuple[str, ...]:
     if before is None or after is None:
         return ()
     old, new = before.fields, after.fields
-    return tuple(sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name)))
+    if old is new:
+        return ()
+    return tuple(sorted([name for name in old.keys() | new.keys() if old.get(name) != new.get(name)]))
 
 
 def error_record(error: BaseException, reference: str) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import Call, CallPolicy
 from vimbiso_fsm.flow.carry_on import CARRY_ON
 from vimbiso_fsm.flow.flow import Flow
+from vimbiso_fsm.flow.machine import AnyPosition
 from vimbiso_fsm.flow.state import Declared, State
 from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.message import Channel
@@ -150,10 +151,15 @@ class Draft:
         return self.bot.machine(self.standing).flow
 
     @property
+    def here(self) -> AnyPosition:
+        """The state in which the current run stands, prepared."""
+        assert self.run is not None
+        return self.bot.position(self.run)
+
+    @property
     def state(self) -> State[Any]:
         """The current run's state."""
-        run = self.standing
-        return self.bot.machine(run).flow[run.step]
+        return self.here.state
 
     @property
     def place(self) -> str:
@@ -217,7 +223,12 @@ class Draft:
 
     @property
     def said(self) -> tuple[Reply, ...]:
-        """The replies with their final words, in the member's language."""
+        """The replies with their final words, in the member's language. Those of a question have them already."""
+        for reply in self.replies:
+            if not (reply.text if isinstance(reply, Text) else reply.body.text):
+                break
+        else:
+            return tuple(self.replies)
         return self.bot.say(self.replies, self.member.stored_profile, self.channel)
 
     def ask(self) -> None:
@@ -225,7 +236,7 @@ class Draft:
         if self.run is None:
             return
         run = asked(self.run)
-        built = question.build(self.bot, self.bot.machine(run), run, self.turn(run))
+        built = question.build(self.bot, self.bot.position(run), run, self.turn(run))
         if (built.shown, built.page) != (run.shown, run.page):
             run = attrs.evolve(run, shown=built.shown, page=built.page)
         self.run = run

@@ -126,22 +126,21 @@ def _typed(draft: Draft, message: Message, text: str, arrived: datetime) -> None
     run = draft.run
     if run is None:
         return _begin(draft)
-    flow = draft.flow
-    if flow.late_text == "close" and run.since is not None and arrived < run.since:
+    here = draft.here
+    if here.flow.late_text == "close" and run.since is not None and arrived < run.since:
         return _closed(draft, "choice.late")
     if draft.outbox:
         asked = _as_kept(draft)
         if is_among(asked, draft.outbox):  # the member has not read the question, so no text can be its answer
             return _show(draft, asked)
-    has_choices = run.shown or flow[run.step].rows
-    if not (has_choices and _take(draft, meanings(draft, text))):
+    if not ((run.shown or here.state.rows) and _take(draft, meanings(draft, text))):
         _read(draft, text)
 
 
 def _as_kept(draft: Draft) -> Any:
     """Return the current question as the outbox keeps it."""
     run = draft.standing
-    reply = question.build(draft.bot, draft.bot.machine(run), run, draft.turn(run)).reply
+    reply = question.build(draft.bot, draft.here, run, draft.turn(run)).reply
     [asked] = replies_to_keep(draft.bot.say([reply], draft.member.stored_profile, draft.channel))
     return asked
 

@@ -29,9 +29,9 @@ from vimbiso_fsm.errors import Stuck, WrongCallback
 from vimbiso_fsm.flow.callbacks import call_of, text_of, verdict_of
 from vimbiso_fsm.flow.calls import Call
 from vimbiso_fsm.flow.carry_on import CARRY_ON, CarryOn
-from vimbiso_fsm.flow.machine import Fired
+from vimbiso_fsm.flow.machine import AnyPosition, Fired
 from vimbiso_fsm.flow.privacy import without
-from vimbiso_fsm.flow.state import Declared, State
+from vimbiso_fsm.flow.state import Declared
 from vimbiso_fsm.flow.timeouts import fires_at
 from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.refusals import Refused
@@ -57,8 +57,8 @@ def fire(draft: Draft, trigger: str, answer: Any = None, *, reason: Refused | No
         What the machine did. If no transition accepted the trigger, `to` is None and only the audit records the try.
     """
     run = draft.standing
-    machine = draft.bot.machine(run)
-    flow, state = machine.flow, machine.flow[run.step]
+    here = draft.bot.position(run)
+    flow, state = here.flow, here.state
     data = draft.data(run)
     if state.into and trigger in ("answer", "done"):
         data = flow.data_with(data, state.into, answer)
@@ -66,58 +66,63 @@ def fire(draft: Draft, trigger: str, answer: Any = None, *, reason: Refused | No
         data, draft.member, draft.channel, draft.now, flow.name, state.name, trigger, answer, reason,
         zone_of=draft.bot.zone_for, proof_of=draft.bot.proves,
     )  # fmt: skip
-    fired = machine.fire(turn)
-    _note_step(draft, flow, run.id, state.name, fired.to, trigger, fired.verdicts)
-    if fired.to is not None:
+    fired = here.fire(turn)
+    to = here.machine.positions[fired.to] if fired.to is not None else None
+    _note_step(draft, run.id, flow, state.name, to, trigger, fired.verdicts)
+    if to is not None:
         draft.trigger = draft.trigger or trigger
         say_reasons(draft, fired.reasons)
-        _take_over(draft, run, flow, fired, fired.to, turn)
-        if reason is not None and reason.field and run.trail[-1:] == (fired.to,):
+        _take_over(draft, run, here, fired, to, turn)
+        if reason is not None and reason.field and run.trail[-1:] == (to.name,):
             # The call has checked the answer to the question that the run goes back to, and has refused it.
             count_refusal(draft, reason, run.attempts)
         run_to_completion(draft)
     return fired
 
 
-def _take_over(draft: Draft, run: Run, flow: Declared, fired: Fired[Any], to: str, turn: Turn[Any]) -> None:
+def _take_over(draft: Draft, run: Run, here: AnyPosition, fired: Fired[Any], to: AnyPosition, turn: Turn[Any]) -> None:
     """Take over the result of a fired transition. `back` never leads beyond a call that was made."""
     if fired.member is not draft.member:
         draft.take_member(fired.member)
     step = run.step
-    state = flow[step]
     verdict = {"step": step, "ok": True, "code": ""} if turn.trigger == "answer" else run.verdict
     fields, typed = run.fields, run.typed
     if fired.data is not typed:
-        draft.typed[run.id], fields, typed = settle(flow, fired.data)
+        draft.typed[run.id], fields, typed = settle(here.flow, fired.data)
     trail = run.trail
-    if _was_made(draft, run, state, turn.reason):
+    if _was_made(draft, run, here, turn.reason):
         run, trail = attrs.evolve(run, made=True), ()
-    elif _was_answered(draft, state, turn.trigger):
+    elif _was_answered(draft, here, turn.trigger):
         trail = (*trail_before(trail, step), step)
-    enter(draft, run, to, trail, verdict, (fields, typed))
+    _enter(draft, run, to, trail, verdict, (fields, typed))
 
 
-def _was_answered(draft: Draft, state: State[Any], trigger: str) -> bool:
+def _was_answered(draft: Draft, here: AnyPosition, trigger: str) -> bool:
     """Whether the member has answered the state's question; a sub-flow counts as one question."""
-    if state.flow:
+    if here.state.flow:
         return trigger == "done" and draft.ended is not None and bool(draft.ended.trail)
-    return state.is_question and trigger not in ("timeout", "empty")
+    return here.is_question and trigger not in ("timeout", "empty")
 
 
-def _was_made(draft: Draft, run: Run, state: State[Any], reason: Refused | None) -> bool:
+def _was_made(draft: Draft, run: Run, here: AnyPosition, reason: Refused | None) -> bool:
     """Whether a call with an effect was made in the state, or may have been. A refused call had no effect."""
-    if state.flow:
+    if here.state.flow:
         return draft.ended is not None and draft.ended.made
-    if not (state.call and state.call_policy.effect):
+    if not here.has_effect:
         return False
     done = any((step.run, step.source, step.trigger) == (run.id, run.step, "done") for step in draft.steps)
-    return done or (reason is not None and reason.code == state.call_policy.given_up.code)
+    return done or (reason is not None and reason.code == here.state.call_policy.given_up.code)
 
 
-def enter(
+def enter(draft: Draft, run: Run, step: str) -> None:
+    """Enter a state of a run's flow, with the data of the run as it is. See `_enter`."""
+    _enter(draft, run, draft.bot.machine(run).positions[step])
+
+
+def _enter(
     draft: Draft,
     run: Run,
-    step: str,
+    to: AnyPosition,
     trail: tuple[str, ...] | None = None,
     verdict: Fields | None = None,
     filled: tuple[Fields, object] | None = None,
@@ -130,13 +135,12 @@ def enter(
     Args:
         draft: The draft of the turn.
         run: The run.
-        step: The state to enter.
+        to: The state to enter.
         trail: The questions that were answered so far; by default, those of the run.
         verdict: The verdict on the answer that leads there; by default, that of the run.
         filled: The data of the run, plain and typed, if the state is entered by a transition; by default, as it is.
     """
-    flow = draft.bot.machine(run).flow
-    state = flow[step]
+    flow, state, step = to.flow, to.state, to.name
     fields, typed = filled or (run.fields, run.typed)
     known = without(fields, flow.secrets) if flow.secrets else fields
     context = run.context if filled else asked(run).context
@@ -220,8 +224,9 @@ def _times_out_at_once(draft: Draft) -> bool:
 def run_to_completion(draft: Draft) -> None:
     """Carry out the current state, and go on until a state waits for the member or for a call."""
     run = draft.standing
-    state = draft.bot.machine(run).flow[run.step]
-    if state.is_question and (draft.off_session or state.timeout is not None or run.due is not None):
+    here = draft.bot.position(run)
+    state = here.state
+    if here.is_question and (draft.off_session or state.timeout is not None or run.due is not None):
         if draft.off_session and (_rests_at_home(draft, run) or not allowed(draft, run)):
             return
         if _times_out_at_once(draft):
@@ -236,7 +241,7 @@ def run_to_completion(draft: Draft) -> None:
             _call(draft, run, state.call)
     elif state.flow:
         start(draft, state.flow, state.input(draft.turn(run)) if state.input else None)
-    elif state.idle:
+    elif here.idle:
         pass_on(draft, run)
     else:
         draft.run = whole(run)
@@ -253,8 +258,8 @@ def ask_question(draft: Draft) -> None:
         set_timer(draft)
     run = draft.run
     if run is not None:
-        machine = draft.bot.machine(run)
-        if machine.flow.ways(run.step, "empty") and question.is_empty(machine, draft.turn(run)):
+        here = draft.bot.position(run)
+        if here.may_be_empty and question.is_empty(here, draft.turn(run)):
             _count_passed(draft, run)
             if fire(draft, "empty").to is not None:
                 return
@@ -337,18 +342,16 @@ def start(draft: Draft, flow: Declared, data: Any = None) -> bool:
 
 def _note_step(
     draft: Draft,
-    flow: Declared,
     run: str,
+    flow: Declared,
     source: str,
-    dest: str | None,
+    to: AnyPosition | None,
     trigger: str,
     guards: tuple[tuple[str, str], ...] = (),
 ) -> None:
     """Note a step for the audit, with the version of the flow that decided it."""
-    state = flow[dest] if dest is not None else None
-    effect = state is not None and state.call is not None and state.call_policy.effect
-    step = AuditStep(flow.name, run, source, dest, trigger, guards, flow.version, flow.fingerprint, effect)
-    draft.steps.append(step)
+    dest, effect = (None, False) if to is None else (to.name, to.has_effect)
+    draft.steps.append(AuditStep(flow.name, run, source, dest, trigger, guards, flow.version, flow.fingerprint, effect))
 
 
 def _begin(draft: Draft, flow: Declared, data: Any) -> Run:
@@ -361,10 +364,11 @@ def _begin(draft: Draft, flow: Declared, data: Any) -> Run:
         raise Stuck(flow.name, flow.initial, fault, "let one of them ask, or raise Limits.autos")
     run_id = f"{flow.name}:{hashed('run', draft.token, str(draft.begun))[:16]}"
     draft.typed[run_id], fields, typed = settle(flow, data)
-    _note_step(draft, flow, run_id, "", flow.initial, "start")
     channel = draft.channel.address.without_account
     fresh = Run(run_id, flow.name, flow.initial, channel, fields=fields, typed=typed, version=flow.version)
-    enter(draft, fresh if flow is draft.bot.flow(flow.name) else finishing(fresh), flow.initial)
+    to = draft.bot.position(fresh)
+    _note_step(draft, run_id, flow, "", to, "start")
+    _enter(draft, fresh if flow is draft.bot.flow(flow.name) else finishing(fresh), to)
     return draft.standing
 
 

@@ -182,5 +182,5 @@ def _accepted(draft: Draft, answers: Iterable[str]) -> str | None:
 def _numbers_were_written(draft: Draft) -> bool:
     """Whether the member may have read numbers beside the choices, on the channel of this turn or of the one before."""
     run = draft.standing
-    reply = question.build(draft.bot, draft.bot.machine(run), run, draft.turn(run)).reply
+    reply = question.build(draft.bot, draft.here, run, draft.turn(run)).reply
     return any(writes_numbers(channel.type, reply) for channel in (draft.before.channel, draft.channel))

@@ -23,7 +23,7 @@ from vimbiso_fsm.document.document import Run, Shown, narrowed_to
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.callbacks import rows_of as offered
 from vimbiso_fsm.flow.callbacks import text_of
-from vimbiso_fsm.flow.machine import Machine
+from vimbiso_fsm.flow.machine import AnyPosition
 from vimbiso_fsm.flow.state import State
 from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.replies import Button, Buttons, Menu, Reply, Row, Text
@@ -73,19 +73,18 @@ def rows_of(state: State[Any], turn: Turn[Any]) -> tuple[Row, ...]:
     return offered(state.rows, turn) if state.rows else ()
 
 
-def build(bot: Bot, machine: Machine[Any], run: Run, turn: Turn[Any]) -> Question:
+def build(bot: Bot, here: AnyPosition, run: Run, turn: Turn[Any]) -> Question:
     """Build the question of the state in which a run stands."""
-    flow = machine.flow
-    state = flow[run.step]
+    state = here.state
     language = bot.language(turn.member.stored_profile, turn.channel)
     body = bot.catalogue.say(text_of("ask", state.ask, turn), language) if state.ask is not None else Text("")
-    if state.rows is None and state.name not in flow.buttons:
+    if not here.has_choices:
         return Question(body, (), 0)
     buttons: list[_Offer] = [
-        (trigger, bot.button_title(flow.name, state.name, trigger), None) for trigger in visible_buttons(machine, turn)
+        (trigger, bot.button_title(run.flow, run.step, trigger), None) for trigger in visible_buttons(here, turn)
     ]
     rows = rows_of(state, turn)
-    empty = not (rows or buttons) and _needs_a_choice(machine, state)
+    empty = not (rows or buttons) and _needs_a_choice(here)
     if empty:
         buttons = [(MENU, Text("choice.menu"), None)]
     on_page, page, pages = _page(rows, run.page, bot.limits.rows - len(buttons))
@@ -107,15 +106,14 @@ def build(bot: Bot, machine: Machine[Any], run: Run, turn: Turn[Any]) -> Questio
     return Question(reply, shown, page, empty)
 
 
-def is_empty(machine: Machine[Any], turn: Turn[Any]) -> bool:
+def is_empty(here: AnyPosition, turn: Turn[Any]) -> bool:
     """Return whether the member can answer nothing: there is no row and no button, and nothing is read."""
-    state = machine.flow[turn.state]
-    return _needs_a_choice(machine, state) and not (rows_of(state, turn) or visible_buttons(machine, turn))
+    return _needs_a_choice(here) and not (rows_of(here.state, turn) or visible_buttons(here, turn))
 
 
-def _needs_a_choice(machine: Machine[Any], state: State[Any]) -> bool:
+def _needs_a_choice(here: AnyPosition) -> bool:
     """Whether only a choice answers the question. A question without any choice waits for its timeout."""
-    return state.reads is None and (state.rows is not None or state.name in machine.flow.buttons)
+    return here.state.reads is None and here.has_choices
 
 
 def _offer(row: Row) -> _Offer:
@@ -129,16 +127,16 @@ def _narrow(offers: Sequence[_Offer], choices: Sequence[str]) -> list[_Offer]:
     return found if len(found) > 1 else []
 
 
-def visible_buttons(machine: Machine[Any], turn: Turn[Any]) -> list[str]:
+def visible_buttons(here: AnyPosition, turn: Turn[Any]) -> list[str]:
     """Return the triggers of the buttons to show. A button is hidden if its guards decline without a reason."""
-    return [trigger for trigger in machine.flow.buttons.get(turn.state, ()) if _is_visible(machine, turn, trigger)]
+    return [trigger for trigger in here.buttons if _is_visible(here, turn, trigger)]
 
 
-def _is_visible(machine: Machine[Any], turn: Turn[Any], trigger: str) -> bool:
+def _is_visible(here: AnyPosition, turn: Turn[Any], trigger: str) -> bool:
     """Whether a transition accepts the trigger, or refuses it with a reason."""
-    if any(not way.guards for way in machine.flow.ways(turn.state, trigger)):
+    if trigger in here.always:
         return True
-    fired = machine.fire(attrs.evolve(turn, trigger=trigger))
+    fired = here.fire(attrs.evolve(turn, trigger=trigger))
     return fired.to is not None or bool(fired.reasons)
 
 

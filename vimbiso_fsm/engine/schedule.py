@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Final
 
 from vimbiso_fsm.document.document import Document, Undelivered
@@ -29,18 +30,18 @@ def due(document: Document, *, delivers: bool = True) -> list[tuple[datetime, Ev
     if call and (call.again_at or not call.done):
         lease = max(call.again_at or call.leased_until, call.leased_until)
         found.append((lease, LeaseExpired(call.key, call.root, call.tries)))
-    delivers = delivers and document.is_reachable
-    waiting = next_delivery(document.outbox)
-    if waiting and delivers:
-        found.append((waiting.leased_until or document.last_updated, DeliveryDue(waiting.id, waiting.tries)))
+    if delivers and document.outbox and document.is_reachable:
+        waiting = next_delivery(document.outbox)
+        if waiting:
+            found.append((waiting.leased_until or document.last_updated, DeliveryDue(waiting.id, waiting.tries)))
     if not call:
         runs = (document.run, *(document.suspended if document.session_since is None else ()))
         found += [(run.due, StateTimeout(run.id, run.fence, run.due)) for run in runs if run and run.due]
     if document.deadline and (not call or call.done):
         found.append((document.deadline, SessionExpired(document.deadline, document.member_id)))
-        if document.warn_at and delivers and not call:
+        if document.warn_at and delivers and not call and document.is_reachable:
             found.append((document.warn_at, SessionEnding(document.deadline, document.member_id)))
-    return sorted(found, key=lambda item: item[0])
+    return sorted(found, key=itemgetter(0))
 
 
 def next_delivery(outbox: Sequence[Undelivered]) -> Undelivered | None:
@@ -59,7 +60,7 @@ def wake_at(document: Document, *, delivers: bool = True, stranger: bool = False
     """
     if document.moved or document.leaving:
         return document.last_updated
-    waiting = [
-        item for item in due(document, delivers=delivers) if not (stranger and isinstance(item[1], SessionExpired))
-    ]
-    return waiting[0][0] if waiting else None
+    for at, event in due(document, delivers=delivers):
+        if not (stranger and isinstance(event, SessionExpired)):
+            return at
+    return None

@@ -22,7 +22,7 @@ from vimbiso_fsm.flow.calls import ServiceLimits
 from vimbiso_fsm.flow.carry_on import CARRY_ON
 from vimbiso_fsm.flow.commands import Commands, Shortcut
 from vimbiso_fsm.flow.flow import AnyFlow, Flow
-from vimbiso_fsm.flow.machine import AnyMachine, Machine
+from vimbiso_fsm.flow.machine import AnyMachine, AnyPosition, Machine
 from vimbiso_fsm.flow.privacy import secret_names
 from vimbiso_fsm.flow.session import Limits, SessionLife, session_life
 from vimbiso_fsm.flow.zones import ZoneOf, declared_zone, declared_zone_of, member_zone
@@ -240,6 +240,15 @@ class Bot:
         """
         return (self.kept.get((run.flow, run.version)) if self.kept else None) or self.machines[run.flow]
 
+    def position(self, run: Run) -> AnyPosition:
+        """Return the state in which a run stands, by the machine of the run.
+
+        Raises:
+            KeyError: The bot, or the flow, has none.
+        """
+        kept = self.kept.get((run.flow, run.version)) if self.kept else None
+        return (kept or self.machines[run.flow]).positions[run.step]
+
     def definition(self, run: Run) -> AnyFlow:
         """Return the definition of a run's flow: the current one, or the older one that the run finishes on.
 
@@ -292,6 +301,8 @@ class Bot:
 
         The stored profile names it. Otherwise the channel reports it.
         """
+        if "language" not in profile and "language" not in channel.metadata:
+            return self.catalogue.default
         return self.catalogue.language(locales.preferred(profile, channel.metadata))
 
     def say(self, replies: Iterable[Reply], profile: Mapping[str, object], channel: Channel) -> tuple[Reply, ...]:

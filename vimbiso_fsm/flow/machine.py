@@ -9,7 +9,7 @@ model, because the machine itself only returns a bool.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 import attrs
@@ -18,7 +18,7 @@ import transitions
 from vimbiso_fsm.document.document import Member
 from vimbiso_fsm.flow.callbacks import name_of, verdict_of, wrong
 from vimbiso_fsm.flow.flow import Flow
-from vimbiso_fsm.flow.state import Transition, sequence
+from vimbiso_fsm.flow.state import State, Transition, sequence
 from vimbiso_fsm.flow.turn import Callback, Changes, Guard, Turn, settled
 from vimbiso_fsm.messages.refusals import Refused
 
@@ -70,8 +70,67 @@ class _LibraryMachine(transitions.Machine):
     transition_cls = _LibraryTransition
 
 
+class Position(Generic[D]):
+    """A state of a flow, with what each turn there asks of the declaration. It is prepared when the bot is made.
+
+    Attributes:
+        machine: The machine of the flow.
+        flow: The flow.
+        state: The state.
+        name: The name of the state.
+        buttons: The triggers of its buttons, in the order of declaration.
+        always: Those of them of which a transition has no guards, so that they are always shown.
+        has_choices: Whether its question can have choices: rows or buttons.
+        may_be_empty: Whether it has `empty` transitions, which are taken if there is nothing to choose from.
+        is_question: Whether it waits for an answer.
+        idle: Whether it has nothing to do and goes on by `auto`.
+        has_effect: Whether it makes a call with an effect.
+    """
+
+    __slots__ = (
+        "_candidates", "always", "buttons", "flow", "has_choices", "has_effect", "idle", "is_question", "machine",
+        "may_be_empty", "name", "state",
+    )  # fmt: skip
+
+    def __init__(self, machine: Machine[D], state: State[D]) -> None:
+        flow = machine.flow
+        self.machine, self.flow, self.state, self.name = machine, flow, state, state.name
+        self.buttons = flow.buttons.get(state.name, ())
+        self.always = frozenset(
+            trigger for trigger in self.buttons if not all(way.guards for way in flow.ways(state.name, trigger))
+        )
+        self.has_choices = state.rows is not None or bool(self.buttons)
+        self.is_question, self.idle = state.is_question, state.idle
+        self.has_effect = state.call is not None and state.call_policy.effect
+        self._candidates = machine.candidates(state.name)
+        self.may_be_empty = "empty" in self._candidates
+
+    def fire(self, turn: Turn[D]) -> Fired[D]:
+        """Fire `turn.trigger` in this state. The first transition that accepts wins.
+
+        Raises:
+            WrongCallback: A callback returned a value of a wrong type.
+            Exception: A callback raised it. The document is unchanged.
+        """
+        model = _Model(self.name, turn)
+        for candidate in self._candidates.get(turn.trigger, ()):
+            if candidate.execute_on(model):
+                after = model.turn
+                return Fired(model.state, after.data, after.member, tuple(model.reasons), tuple(model.verdicts))
+        return Fired(None, turn.data, turn.member, tuple(model.reasons), tuple(model.verdicts))
+
+
+AnyPosition: TypeAlias = Position[Any]
+"""A position in a flow with any data."""
+
+
 class Machine(Generic[D]):
-    """An executable flow. It keeps no state, so all runs, members and threads share it."""
+    """An executable flow. It keeps no state, so all runs, members and threads share it.
+
+    Attributes:
+        flow: The flow.
+        positions: Its states, prepared, by name.
+    """
 
     def __init__(self, flow: Flow[D]) -> None:
         self.flow = flow
@@ -87,25 +146,19 @@ class Machine(Generic[D]):
             auto_transitions=False,
             queued=False,
         )
-        self._candidates = {
-            (state, trigger): cast("list[_LibraryTransition]", candidates)
+        self.positions: Mapping[str, Position[D]] = {state.name: Position(self, state) for state in flow.states}
+
+    def candidates(self, state: str) -> Mapping[str, Sequence[_LibraryTransition]]:
+        """Return the transitions of the library that leave a state, by trigger."""
+        return {
+            trigger: cast("list[_LibraryTransition]", event.transitions[state])
             for trigger, event in self._machine.events.items()
-            for state, candidates in event.transitions.items()
+            if state in event.transitions
         }
 
     def fire(self, turn: Turn[D]) -> Fired[D]:
-        """Fire `turn.trigger` in `turn.state`. The first transition that accepts wins.
-
-        Raises:
-            WrongCallback: A callback returned a value of a wrong type.
-            Exception: A callback raised it. The document is unchanged.
-        """
-        model = _Model(turn.state, turn)
-        for candidate in self._candidates.get((turn.state, turn.trigger), ()):
-            if candidate.execute_on(model):
-                after = model.turn
-                return Fired(model.state, after.data, after.member, tuple(model.reasons), tuple(model.verdicts))
-        return Fired(None, turn.data, turn.member, tuple(model.reasons), tuple(model.verdicts))
+        """Fire `turn.trigger` in `turn.state`. See `Position.fire`."""
+        return self.positions[turn.state].fire(turn)
 
 
 AnyMachine: TypeAlias = Machine[Any]
