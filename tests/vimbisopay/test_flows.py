@@ -405,7 +405,7 @@ def test_a_flow_file_says_nothing_of_how_it_is_kept_or_sent():
 def test_titles_of_buttons_are_not_cut(language):
     """The titles of buttons and of the dashboard's rows fit WhatsApp in each language."""
     titles = {
-        flows.bot.button_title(flow.name, state, trigger)
+        flow.button_title(state, trigger)
         for flow in flows.bot.flows
         for state, triggers in flow.buttons.items()
         for trigger in triggers

@@ -97,9 +97,22 @@ def document_to_raw(document: Document, before: Document | None = None) -> dict[
     return raw
 
 
-def keep_judged(document: Document, raw: Fields, rules: object) -> None:
-    """Note on a document that its plain data was found valid by `rules`."""
-    document.keep_judged(Judged(raw, rules, _exposed(document)))
+def keep_judged(document: Document, raw: Fields, rules: object, before: Document | None = None) -> None:
+    """Note on a document that its plain data was found valid by `rules`.
+
+    `before` is the intact document that it was made from; what callbacks see may be the same objects in both.
+    """
+    if (
+        before is not None
+        and before.judged is not None
+        and document.profile is before.profile
+        and document.current_account is before.current_account
+        and document.channel is before.channel
+    ):
+        exposed = before.judged.exposed
+    else:
+        exposed = _exposed(document)
+    document.keep_judged(Judged(raw, rules, exposed))
 
 
 def is_intact(document: Document) -> bool:

@@ -127,10 +127,12 @@ def commit_of(decision: Decision, head: Head) -> Commit:
 
 def _life(document: Document, *, least: int) -> int:
     """Return the seconds that a document is kept: longer than usual if a timer or the end of a session is far ahead."""
-    due = [run.due for run in (document.run, *document.suspended) if run is not None and run.due is not None]
-    ahead = max(due, default=document.last_updated) - document.last_updated
+    for run in (document.run, *document.suspended):
+        if run is not None and run.due is not None:
+            ahead = run.due - document.last_updated
+            least = max(least, math.ceil(ahead.total_seconds()) + TIMER_GRACE)
     open_for = (document.deadline or document.last_updated) - document.last_updated
-    return max(least, math.ceil(ahead.total_seconds()) + TIMER_GRACE if due else 0, math.ceil(open_for.total_seconds()))
+    return max(least, math.ceil(open_for.total_seconds()))
 
 
 def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
@@ -153,7 +155,7 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
     if isinstance(event, Message) and draft.kind != "error":
         if draft.outbox:
             draft.replies = [*take_overdue(draft), *draft.replies]
-        drop_asked(draft)
+            drop_asked(draft)
     elif route != "handle":
         put_in_outbox(draft, event, route)
     replies = draft.said
@@ -163,7 +165,7 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
     rules.check(raw, judged.plain if judged is not None and judged.rules is rules else None, document.run)
     data = dumps_unstructured(raw)
     check_room(draft, event, raw, len(data))
-    keep_judged(document, raw, rules)
+    keep_judged(document, raw, rules, draft.before)
     stranger = document.guest and is_stranger(draft.bot, document)
     return Decision(
         status=draft.status,
@@ -212,7 +214,10 @@ def _document(draft: Draft, event: Event) -> Document:
         return attrs.evolve(
             before, version=draft.version, last_updated=draft.now, outbox=draft.outbox, upgraded=(), ahead=0.0
         ).at(draft.now)
-    member = draft.member
+    member, profile, account = draft.member, before.profile, before.current_account
+    if member is not draft.met or not intact:
+        profile = _as_stored(profile, member.stored_profile, "profile", intact)
+        account = _as_stored(account, member.current_account, "current_account", intact)
     channel = draft.channel if intact or draft.channel is not before.channel else attrs.evolve(draft.channel)
     token = life_of(draft.bot, before, member, draft.now)
     session = session_after(draft, event)
@@ -225,8 +230,8 @@ def _document(draft: Draft, event: Event) -> Document:
         jwt_token=member.jwt_token,
         authenticated=member.authenticated and (token is None or token.expires > draft.now),
         token=token,
-        profile=_as_stored(before.profile, member.stored_profile, "profile", intact),
-        current_account=_as_stored(before.current_account, member.current_account, "current_account", intact),
+        profile=profile,
+        current_account=account,
         run=draft.run,
         suspended=draft.suspended,
         call=draft.pending,
@@ -271,7 +276,7 @@ def _as_stored(before: Mapping[str, Any], after: Mapping[str, Any], name: str, i
 def _moved(draft: Draft) -> Moved | None:
     """The member that a guest has become in this turn or an earlier one."""
     before = draft.before
-    if draft.member.id == before.person:
+    if draft.member is draft.met or draft.member.id == before.person:
         return before.moved
     if not before.guest:
         raise WrongMember(before.person)

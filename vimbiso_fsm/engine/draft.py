@@ -58,6 +58,7 @@ class Draft:
         token: The token of the turn, from which the ids of runs and calls are made.
         root: The token of the message that caused the turn.
         member: The member as callbacks see them.
+        met: The member at the beginning of the turn. It is the same object as `member` unless the turn changes it.
         run: The current run; None when no flow is open.
         suspended: The suspended runs, the next to go on last.
         pending: The call on its way.
@@ -97,6 +98,7 @@ class Draft:
         self.token: str = token
         self.root: str = root
         self.member: Member = _known(bot, document, self.now)
+        self.met: Member = self.member
         self.run: Run | None = document.run
         self.suspended: tuple[Run, ...] = document.suspended
         self.pending: PendingCall | None = document.call
@@ -174,7 +176,7 @@ class Draft:
     @property
     def reader(self) -> Callable[[str], object] | None:
         """The reader of the current state in this turn."""
-        reads = self.state.reads
+        reads = self.here.state.reads
         return reads.at(self.turn(self.standing)) if isinstance(reads, TurnReader) else reads
 
     @property
@@ -349,7 +351,9 @@ def settle(flow: Declared, data: Any) -> tuple[Any, Fields, Any]:
 
 def _known(bot: Bot, document: Document, now: datetime) -> Member:
     """The member now. A token whose life is not known does not count if the bot reads tokens."""
-    member = bot.typed(document.at(now).member)
+    member = (document.at(now) if document.authenticated else document).member
+    if bot.profile is not None:
+        member = bot.typed(member)
     if bot.tokens is None or document.jwt_token is None or document.token is not None:
         return member
     return attrs.evolve(member, authenticated=False, jwt_token=None)

@@ -119,7 +119,8 @@ def _typed(draft: Draft, message: Message, text: str, arrived: datetime) -> None
     command = global_word(draft, message)
     if command:
         return follow_global_word(draft, command)
-    for shortcut in draft.bot.shortcuts if draft.run is None or draft.at_home else ():
+    shortcuts = draft.bot.shortcuts
+    for shortcut in shortcuts if shortcuts and (draft.run is None or draft.at_home) else ():
         answers = shortcut.reads(text)
         if answers is not None:
             return _follow(draft, shortcut, answers)

@@ -90,7 +90,7 @@ def _take_over(draft: Draft, run: Run, here: AnyPosition, fired: Fired[Any], to:
     if fired.data is not typed:
         draft.typed[run.id], fields, typed = settle(here.flow, fired.data)
     trail = run.trail
-    if _was_made(draft, run, here, turn.reason):
+    if (here.has_effect or here.state.flow) and _was_made(draft, run, here, turn.reason):
         run, trail = attrs.evolve(run, made=True), ()
     elif _was_answered(draft, here, turn.trigger):
         trail = (*trail_before(trail, step), step)
@@ -108,8 +108,6 @@ def _was_made(draft: Draft, run: Run, here: AnyPosition, reason: Refused | None)
     """Whether a call with an effect was made in the state, or may have been. A refused call had no effect."""
     if here.state.flow:
         return draft.ended is not None and draft.ended.made
-    if not here.has_effect:
-        return False
     done = any((step.run, step.source, step.trigger) == (run.id, run.step, "done") for step in draft.steps)
     return done or (reason is not None and reason.code == here.state.call_policy.given_up.code)
 

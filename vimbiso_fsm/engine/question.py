@@ -77,12 +77,13 @@ def build(bot: Bot, here: AnyPosition, run: Run, turn: Turn[Any]) -> Question:
     """Build the question of the state in which a run stands."""
     state = here.state
     language = bot.language(turn.member.stored_profile, turn.channel)
-    body = bot.catalogue.say(text_of("ask", state.ask, turn), language) if state.ask is not None else Text("")
+    body = here.words.get(language)
+    if body is None:
+        body = bot.catalogue.say(text_of("ask", state.ask, turn), language) if state.ask is not None else Text("")
     if not here.has_choices:
         return Question(body, (), 0)
-    buttons: list[_Offer] = [
-        (trigger, bot.button_title(run.flow, run.step, trigger), None) for trigger in visible_buttons(here, turn)
-    ]
+    titles = here.titles[language]
+    buttons: list[_Offer] = [(trigger, titles[trigger], None) for trigger in visible_buttons(here, turn)]
     rows = rows_of(state, turn)
     empty = not (rows or buttons) and _needs_a_choice(here)
     if empty:

@@ -109,9 +109,11 @@ def session_bound(draft: Draft, event: Event) -> datetime | None:
     """
     if not isinstance(event, Message) or draft.before.call is not None:
         return None
-    run = draft.before.run
-    ends = [end for end in (draft.before.deadline, run.due if run else None) if end is not None and draft.now <= end]
-    return min(ends, default=None)
+    run, bound = draft.before.run, None
+    for end in (draft.before.deadline, run.due if run else None):
+        if end is not None and draft.now <= end and (bound is None or end < bound):
+            bound = end
+    return bound
 
 
 def is_session_over(draft: Draft) -> bool:

@@ -19,7 +19,9 @@ def is_stranger(bot: Bot, document: Document) -> bool:
         return False
     if document.outbox or document.effects or (document.call is not None and document.call.done):
         return False
-    return all(run is None or _is_blank(bot, run) for run in (document.run, *document.suspended))
+    if document.run is not None and not _is_blank(bot, document.run):
+        return False
+    return not document.suspended or all(_is_blank(bot, run) for run in document.suspended)
 
 
 def _is_blank(bot: Bot, run: Run) -> bool:

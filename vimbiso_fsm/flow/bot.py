@@ -31,7 +31,7 @@ from vimbiso_fsm.messages.catalogue import Catalogue, Templates
 from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.proof import KINDS, PROOFS, Proof, proven_phone
-from vimbiso_fsm.messages.replies import Reply, Text
+from vimbiso_fsm.messages.replies import Reply
 
 if TYPE_CHECKING:
     from vimbiso_fsm.flow.tokens import Tokens
@@ -216,6 +216,9 @@ class Bot:
         if self.importer is not None:
             self.importer.check(self)
         fill("kept", _kept(self.flows))
+        for machine in (*self.machines.values(), *self.kept.values()):
+            for position in machine.positions.values():
+                position.prepare(self.catalogue)
         steps = {flow.name: frozenset(flow.by_name) for flow in self.flows}
         kept = {key: frozenset(machine.flow.by_name) for key, machine in self.kept.items()}
         fill("validator", StateValidator(steps, frozenset(self.proofs), kept, self.profile))
@@ -277,10 +280,6 @@ class Bot:
     def phone_of(self, channel: Channel) -> str:
         """Return the telephone number that a channel proves, as digits with the country code; empty without one."""
         return proven_phone(self.proves(channel), channel.identifier)
-
-    def button_title(self, flow: str, state: str, trigger: str) -> Text:
-        """Return the title of a button: the text with the key `<flow>.<state>.<trigger>`."""
-        return Text(f"{flow}.{state}.{trigger}")
 
     def typed(self, member: Member[Any]) -> Member[Any]:
         """Return the member with a profile that is structured as the bot's profile class when it is first used."""

@@ -45,6 +45,7 @@ from vimbiso_fsm.flow.migrations import Migration, check_migrations
 from vimbiso_fsm.flow.privacy import public_names, secret_names
 from vimbiso_fsm.flow.state import RESERVED_TRIGGERS, AnyTransition, State, Transition, sequence
 from vimbiso_fsm.flow.turn import Guard
+from vimbiso_fsm.messages.replies import Text
 
 D = TypeVar("D")
 
@@ -147,6 +148,10 @@ class Flow(Generic[D]):
     def ways(self, state: str, trigger: str) -> tuple[Transition[D], ...]:
         """Return the transitions of `trigger` from `state`, in order."""
         return self.by_trigger.get((state, trigger), ())
+
+    def button_title(self, state: str, trigger: str) -> Text:
+        """Return the title of a button: the text with the key `<flow>.<state>.<trigger>`."""
+        return Text(f"{self.name}.{state}.{trigger}")
 
     def stale(self, before: D, after: D) -> frozenset[str]:
         """Return the unchanged fields that are made from a changed one."""

@@ -20,7 +20,9 @@ from vimbiso_fsm.flow.callbacks import name_of, verdict_of, wrong
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.state import State, Transition, sequence
 from vimbiso_fsm.flow.turn import Callback, Changes, Guard, Turn, settled
+from vimbiso_fsm.messages.catalogue import Catalogue
 from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.messages.replies import Text
 
 D = TypeVar("D")
 
@@ -53,6 +55,7 @@ class _LibraryTransition(transitions.Transition):
         Returns:
             Whether it has changed the state of the model.
         """
+        model.turn = model.start
         prepares: list[Any] = self.prepare  # to the library, a callback may also be a name
         for prepare in prepares:
             prepare(model)
@@ -85,11 +88,13 @@ class Position(Generic[D]):
         is_question: Whether it waits for an answer.
         idle: Whether it has nothing to do and goes on by `auto`.
         has_effect: Whether it makes a call with an effect.
+        words: Its question by language, where the words are the same in each turn.
+        titles: The titles of its buttons, by language and trigger.
     """
 
     __slots__ = (
         "_candidates", "always", "buttons", "flow", "has_choices", "has_effect", "idle", "is_question", "machine",
-        "may_be_empty", "name", "state",
+        "may_be_empty", "name", "state", "titles", "words",
     )  # fmt: skip
 
     def __init__(self, machine: Machine[D], state: State[D]) -> None:
@@ -104,6 +109,19 @@ class Position(Generic[D]):
         self.has_effect = state.call is not None and state.call_policy.effect
         self._candidates = machine.candidates(state.name)
         self.may_be_empty = "empty" in self._candidates
+        self.words: Mapping[str, Text] = {}
+        self.titles: Mapping[str, Mapping[str, Text]] = {}
+
+    def prepare(self, catalogue: Catalogue) -> None:
+        """Write the texts that are the same in each turn out, in each language of the catalogue."""
+        ask, languages = self.state.ask, {*catalogue.languages, catalogue.default}
+        if isinstance(ask, Text) and not ask.params:
+            self.words = {language: catalogue.say(ask, language) for language in languages}
+        titles = {trigger: self.flow.button_title(self.name, trigger) for trigger in self.buttons}
+        self.titles = {
+            language: {trigger: catalogue.say(title, language) for trigger, title in titles.items()}
+            for language in languages
+        }
 
     def fire(self, turn: Turn[D]) -> Fired[D]:
         """Fire `turn.trigger` in this state. The first transition that accepts wins.
@@ -195,21 +213,13 @@ def _arguments(flow: Flow[D], transition: Transition[D], trigger: str) -> dict[s
         "trigger": trigger,
         "source": list(transition.sources),
         "dest": transition.dest,
-        "prepare": [_prepare(flow, transition)],
+        "prepare": [] if transition.prepare is None else [_prepare(flow, transition.prepare)],
         "conditions": [_condition(guard) for guard in conditions],
         "unless": [_unless(guard) for guard in unless],
     }
 
 
-def _prepare(flow: Flow[D], transition: Transition[D]) -> Callable[[_Model[D]], None]:
-    prepare = transition.prepare
-    if prepare is None:
-
-        def begin(model: _Model[D]) -> None:
-            model.turn = model.start
-
-        return begin
-
+def _prepare(flow: Flow[D], prepare: Callback[D, D | Changes[D]]) -> Callable[[_Model[D]], None]:
     def prepared(model: _Model[D]) -> None:
         turn, stale = model.start, frozenset[str]()
         data, member = _made(flow, prepare, turn)

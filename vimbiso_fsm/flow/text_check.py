@@ -130,7 +130,7 @@ def _declared(bot: Bot) -> Iterator[_Use]:
                 if isinstance(text, Text) and not text.text and _KEY.fullmatch(text.key):
                     yield text.key, frozenset(text.params)
             for trigger in flow.buttons.get(state.name, ()):
-                yield bot.button_title(flow.name, state.name, trigger).key, frozenset()
+                yield flow.button_title(state.name, trigger).key, frozenset()
 
 
 def _callbacks(bot: Bot) -> Iterator[object]:

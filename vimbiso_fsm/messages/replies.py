@@ -18,12 +18,6 @@ def plain(value: str) -> str:
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _fill(frozen: object, **values: Any) -> None:
-    """Set the attributes of a frozen object whose `__init__` is written by hand."""
-    for name, value in values.items():
-        object.__setattr__(frozen, name, value)
-
-
 Parameter: TypeAlias = str | int | Decimal | Any
 """A parameter of a text.
 
@@ -50,12 +44,12 @@ class Text:
 
     def __init__(self, key: str, /, **params: Parameter) -> None:
         """Make a text without final words; see the class."""
-        _fill(self, key=key, params=params, text="")
+        self.__attrs_init__(key, params, "")
 
     def said(self, words: str, params: Mapping[str, str | int]) -> Text:
         """Return this text with its final words, and its parameters as they were written."""
         text = Text.__new__(Text)
-        _fill(text, key=self.key, params=params, text=words)
+        text.__attrs_init__(self.key, params, words)
         return text
 
     def __str__(self) -> str:
