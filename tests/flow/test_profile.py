@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from tests.bots import member_document
 from vimbiso_fsm.document.document import Member, StoredProfile, language_of
+from vimbiso_fsm.engine.decide import decide
 from vimbiso_fsm.errors import FlowError, Unreadable
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.flow import Flow, NoData
 from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.turn import Changes, Turn, settled
+from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.money import Money
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.testing.chat import CHANNEL, START, Chat
@@ -168,3 +170,33 @@ def test_a_profile_class_needs_defaults():
     odd = attrs.make_class("Odd", ["name"])
     with pytest.raises(FlowError, match="field 'name' of profile class Odd has no default; give it one"):
         Bot(chat_of().bot.home, profile=odd)
+
+
+@attrs.define
+class Loose:
+    """A profile class whose instances can change."""
+
+    name: str = ""
+
+
+@pytest.mark.parametrize(("kind", "lasts"), [(Card, True), (Loose, False)])
+def test_a_profile_is_read_again_only_if_it_could_have_changed(kind: type, lasts: bool):
+    """Turns on a document at hand see the instance that an earlier turn has read, unless its class is not frozen."""
+    seen: list[object] = []
+
+    def noted(turn: Turn[NoData, Any]) -> Text:
+        seen.append(turn.member.profile)
+        return Text("?")
+
+    ways: list[Transition[NoData]] = [Transition("answer", "ask", "ask"), Transition("leave", "ask", "end")]
+    flow: Flow[NoData] = Flow(
+        "card", initial="ask", states=[State("ask", ask=noted, reads=str), State("end", final=True)], transitions=ways
+    )
+    bot, document = Bot(flow, profile=kind), member_document(profile={"name": "Ada"})
+    for number in range(3):
+        document = decide(bot, document, Message(CHANNEL, f"m{number}", "x"), START).document
+    assert seen == [kind(name="Ada")] * 3
+    assert (seen[2] is seen[1] is seen[0]) == lasts
+    changed = attrs.evolve(document, profile={"name": "Bea"})
+    decide(bot, changed, Message(CHANNEL, "m", "x"), START)
+    assert seen[-1] == kind(name="Bea")

@@ -20,6 +20,7 @@ from vimbiso_fsm.document.document import (
     Moved,
     PendingCall,
     Run,
+    StoredProfile,
     Suspended,
     Undelivered,
 )
@@ -97,10 +98,21 @@ def document_to_raw(document: Document, before: Document | None = None) -> dict[
     return raw
 
 
-def keep_judged(document: Document, raw: Fields, rules: object, before: Document | None = None) -> None:
-    """Note on a document that its plain data was found valid by `rules`.
+def keep_judged(
+    document: Document,
+    raw: Fields,
+    rules: object,
+    before: Document | None = None,
+    profile: StoredProfile[Any] | None = None,
+) -> None:
+    """Note on a document that its plain data was found valid.
 
-    `before` is the intact document that it was made from; what callbacks see may be the same objects in both.
+    Args:
+        document: The document.
+        raw: Its plain data.
+        rules: The validator that judged it.
+        before: The intact document that it was made from; what callbacks see may be the same objects in both.
+        profile: Its profile, if it was read and cannot change.
     """
     if (
         before is not None
@@ -112,7 +124,7 @@ def keep_judged(document: Document, raw: Fields, rules: object, before: Document
         exposed = before.judged.exposed
     else:
         exposed = _exposed(document)
-    document.keep_judged(Judged(raw, rules, exposed))
+    document.keep_judged(Judged(raw, rules, exposed, profile))
 
 
 def is_intact(document: Document) -> bool:

@@ -278,11 +278,14 @@ class Judged:
         plain: Its plain data.
         rules: The validator that judged it.
         exposed: The bytes of its mutable values that callbacks see; None where they cannot be compared.
+        profile: Its profile, as it was read in the turn that made the document; None where it was not read, or where
+            the instance could change.
     """
 
     plain: Fields
     rules: object
     exposed: bytes | None
+    profile: StoredProfile[Any] | None = None
 
 
 @attrs.frozen
@@ -498,6 +501,11 @@ class StoredProfile(Generic[P_co]):
     kind: type[P_co]
     read: Callable[[Fields, type[P_co]], P_co] = attrs.field(eq=False, repr=False)
     _typed: P_co | None = attrs.field(default=None, eq=False, repr=False)
+
+    @property
+    def read_before(self) -> P_co | None:
+        """The instance that was read; None before the first use of it."""
+        return self._typed
 
     @property
     def typed(self) -> P_co:

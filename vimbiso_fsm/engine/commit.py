@@ -22,6 +22,7 @@ from vimbiso_fsm.document.document import (
     Member,
     Moved,
     PendingCall,
+    StoredProfile,
     TokenLife,
     Undelivered,
     with_address,
@@ -165,7 +166,7 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
     rules.check(raw, judged.plain if judged is not None and judged.rules is rules else None, document.run)
     data = dumps_unstructured(raw)
     check_room(draft, event, raw, len(data))
-    keep_judged(document, raw, rules, draft.before)
+    keep_judged(document, raw, rules, draft.before, _lasting_profile(draft, document))
     stranger = document.guest and is_stranger(draft.bot, document)
     return Decision(
         status=draft.status,
@@ -184,6 +185,18 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
         delivery=draft.delivery,
         not_after=session_bound(draft, event),
     )
+
+
+def _lasting_profile(draft: Draft, document: Document) -> StoredProfile[Any] | None:
+    """The document's profile as callbacks have read it, if the instance can never change."""
+    profile = draft.member._profile
+    if not isinstance(profile, StoredProfile) or profile.fields is not document.profile:
+        return None
+    judged = draft.before.judged
+    if judged is not None and judged.profile is profile:
+        return profile
+    kind: Any = profile.kind
+    return profile if data_type(kind).stable(profile.read_before) else None
 
 
 def _turn_record(

@@ -353,7 +353,9 @@ def _known(bot: Bot, document: Document, now: datetime) -> Member:
     """The member now. A token whose life is not known does not count if the bot reads tokens."""
     member = (document.at(now) if document.authenticated else document).member
     if bot.profile is not None:
-        member = bot.typed(member)
+        read: Any = document.judged.profile if document.judged is not None else None
+        same = read is not None and read.kind is bot.profile
+        member = attrs.evolve(member, profile=read) if same else bot.typed(member)
     if bot.tokens is None or document.jwt_token is None or document.token is not None:
         return member
     return attrs.evolve(member, authenticated=False, jwt_token=None)
