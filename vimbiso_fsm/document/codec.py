@@ -87,6 +87,8 @@ def document_to_raw(document: Document, before: Document | None = None) -> dict[
             if value is getattr(before, part.name):
                 if part.wire in known:
                     raw[part.wire] = known[part.wire]
+            elif type(value) is datetime and value.tzinfo is UTC:
+                raw[part.wire] = value
             elif not part.omitted or value != part.default:
                 raw[part.wire] = part.write_changed(value)
         if run is not None and run is before.run:

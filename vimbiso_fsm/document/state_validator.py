@@ -96,8 +96,7 @@ class StateValidator:
         Returns:
             The verdict, which names every broken rule and quotes no value.
         """
-        raw: object = document_to_raw(document) if isinstance(document, Document) else document
-        return Verdict(self._judged(raw, known or {}, run)[1])
+        return Verdict(self._judged(document, known or {}, run)[1])
 
     def check(self, document: Document | Fields, known: Fields | None = None, run: Run | None = None) -> None:
         """Raise an error unless a document is valid. The arguments are those of `validate`.
@@ -105,9 +104,9 @@ class StateValidator:
         Raises:
             InvalidState: The document breaks rules; the error names all of them.
         """
-        verdict = self.validate(document, known, run)
-        if verdict.faults:
-            raise InvalidState(verdict.faults)
+        _, faults = self._judged(document, known or {}, run)
+        if faults:
+            raise InvalidState(faults)
 
     def read(self, raw: object) -> Document:
         """Return the document that a store holds as plain data.
@@ -122,6 +121,8 @@ class StateValidator:
 
     def _judged(self, raw: object, known: Fields, run: Run | None = None) -> tuple[dict[str, Any], tuple[Fault, ...]]:
         """Return the parts of a document that differ from `known`, and every fault."""
+        if isinstance(raw, Document):
+            raw = document_to_raw(raw)
         if not is_object(raw):
             return {}, (Fault("document", f"is a {kind_of(raw)}, not an object"),)
         parts, faults = parts_of(raw, known, run)

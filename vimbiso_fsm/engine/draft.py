@@ -237,7 +237,7 @@ class Draft:
         """Ask the current state's question. If the member can answer nothing, say so first."""
         if self.run is None:
             return
-        run = asked(self.run)
+        run = asked(self.run) if self.run.context else self.run
         built = question.build(self.bot, self.bot.position(run), run, self.turn(run))
         if (built.shown, built.page) != (run.shown, run.page):
             run = attrs.evolve(run, shown=built.shown, page=built.page)

@@ -141,7 +141,9 @@ def _enter(
     flow, state, step = to.flow, to.state, to.name
     fields, typed = filled or (run.fields, run.typed)
     known = without(fields, flow.secrets) if flow.secrets else fields
-    context = run.context if filled else asked(run).context
+    context = run.context
+    if context and not filled:
+        context = asked(run).context
     if context:
         over = _OF_A_STATE - {"attempts"} if state.call else _OF_A_STATE
         context = {name: value for name, value in context.items() if name not in over}
@@ -242,7 +244,7 @@ def run_to_completion(draft: Draft) -> None:
     elif here.idle:
         pass_on(draft, run)
     else:
-        draft.run = whole(run)
+        draft.run = whole(run) if run.context else run
         ask_question(draft)
 
 

@@ -162,8 +162,10 @@ class Flow(Generic[D]):
 
     def data_with(self, data: D, name: str, value: object) -> D:
         """Return the data with another value in a field; fields made from it return to their defaults."""
-        values = {str(field.alias): getattr(data, key) for key, field in self.fields.items() if field.init}
-        values[str(self.fields[name].alias)] = value
+        values: dict[str, object] = {}
+        for key, field in self.fields.items():
+            if field.init:
+                values[str(field.alias)] = value if key == name else getattr(data, key)
         changed = self.data(**values)  # like `attrs.evolve`, with the fields at hand
         return self.without(changed, self.stale(data, changed)) if self.dependents else changed
 

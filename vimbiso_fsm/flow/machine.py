@@ -194,16 +194,6 @@ class _Model(Generic[D]):
         self.reasons: list[Refused] = []
         self.verdicts: list[tuple[str, str]] = []
 
-    def judge(self, guard: Guard[D], name: str) -> bool | Refused:
-        """Evaluate a guard, and record its verdict under its name, and its reason."""
-        verdict = verdict_of(guard, self.turn)
-        if isinstance(verdict, Refused):
-            self.reasons.append(verdict)
-            self.verdicts.append((name, f"refused {verdict.code}"))
-        else:
-            self.verdicts.append((name, "accepted" if verdict else "declined"))
-        return verdict
-
 
 def _arguments(flow: Flow[D], transition: Transition[D], trigger: str) -> dict[str, object]:
     """Return the arguments of a transition of the library."""
@@ -214,8 +204,8 @@ def _arguments(flow: Flow[D], transition: Transition[D], trigger: str) -> dict[s
         "source": list(transition.sources),
         "dest": transition.dest,
         "prepare": [] if transition.prepare is None else [_prepare(flow, transition.prepare)],
-        "conditions": [_condition(guard) for guard in conditions],
-        "unless": [_unless(guard) for guard in unless],
+        "conditions": [_judge(guard, unless=False) for guard in conditions],
+        "unless": [_judge(guard, unless=True) for guard in unless],
     }
 
 
@@ -246,11 +236,20 @@ def _made(flow: Flow[D], prepare: Callback[D, D | Changes[D]], turn: Turn[D]) ->
     return data, settled(turn.member, member)
 
 
-def _condition(guard: Guard[D]) -> Callable[[_Model[D]], bool]:
-    name = name_of(guard)
-    return lambda model: model.judge(guard, name) is True
+def _judge(guard: Guard[D], *, unless: bool) -> Callable[[_Model[D]], bool]:
+    """Return a condition that evaluates a guard, and records its verdict under its name, and its reason.
 
-
-def _unless(guard: Guard[D]) -> Callable[[_Model[D]], bool]:
+    What the condition returns is compared with True for `conditions`, and with False for `unless`.
+    """
     name = name_of(guard)
-    return lambda model: model.judge(guard, name) is not False
+
+    def judge(model: _Model[D]) -> bool:
+        verdict = verdict_of(guard, model.turn)
+        if isinstance(verdict, Refused):
+            model.reasons.append(verdict)
+            model.verdicts.append((name, f"refused {verdict.code}"))
+            return unless
+        model.verdicts.append((name, "accepted" if verdict else "declined"))
+        return verdict
+
+    return judge

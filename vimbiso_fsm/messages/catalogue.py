@@ -218,7 +218,9 @@ class Catalogue:
             template = template.form(text.params.get(template.by), spoken)
         if not text.params:
             return text.said(text.key if template is None else _plain(template), {})
-        params = {name: self._parameter(value, spoken) for name, value in text.params.items()}
+        params: dict[str, str | int] = {}
+        for name, value in text.params.items():
+            params[name] = value if type(value) in (str, int) else self._parameter(value, spoken)
         words = text.key if template is None else template
         try:
             return text.said(_filled(words, params), params)

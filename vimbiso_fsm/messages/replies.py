@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 
@@ -17,6 +17,9 @@ def plain(value: str) -> str:
     """Replace lone surrogates, which no store and no channel can encode, by U+FFFD."""
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
+
+_set: Final = object.__setattr__
+"""Sets an attribute of a frozen object whose `__init__` is written by hand."""
 
 Parameter: TypeAlias = str | int | Decimal | Any
 """A parameter of a text.
@@ -44,12 +47,16 @@ class Text:
 
     def __init__(self, key: str, /, **params: Parameter) -> None:
         """Make a text without final words; see the class."""
-        self.__attrs_init__(key, params, "")
+        _set(self, "key", key)
+        _set(self, "params", params)
+        _set(self, "text", "")
 
     def said(self, words: str, params: Mapping[str, str | int]) -> Text:
         """Return this text with its final words, and its parameters as they were written."""
         text = Text.__new__(Text)
-        text.__attrs_init__(self.key, params, words)
+        _set(text, "key", self.key)
+        _set(text, "params", params)
+        _set(text, "text", words)
         return text
 
     def __str__(self) -> str:
