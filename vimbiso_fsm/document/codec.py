@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 import attrs
@@ -75,16 +76,14 @@ def document_to_raw(document: Document, before: Document | None = None) -> dict[
     raw: dict[str, Any] = {}
     run = document.run
     if before is None or before.judged is None:
-        for part in _PARTS:
-            value = getattr(document, part.name)
+        for part, value in zip(_PARTS, _values_of(document), strict=True):
             if not part.omitted or value != part.default:
                 raw[part.wire] = part.write(value)
         notes = _write_notes(run) if run else None
     else:
         known = before.judged.plain
-        for part in _PARTS:
-            value = getattr(document, part.name)
-            if value is getattr(before, part.name):
+        for part, value, old in zip(_PARTS, _values_of(document), _values_of(before), strict=True):
+            if value is old:
                 if part.wire in known:
                     raw[part.wire] = known[part.wire]
             elif type(value) is datetime and value.tzinfo is UTC:
@@ -224,5 +223,6 @@ for _class in (Address, Answer, Moved, PendingCall, Undelivered):
     converter.register_unstructure_hook(_class, object_writer(_class))
 
 _PARTS: Final = sorted(_parts(), key=lambda part: part.omitted)
+_values_of: Final = attrgetter(*[part.name for part in _PARTS])
 _write_notes: Final = object_writer(Run, SEED_OF_RUN)
 _write_changed_notes: Final = object_writer(Run, SEED_OF_RUN, since=_instant, due=_instant)

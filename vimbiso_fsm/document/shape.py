@@ -98,8 +98,10 @@ def parts_of(
         faults += [Fault(name, "is missing") for name in sorted(SEED - raw.keys())]
         faults += [Fault(str(name)[:40], "is not a field of a document") for name in raw.keys() - SEED - BOOKKEEPING]
     for wire, name, read, kind in _READERS:
-        value = raw.get(wire, _MISSING)
-        if value is _MISSING or value is known.get(wire, _MISSING):
+        if wire not in raw:
+            continue
+        value = raw[wire]
+        if wire in known and value is known[wire]:
             continue
         if type(value) is datetime and value.tzinfo is UTC and wire in _INSTANTS:
             parts[name] = value
