@@ -29,6 +29,8 @@ from vimbiso_fsm.store.requests import (
     Entry,
     Head,
     Late,
+    Lease,
+    Leased,
     Load,
     Quarantine,
     ReadAudit,
@@ -39,9 +41,10 @@ from vimbiso_fsm.store.requests import (
     Store,
     Stored,
     Wipe,
+    shard_of,
 )
 from vimbiso_fsm.store.retention import AUDIT_LIFE
-from vimbiso_fsm.testing.store_agreement import check_agreement
+from vimbiso_fsm.testing.store_agreement import _STEP, _Pair, check_agreement
 from vimbiso_fsm.testing.store_contract import LAWS, Law, Make, check_namespaces, check_store, waiting
 
 
@@ -273,6 +276,16 @@ def test_a_faulty_store_disagrees_with_the_model(spoil):
     """The generated programs find a faulty store."""
     with pytest.raises(AssertionError, match="the model answers"):
         check_agreement(lambda: Faulty(spoil), examples=500)
+
+
+def test_a_program_that_fails_leaves_no_lease():
+    """After a program that shows a fault its shards are free, so that the next program does not find another fault."""
+    store, leased = Faulty(is_never_late), attrs.evolve(_STEP, kind="lease", inherits=True)
+    pair = _Pair(store, MemoryStore)
+    shard = shard_of(pair._member(leased.member))
+    with pytest.raises(AssertionError, match="the model answers"):
+        pair.run([leased, attrs.evolve(_STEP, deadline=-3600.0)])
+    assert store.perform(Lease(shard, "another", 1.0)) == Leased("another")
 
 
 @pytest.mark.parametrize("mutant", ["no age", "all ages at once"])

@@ -153,18 +153,23 @@ class _Pair:
         self._made = 0
 
     def run(self, program: list[_Step]) -> None:
-        """Perform each step on both, compare the answers, and clear the wake-ups and leases that are left."""
-        for step in program:
-            self._compare(self._request(step))
+        """Perform each step on both and compare the answers. What is left that another program may meet is cleared."""
+        try:
+            for step in program:
+                self._compare(self._request(step))
+            for member in map(self._member, range(len(_MEMBERS))):
+                self._compare(requests.ReadAudit(member))
+        finally:
+            self._clear()
+
+    def _clear(self) -> None:
+        """Clear the wake-ups, and return the leases: two programs can have members in one shard."""
         for member in map(self._member, range(len(_MEMBERS))):
-            self._compare(requests.ReadAudit(member))
-            self._store.perform(
-                requests.SetWakeUp(
-                    member, is_answer(requests.Stored, self._store.perform(requests.Load(member)), "a load").head
-                )
-            )
+            stored = _answer(self._store, requests.Load(member))
+            if isinstance(stored, requests.Stored):
+                _answer(self._store, requests.SetWakeUp(member, stored.head))
             for token in _TOKENS:
-                self._store.perform(requests.Lease(requests.shard_of(member), f"{token} {self._tail}", 0.0))
+                _answer(self._store, requests.Lease(requests.shard_of(member), f"{token} {self._tail}", 0.0))
 
     def _compare(self, request: requests.Request) -> None:
         found = _answer(self._store, request)
