@@ -613,6 +613,23 @@ class DamagedKey(StoreUnavailable):
         super().__init__(f"{type(request).__name__}: {fault}; a worker or the member's next message puts them aside")
 
 
+class DamagedRecord(StoreUnavailable):
+    """A record that a store keeps once is damaged, so that no manager starts. Nothing was stored.
+
+    Attributes:
+        record: The record: "owner", "shards", or "index" for the keys of the digests of channels.
+    """
+
+    record: str
+
+    def __init__(self, place: str, record: str) -> None:
+        self.record = record
+        super().__init__(
+            f"{place}: its record {record!r} is damaged, or the replies about it make no sense; `vimbiso doctor` "
+            "tells, and `vimbiso repair` puts the record aside"
+        )
+
+
 class MissingSecret(StoreUnavailable):
     """The channel index of the store is keyed with a secret that this manager was not given. Nothing was changed."""
 
@@ -708,7 +725,7 @@ class UnknownLayout(StoreUnavailable):
     def __init__(self, layout: int, known: int) -> None:
         self.layout, self.known = layout, known
         if not layout:
-            fault = "the record of its owner cannot be read; free the store with `vimbiso owner --release`"
+            fault = "the record of its owner cannot be read; put it aside with `vimbiso repair`"
         elif layout > known:
             fault = (
                 f"it has layout {layout} of a newer release, and this release knows layouts up to {known}; use the "

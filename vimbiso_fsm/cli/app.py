@@ -21,6 +21,7 @@ from vimbiso_fsm.cli.link import link, merge, relink, unlink
 from vimbiso_fsm.cli.owner import owner
 from vimbiso_fsm.cli.recover import erase, quarantine, recover, reset, wipe
 from vimbiso_fsm.cli.reencrypt import reencrypt
+from vimbiso_fsm.cli.repair import repair
 from vimbiso_fsm.cli.replay import replay
 from vimbiso_fsm.cli.state import state
 from vimbiso_fsm.cli.worker import worker
@@ -49,6 +50,7 @@ COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
     "relink": relink,
     "merge": merge,
     "owner": owner,
+    "repair": repair,
     "doctor": doctor,
     "reencrypt": reencrypt,
     "index": index,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Annotated, Final, get_args
 
 import typer
@@ -16,6 +16,8 @@ from vimbiso_fsm.cli.store_options import Namespace, secrets_of_environment
 from vimbiso_fsm.cli.store_url import FORMS, VARIABLE, checked_url
 from vimbiso_fsm.encryption.settings import Encryption
 from vimbiso_fsm.errors import StoreUnavailable
+from vimbiso_fsm.operations.effects import run
+from vimbiso_fsm.operations.shared import damaged_records
 from vimbiso_fsm.store.ciphertext import OWN
 from vimbiso_fsm.store.doctor import MEMORY_ALARM, Durability, examine
 
@@ -55,9 +57,10 @@ def doctor(
 ) -> None:
     """Check that a server keeps what it stores, and that the user of the URL has the rights that the store needs.
 
-    With a key ring in VIMBISO_KEYS, the keys in use are printed too, and what is stored plain, of 1000 members at most.
-    Each setting or condition that could lose a turn is printed with its remedy. Exit code 1 when one of them is
-    refused, or when no server answers; 0 when there are only warnings.
+    Damage to a record that the store keeps once is named too. With a key ring in VIMBISO_KEYS, the keys in use are
+    printed, and what is stored plain, of 1000 members at most. Each setting or condition that could lose a turn is
+    printed with its remedy. Exit code 1 when one of them is refused, or when no server answers; 0 when there are only
+    warnings.
     """
     promised = level(durability)
     from vimbiso_fsm.store.health import ask_url
@@ -74,14 +77,26 @@ def doctor(
     places = ", ".join(node.place for node in nodes)
     warnings = len(findings) - refused
     print(_line(f"{promised}: asked {places}; refused {refused}, warnings {warnings}"))
+    damaged = _damaged_records(url, namespace) if all(not node.fault for node in nodes) else ()
+    for name in damaged:
+        print(f"refused: the record {name!r} of the store cannot be read, so no manager starts; remedy: vimbiso repair")
     encryption = encryption_of_environment()
-    if encryption is not None:
+    if encryption is not None and not damaged:
         try:
             _look_at_members(url, namespace, encryption)
         except StoreUnavailable as error:
             fail(error)
-    if refused:
+    if refused or damaged:
         raise typer.Exit(1)
+
+
+def _damaged_records(url: str, namespace: str) -> tuple[str, ...]:
+    """Return the names of the records of the store that cannot be read."""
+    from vimbiso_fsm.store.redis_atomic import AtomicStateManager
+
+    with suppress(StoreUnavailable), AtomicStateManager.from_url(url, namespace=namespace) as store:
+        return tuple(run(damaged_records(), store.perform))
+    return ()  # a finding says why the store does not answer
 
 
 def _look_at_members(url: str, namespace: str, encryption: Encryption) -> None:

@@ -29,12 +29,17 @@ def index(
     lose: Annotated[
         bool, typer.Option("--lose", help="Forget them all the same: these members and guests begin as new guests.")
     ] = False,
+    restore: Annotated[
+        bool,
+        typer.Option("--restore", help="Write the entries anew that are not found, from the documents of the members."),
+    ] = False,
 ) -> None:
     """Name the channels of all members with the current secret.
 
     VIMBISO_SECRET has the current secret and the earlier ones after it. Each document is read, and the entries of its
     channels are moved to their current names, beside live traffic. An entry whose member has no document any more
-    cannot be moved, because its name does not tell the channel. Exit code 1 when the earlier secrets were to be
+    cannot be moved, because its name does not tell the channel. After `vimbiso repair` has put the keys of the index
+    aside, --restore makes the members found again; guests begin anew. Exit code 1 when the earlier secrets were to be
     forgotten and are still needed.
     """
     if lose and not forget:
@@ -42,9 +47,11 @@ def index(
     with opened(redis, data, namespace, flows) as bot:
         bot.manager.start()
         context = Context(bot.manager.bot, Cache(0), bot.manager.now())
-        done = run(rename(context, forget=forget, lose=lose), bot.store.perform)
+        done = run(rename(context, forget=forget, lose=lose, restore=restore), bot.store.perform)
     counts = f"channels {done.channels}, other entries {done.unknown}, earlier guests {done.guests}"
     print(f"members {done.members}, {counts}, earlier keys {done.earlier}")
+    if restore:
+        print(f"entries restored {done.restored}")
     if done.forgotten:
         print("the earlier keys are forgotten; only the current secret is needed")
     elif forget and done.earlier:

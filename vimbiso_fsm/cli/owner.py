@@ -24,7 +24,8 @@ def owner(
 ) -> None:
     """Print the bot that a store belongs to, and the layout of the store.
 
-    No member's data is changed. Exit code 1 when another process has changed the owner meanwhile.
+    No member's data is changed. A record that cannot be read is put aside by `vimbiso repair`. Exit code 1 when
+    another process has changed the owner meanwhile.
     """
     with opened_store(redis, data, namespace, None) as at:
         record = at.store.perform(ReadOwner())

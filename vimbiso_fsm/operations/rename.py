@@ -11,12 +11,13 @@ from collections.abc import Iterable
 
 import attrs
 
+from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.ids import instant, is_guest_id
 from vimbiso_fsm.engine.reading import Sound, open_document
 from vimbiso_fsm.messages.message import Address
 from vimbiso_fsm.operations.context import Context
-from vimbiso_fsm.operations.shared import find_owner
-from vimbiso_fsm.store.requests import Load, ReadIndexKeys, Scan
+from vimbiso_fsm.operations.shared import change_owner, find_owner
+from vimbiso_fsm.store.requests import Link, Load, ReadIndexKeys, Scan
 
 
 @attrs.frozen
@@ -30,6 +31,7 @@ class Renaming:
         guests: The number of guests that are named with an earlier key.
         earlier: The number of earlier keys.
         forgotten: Whether these keys were forgotten.
+        restored: The number of entries that were written anew.
     """
 
     members: int
@@ -38,28 +40,42 @@ class Renaming:
     guests: int
     earlier: int
     forgotten: bool = False
+    restored: int = 0
 
 
-async def rename(context: Context, *, forget: bool = False, lose: bool = False) -> Renaming:
+async def rename(context: Context, *, forget: bool = False, lose: bool = False, restore: bool = False) -> Renaming:
     """Move the entries of the channels that documents name to their current names.
 
     Args:
         context: The context of the operation.
         forget: Whether the earlier keys are forgotten then, if no other entry and no guest needs them.
         lose: Whether they are forgotten although other entries may need them, or guests do.
+        restore: Whether the entry of a channel that leads to no member is written anew. It leads to the member whose
+            document names it then, the latest one if there are several.
     """
     known: set[Address] = set()
+    claimed: list[Document] = []
     guests = 0
     members = await Scan()
     for member_id in members:
         reading = open_document(context.bot, member_id, await Load(member_id), instant(context.now))
         if isinstance(reading, Sound):
-            known.update(await _found(context, reading.document.channels))
-            place = context.bot.route(reading.document.channel)
+            document = reading.document
+            known.update(await _found(context, document.channels))
+            place = context.bot.route(document.channel)
             guests += is_guest_id(member_id) and member_id != context.bot.digests.guest_id(place)
+            if restore and not document.moved and not known.issuperset(document.channels):
+                claimed.append(attrs.evolve(document, profile={}, run=None, suspended=()))
+    restored = 0
+    for document in sorted(claimed, key=lambda document: document.last_updated, reverse=True):
+        for address in document.channels:
+            if not document.is_leaving(address) and (await find_owner(context, address.channel)).member_id is None:
+                await change_owner(context, Link(address.channel, document.member_id))
+                known.add(address)
+                restored += 1
     keys = await ReadIndexKeys()
     unknown = max(0, keys.entries - len(known))
-    found = Renaming(len(members), len(known), unknown, guests, keys.earlier)
+    found = Renaming(len(members), len(known), unknown, guests, keys.earlier, restored=restored)
     if not (forget and keys.earlier and (lose or not (unknown or guests))):
         return found
     await ReadIndexKeys(forget=True)

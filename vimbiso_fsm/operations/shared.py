@@ -7,15 +7,18 @@ the guest that became the owner.
 
 from __future__ import annotations
 
-from typing import TypeVar, cast
+from collections.abc import Collection
+from typing import Final, TypeVar, cast
 
 from vimbiso_fsm.audit.entries import Incident
 from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.engine.reading import Sound, open_document
-from vimbiso_fsm.errors import DamagedKey
+from vimbiso_fsm.errors import DamagedKey, UnknownLayout
 from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.operations.claim import decode_owner
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.history import read_legible
+from vimbiso_fsm.store.index import is_record
 from vimbiso_fsm.store.requests import (
     Effect,
     FindOwner,
@@ -26,12 +29,15 @@ from vimbiso_fsm.store.requests import (
     Linked,
     Load,
     ReadDue,
+    ReadStoreRecord,
     RecordIncident,
     Scan,
     SetAside,
+    StoreRecord,
     Unlink,
     shard_of,
 )
+from vimbiso_fsm.store.retention import SHARDS
 
 R = TypeVar("R")
 
@@ -108,6 +114,61 @@ async def proven_owner(context: Context, channel: Channel, instead_of: str | Non
     linked = await change_owner(context, Link(channel, member_id, instead_of))
     await record_damage(context, "index", member_id, context.bot.digests.shown(channel))
     return linked
+
+
+# Records of the store ------------------------------------------------------------------------------------------------
+
+STORE_RECORDS: Final[tuple[StoreRecord, ...]] = ("index", "shards", "owner")
+"""The records that a store keeps once. Without one of them, the next manager that starts writes it anew."""
+
+
+async def damaged_records(also: Collection[StoreRecord] = ()) -> dict[StoreRecord, tuple[bytes, ...]]:
+    """Return the records of the store that cannot be read, with the bytes of each; none for one of another type.
+
+    Args:
+        also: Records that are returned although they can be read.
+    """
+    found: dict[StoreRecord, tuple[bytes, ...]] = {}
+    for name in STORE_RECORDS:
+        try:
+            record = await ReadStoreRecord(name)
+        except DamagedKey:
+            found[name] = ()
+        else:
+            if record is not None and (name in also or not await _is_sound(name, record)):
+                found[name] = (record,)
+    return found
+
+
+async def _is_sound(name: StoreRecord, record: bytes) -> bool:
+    """Whether a record can be read. The members that are found say that the store has the shards of this release."""
+    if name == "index":
+        return is_record(record)
+    if name == "shards":
+        return record == b"%d" % SHARDS or (record.isdigit() and not await Scan())
+    try:
+        decode_owner(record)
+    except UnknownLayout:
+        return False
+    return True
+
+
+async def repair_records(now: float, also: Collection[StoreRecord] = ()) -> tuple[StoreRecord, ...]:
+    """Put the records of the store aside that cannot be read, and record an incident for each; return their names.
+
+    Args:
+        now: Seconds since the epoch.
+        also: Records that are put aside although they can be read.
+    """
+    damaged = await damaged_records(also)
+    for name, entries in damaged.items():
+        await SetAside(ReadStoreRecord(name), entries)
+    for name in damaged:
+        await RecordIncident(None, Incident(instant(now), "damage", detail={"key": name}).body)
+    return tuple(damaged)
+
+
+# Damaged keys ---------------------------------------------------------------------------------------------------------
 
 
 async def _mended(context: Context, request: Effect[R]) -> R:

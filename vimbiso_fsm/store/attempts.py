@@ -20,7 +20,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from vimbiso_fsm.errors import CommitUnknown, DamagedKey, StoreUnavailable
+from vimbiso_fsm.errors import CommitUnknown, DamagedKey, DamagedRecord, StoreUnavailable
 from vimbiso_fsm.store import requests
 from vimbiso_fsm.store.script import Inspected, Shared
 
@@ -120,6 +120,7 @@ class Attempts:
         Raises:
             WrongType: A key of the member is of a wrong type.
             DamagedKey: A key that belongs to no single member is of a wrong type.
+            DamagedRecord: The record of the owner is of a wrong type.
             CommitUnknown: There is no next attempt, and an earlier one may have written.
             StoreUnavailable: There is no next attempt, and nothing was written.
         """
@@ -127,6 +128,8 @@ class Attempts:
             raise WrongType(self._request.member_id) from error
         if isinstance(self._request, Shared) and str(error).startswith("WRONGTYPE"):
             raise DamagedKey(self._request) from error
+        if isinstance(self._request, requests.ReadOwner | requests.Claim) and str(error).startswith("WRONGTYPE"):
+            raise DamagedRecord(self._place, "owner") from error
         self._made += 1
         self.redirect = error if isinstance(error, AskError) else None
         refusal = _refusal(error)

@@ -4,10 +4,11 @@ The key is a secret of the deployment. Without one it is a random key that the s
 audits and exports, which leave the store; a copy of the whole store holds it.
 
 The store keeps one record about the keys, of words that are separated by spaces: the form of the record, then
-the keys, the current one first. `random:<hex>` is a random key, `secret:<check>` is a secret, of which only a check
-value is kept, and `unkeyed` tells that guests and audits may be named without a key, by an earlier release. With
-the record a manager finds what was named with an earlier key, and refuses to start without a secret that the names
-need: it would take each member for a stranger.
+the keys, the current one first. `random:<hex>.<check>` is a random key with a check value, so that no other key is
+taken for it when one of its bits flips. `secret:<check>` is a secret, of which only a check value is kept. `unkeyed`
+tells that guests and audits may be named without a key, by an earlier release. With the record a manager finds what was
+named with an earlier key, and refuses to start without a secret that the names need: it would take each member for a
+stranger.
 """
 
 from __future__ import annotations
@@ -29,9 +30,16 @@ SHORTEST_SECRET: Final = 16
 _FORM: Final = "2"
 """The first word of a record. One without it is of a release that named only the entries of the index by keys."""
 _RANDOM, _SECRET, _UNKEYED = "random:", "secret:", "unkeyed"
-_WORD: Final = rf"(?:{_RANDOM}[0-9a-f]{{64}}|{_SECRET}[0-9a-f]{{16}}|{_UNKEYED})"
+_WORD: Final = rf"(?:{_RANDOM}[0-9a-f]{{64}}(?:\.[0-9a-f]{{16}})?|{_SECRET}[0-9a-f]{{16}}|{_UNKEYED})"
 RECORD: Final = re.compile(rf"(?:{_FORM} )?{_WORD}(?: {_WORD})*")
 """The form of a record."""
+
+
+def is_record(found: bytes) -> bool:
+    """Return whether these bytes are a record, with random keys as they were made."""
+    text = found.decode("ascii", "replace")
+    random = (word.removeprefix(_RANDOM).partition(".") for word in text.split() if word.startswith(_RANDOM))
+    return RECORD.fullmatch(text) is not None and all(check in ("", _check(key)) for key, _, check in random)
 
 
 def secrets_of(secret: Secret | None) -> tuple[str, ...]:
@@ -65,7 +73,8 @@ def record_of(secrets: tuple[str, ...], found: str, *, is_new: bool = False) -> 
         current = _SECRET + _check(secrets[0])
         words = [current, *(word for word in words if word != current)]
     elif not words or words[0] == _UNKEYED:
-        words = [_RANDOM + chance.token_hex(32), *words]
+        key = chance.token_hex(32)
+        words = [f"{_RANDOM}{key}.{_check(key)}", *words]
     return " ".join([_FORM, *words])
 
 
@@ -101,7 +110,7 @@ def _keys(words: list[str], known: dict[str, bytes], place: str) -> Iterator[byt
     for number, word in enumerate(words, 1):
         if word.startswith(_RANDOM):
             try:
-                yield bytes.fromhex(word.removeprefix(_RANDOM))
+                yield bytes.fromhex(word.removeprefix(_RANDOM).partition(".")[0])
             except ValueError:
                 fault = "the record of the keys of its digests is damaged; put it back from a copy of the store"
                 raise StoreUnavailable(f"{place}: {fault}") from None

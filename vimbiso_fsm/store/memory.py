@@ -286,6 +286,8 @@ class MemoryStore:
                 return _latest(self._incidents_of(member_id), last)
             case requests.ReadOwner():
                 return self._owner_record
+            case requests.ReadStoreRecord(name):
+                return self._owner_record if name == "owner" else None
             case requests.Claim(owner, instead_of):
                 if self._owner_record == instead_of:
                     self._owner_record = owner

@@ -21,8 +21,8 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain, repeat
 from types import TracebackType
@@ -33,7 +33,7 @@ import redis
 import redis.asyncio
 from redis.exceptions import RedisError
 
-from vimbiso_fsm.errors import MissingSecret, StoreUnavailable, VimbisoError
+from vimbiso_fsm.errors import DamagedRecord, MissingSecret, StoreUnavailable, VimbisoError
 from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.store import requests
 from vimbiso_fsm.store.attempts import Attempts, NotSent, WrongType, may_be_elsewhere
@@ -202,7 +202,7 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
             return cast(R, await self._read_usage())
         if isinstance(cast(object, request), requests.ReadOwner):  # which a manager asks for once a minute
             await self._check_again()
-        digests = self._digests or await self._check()
+        digests = _UNKEYED if _is_of_store(request) else self._digests or await self._check()
         if isinstance(request, requests.ReadDigests):
             return cast(R, digests)
         command = encode(request, digests, self._shift, self._keys)
@@ -303,7 +303,8 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
         """Record the number of shards and the keys of the digests, or refuse a store that has others."""
         is_new = True
         for words in record_shards(self._keys):
-            found, _ = await self._repeat(words, self._attempts(), shards_recorded)
+            with _naming("shards", self._place):
+                found, _ = await self._repeat(words, self._attempts(), shards_recorded)
             if found is not None and found != b"%d" % SHARDS:
                 raise StoreUnavailable(
                     f"{self._place}: its members are spread over {found.decode()} shards, this release uses "
@@ -312,7 +313,8 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
             if found is not None:
                 is_new = False
                 break
-        self._digests = digests = await self._open_digests(is_new)
+        with _naming("index", self._place):
+            self._digests = digests = await self._open_digests(is_new)
         return digests
 
     async def _open_digests(self, is_new: bool) -> Digests:
@@ -377,6 +379,31 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
 
     @abstractmethod
     async def _sleep(self, seconds: float) -> None: ...
+
+
+_UNKEYED: Final = Digests()
+"""The digests of a request that names no channel."""
+
+
+def _is_of_store(request: object) -> bool:
+    """Whether a request is about a record of the store, which is read and put aside where no other request is made."""
+    return isinstance(getattr(request, "request", request), requests.ReadStoreRecord)
+
+
+@contextmanager
+def _naming(record: str, place: str) -> Generator[None]:
+    """Name the record whose reading comes to replies that make no sense, or which is of another type.
+
+    Raises:
+        DamagedRecord: It is damaged.
+    """
+    try:
+        yield
+    except StoreUnavailable as error:
+        cause = error.__cause__
+        if isinstance(cause, SenselessReply) or str(cause).startswith("WRONGTYPE"):
+            raise DamagedRecord(place, record) from error
+        raise
 
 
 def _confirm(durability: Durability, confirm_timeout: float, timeout: float) -> Words | None:

@@ -55,7 +55,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Generator
-from typing import Any, Final, Generic, Protocol, Self, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Literal, Protocol, Self, TypeAlias, TypeVar
 from zlib import crc32
 
 import attrs
@@ -733,15 +733,15 @@ class Lease(Effect["Leased"]):
 class SetAside(Effect[None]):
     """Put aside what a request has found damaged, so that the request can be performed. Repeatable.
 
-    A damaged entry of a due set and of the index is kept for `QUARANTINE_LIFE`; leases and the set of workers, which
-    are made again within seconds, are deleted.
+    A damaged entry of a due set and of the index, and a record of the store, is kept for `QUARANTINE_LIFE`; leases and
+    the set of workers, which are made again within seconds, are deleted.
 
     Attributes:
         request: The request.
         entries: The damaged entries; empty if the key as a whole is of another type.
     """
 
-    request: ReadDue | Heartbeat | Lease | FindOwner | Link | Unlink
+    request: ReadDue | Heartbeat | Lease | FindOwner | Link | Unlink | ReadStoreRecord
     entries: tuple[bytes, ...] = attrs.field(default=(), repr=False)
 
 
@@ -762,6 +762,21 @@ class ReadIncidents(Effect["tuple[bytes, ...]"]):
 
     member_id: str | None
     last: int | None = None
+
+
+StoreRecord: TypeAlias = Literal["owner", "shards", "index"]
+"""A record that a store keeps once: its owner, the number of its shards, and the keys of its digests."""
+
+
+@attrs.frozen
+class ReadStoreRecord(Effect["bytes | None"]):
+    """Read a record of the store, also where that or another one is damaged; None if there is none.
+
+    Raises:
+        DamagedKey: It is of another type.
+    """
+
+    name: StoreRecord
 
 
 @attrs.frozen

@@ -288,7 +288,7 @@ if mode == 'index' then -- ARGV 4 the record that is replaced, or ''  5 the new 
   return {KEYS[1], token, 'read', at, ARGV[5]}
 end
 
--- The only key of these modes is that of the owner of the store.
+-- The only key of these modes is that of the owner of the store; of the first also that of another record of it.
 if mode == 'owner' then return {KEYS[1], token, 'read', at, call('GET', KEYS[1])} end
 if mode == 'claim' then -- ARGV 4 the owner to replace or ''  5 the owner or '' for none
   local found = call('GET', KEYS[1])

@@ -18,7 +18,7 @@ from vimbiso_fsm.errors import DamagedDocument, DamagedKey, StoreUnavailable
 from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store import requests
-from vimbiso_fsm.store.index import RECORD
+from vimbiso_fsm.store.index import is_record
 from vimbiso_fsm.store.layout import Keys, unword, word
 from vimbiso_fsm.store.packing import PACKED, pack, unpack
 from vimbiso_fsm.store.requests import Effect
@@ -66,7 +66,13 @@ Inspected: TypeAlias = (
 A due set of a wrong type, which is no member's, is put aside by the store, and the request is made.
 """
 Shared: TypeAlias = (
-    requests.ReadDue | requests.Heartbeat | requests.Lease | requests.FindOwner | requests.Link | requests.Unlink
+    requests.ReadDue
+    | requests.Heartbeat
+    | requests.Lease
+    | requests.FindOwner
+    | requests.Link
+    | requests.Unlink
+    | requests.ReadStoreRecord
 )
 """Requests about keys that belong to no single member. `SetAside` handles such keys if they are damaged."""
 _R = TypeVar("_R")
@@ -192,7 +198,7 @@ def recorded(command: Command, reply: object) -> str:
         SenselessReply: The reply holds no record.
     """
     match _tagged(command, reply):
-        case [_, _, b"read", _, bytes(found)] if RECORD.fullmatch(found.decode("ascii", "replace")):
+        case [_, _, b"read", _, bytes(found)] if is_record(found):
             return found.decode("ascii")
         case _:
             raise SenselessReply
@@ -319,6 +325,8 @@ def _encode(request: requests.Request, digests: Digests, keys: Keys) -> Command:
             return _command((keys.incidents(member_id),), b"incidents", *_latest(last, INCIDENTS_KEPT))
         case requests.ReadOwner():
             return _command((keys.one("owner"),), b"owner")
+        case requests.ReadStoreRecord(name):
+            return _command((keys.one(name),), b"owner")
         case requests.Claim(owner, instead_of):
             return _command((keys.one("owner"),), b"claim", instead_of or b"", owner or b"")
         case _:
@@ -507,7 +515,7 @@ def _read(request: requests.Request, found: list[Any], at: float) -> object:
             return requests.Linked(_name(request, owner), own == 1)
         case requests.Lease(), [None | bytes() as owner]:
             return requests.Leased(_name(request, owner))
-        case requests.ReadOwner() | requests.Claim(), [None | bytes() as owner]:
+        case requests.ReadOwner() | requests.ReadStoreRecord() | requests.Claim(), [None | bytes() as owner]:
             return owner
         case requests.UseTokens() | requests.DropOldest(), [0 | 1 as done] if type(done) is int:
             return done == 1
