@@ -5,7 +5,8 @@ of a network (`network.py`). The placements are never mixed. `--fsync always` me
 the code. Other figures instead of these: `--counts`, those that do not depend on the machine (`counts.py`); `--length`,
 what is stored and how long a turn takes, early and late in a long conversation (`length.py`); `--members`, many members
 at once and a count of what is wrong afterwards (`members.py`); `--threads`, how many turns each
-of many threads on one manager makes (`threads.py`).
+of many threads on one manager makes (`threads.py`); `--growth`, a turn's cost as a deployment grows (`growth.py`), with
+`--plots FOLDER` also as an SVG (`plots.py`).
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
+from pathlib import Path
 
 import attrs
 
 from tests.bench.contenders import AT_ONCE, Bare, BareAsync, Contender, Turns, TurnsAsync
 from tests.bench.conversation import OFFER, TILL
 from tests.bench.counts import table
+from tests.bench.growth import GROWTHS, grow, lines
 from tests.bench.length import CASES, EARLY, HEADING, NOTES, line, stages
 from tests.bench.measure import Row, measure
 from tests.bench.members import talk
@@ -40,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     load = f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs before it began; much more than 0 disturbs the figures"
     own = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
     try:
+        if options.growth:
+            return _growth(options, load)
         with ExitStack() as stack:
             server = stack.enter_context(Server.start(options.fsync))
             if options.counts:
@@ -116,6 +121,19 @@ def _threads(server: Server, options: argparse.Namespace, load: str) -> int:
     return 1 if shares.errors else 0
 
 
+def _growth(options: argparse.Namespace, load: str) -> int:
+    """Print what a turn costs at each size, and draw it where that is asked for."""
+    growth = GROWTHS[options.growth]
+    print(f"client    {_client()}", f"load      {load}", sep="\n", flush=True)
+    points = grow(growth, options.sizes or growth.sizes, options.seconds, options.blocks)
+    print(*lines(growth, points), sep="\n")
+    if options.plots:
+        from tests.bench.plots import draw  # loads a library that nothing else here needs
+
+        print(draw(growth, points, options.plots))
+    return 0
+
+
 def _lengths(server: Server, options: argparse.Namespace, load: str) -> int:
     """Print the costs of a long conversation."""
     if places := placements():
@@ -145,6 +163,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--length", type=int, nargs="?", const=10_000, metavar="TURNS", help="instead: of so many turns"
     )
+    parser.add_argument("--growth", choices=[*GROWTHS], help="instead: the cost of a turn as this grows")
+    parser.add_argument("--sizes", type=int, nargs="+", metavar="SIZE", help="of --growth, the smallest first")
+    parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw what --growth measured, there")
     parser.add_argument("--members", type=int, metavar="NUMBER", help="instead: so many at once, 2 or more")
     parser.add_argument("--seed", type=int, default=0, help="of what the members say (%(default)s)")
     parser.add_argument("--rounds", type=int, default=100, help="timed at each milestone of --length (%(default)s)")

@@ -80,6 +80,10 @@ class Turns:
                 self.bytes = size(self._manager.handle(message))
         self._members: Iterator[Conversation] = cycle(members)
 
+    def once(self) -> None:
+        """Make one turn of the next member."""
+        advanced(self._manager.handle(next(next(self._members))))
+
     def run(self, seconds: float) -> int:
         handle, members, done = self._manager.handle, self._members, 0
         until = time.perf_counter() + seconds

@@ -72,7 +72,7 @@ class Server:
     """The embedded server, with a connection of the benchmark."""
 
     def __init__(self, engine: EmbeddedServer) -> None:
-        self._pid = engine.pid
+        self.pid = engine.pid
         self._client = redis.Redis.from_url(engine.url, decode_responses=True)
         self.url = engine.url
 
@@ -99,7 +99,7 @@ class Server:
 
     def place(self, placement: Placement, *others: int) -> None:
         """Pin client and server with all their threads, and the processes `others` beside the server."""
-        for pid in (self._pid, *others):
+        for pid in (self.pid, *others):
             _pin(pid, placement.server)
         _pin(os.getpid(), placement.client)
 

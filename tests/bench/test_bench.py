@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -17,6 +18,7 @@ from flows.credex_core import ANYBODY, Receipt, SimulatedCredexCore
 from tests.bench import members
 from tests.bench.conversation import TILL, Conversation
 from tests.bench.counts import KINDS
+from tests.bench.growth import GROWTHS
 from tests.bench.network import DELAY, network
 from tests.bench.server import Server
 from vimbiso_fsm import FlowStateManager
@@ -138,3 +140,14 @@ def test_a_long_conversation_is_stored_in_as_many_bytes_as_a_short_one():
             for name in ("document", "previous"):
                 assert abs(stage[name] - early[name]) <= 16, (case, name)  # packed, a few bytes more or less
             assert abs(stage["records"] - early["records"]) <= 16 * 8, case
+
+
+@pytest.mark.parametrize("growth", [*GROWTHS])
+def test_a_growth_is_measured_and_drawn(growth: str, tmp_path: Path):
+    """The cost of a turn is printed for each size of a growth, and drawn as an SVG."""
+    sizes = GROWTHS[growth].sizes[0], GROWTHS[growth].sizes[0] + 2
+    printed = bench("--growth", growth, "--sizes", *map(str, sizes), "--plots", str(tmp_path)).splitlines()
+    assert [line.split()[0] for line in printed[-3:-1]] == [f"{size:,}" for size in sizes]
+    assert printed[-3].split()[2:] == ["1.00", "1.00–1.00"]
+    drawn = ET.parse(printed[-1]).getroot()
+    assert drawn.tag == "{http://www.w3.org/2000/svg}svg"
