@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import attrs
 import pytest
 
 from tests.bots import fruit_bot, member_document
@@ -64,6 +65,14 @@ def test_a_document_of_another_member_is_damaged():
     reading = open_document(BOT, "m-2", stored(data), START)
     assert reading == Damaged(("it is another member's",), data)
     assert "m-1" not in repr(reading)
+
+
+@pytest.mark.parametrize("version", [1, 3])
+def test_a_document_of_another_version_than_its_head_is_damaged(version: int):
+    """A document whose version is not that of the head is damage, because a turn of it would be stored on neither."""
+    data = encode(attrs.evolve(DOCUMENT, version=version))
+    reading = open_document(BOT, "m-1", stored(data), START)
+    assert reading == Damaged((f"_version is {version}, not 2 as in the head",), data)
 
 
 def newer_document() -> tuple[bytes, str]:
