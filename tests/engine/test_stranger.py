@@ -11,8 +11,8 @@ import pytest
 import flows
 from flows.credex_core import SimulatedCredexCore
 from tests.digests import guest_id
-from tests.hostile.kit import MemoryLedger, message, pay_bot
-from vimbiso_fsm import Bot, Flow, FlowStateManager, State, Text, Transition, Turn
+from tests.hostile.kit import Ledger, MemoryLedger, message, pay_bot
+from vimbiso_fsm import Bot, Flow, FlowStateManager, NoData, State, Text, Transition, Turn, call
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.requests import Load, ReadAudit, ReadRecords
 from vimbiso_fsm.store.retention import DAY, DOCUMENT_LIFE, STRANGER_LIFE, TOKEN_KEPT
@@ -104,6 +104,23 @@ def test_a_payment_is_no_strangers():
             each.manager.handle(message(text))
         assert ledger.amounts == [5]
         assert each.kept(DOCUMENT_LIFE + DAY) == (False, False, True)
+
+
+def test_a_run_that_has_had_an_effect_is_no_strangers():
+    """A guest's run in which an effect was made is kept, also where nothing else of it shows the effect any more."""
+    flow = Flow(
+        "once",
+        data=NoData,
+        initial="paying",
+        states=[State("paying", call=lambda _: call(Ledger.pay, 5)), State("asking", ask=Text("more?"), reads=str)],
+        transitions=[Transition(["done", "failed"], "paying", "asking"), Transition("answer", "asking", "asking")],
+    )
+    ledger = MemoryLedger()
+    with talk(Bot([flow], services={"ledger": ledger}, session=300.0)) as each:
+        each.manager.handle(message("hi"))
+        outcome = each.manager.handle(message("back"))
+        assert (ledger.amounts, outcome.state.effects) == ([5], ())
+        assert each.kept(DOCUMENT_LIFE - 1)[0]
 
 
 @attrs.frozen

@@ -217,6 +217,25 @@ def test_a_callback_that_never_ends_is_ended_and_the_member_is_answered(
         assert shell.say("5", "a").status == "advanced"
 
 
+def test_a_callback_that_takes_its_end_for_a_failure_is_ended_again(kind: Kind):
+    """A callback that goes on after it was ended is ended once more after the same time."""
+    taken: list[CallbackStopped] = []
+
+    def goes_on() -> None:
+        try:
+            loops()
+        except CallbackStopped as error:
+            taken.append(error)
+            loops()
+
+    trap = Trap()
+    with shell_of(kind, trap, Till(trap), watchdog=Watchdog(warn=SOON, stop=SOON)) as shell:
+        shell.say("hi")
+        trap.set("ask", goes_on)
+        assert shell.say("5").status == "failed"  # otherwise it has ended by itself
+    assert len(taken) == 1
+
+
 def test_what_was_paid_is_not_undone_by_a_callback_that_never_ends(kind: Kind):
     """A callback that never ends after a payment is a failure after the payment: the member hears that it was done."""
     trap = Trap()
