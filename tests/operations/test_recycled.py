@@ -33,9 +33,13 @@ from vimbiso_fsm import (
     call,
 )
 from vimbiso_fsm.audit.entries import unseal
+from vimbiso_fsm.document.document import Undelivered
+from vimbiso_fsm.document.replies_codec import replies_to_keep
 from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.operations.cache import Cache
-from vimbiso_fsm.operations.effects import RunCall
+from vimbiso_fsm.operations.context import Context
+from vimbiso_fsm.operations.effects import STILL_RUNNING, RunCall, answered, run
+from vimbiso_fsm.operations.link import unlink
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.requests import FindOwner
 from vimbiso_fsm.testing.chat import Chat, Held, words
@@ -311,6 +315,118 @@ def test_a_guest_who_is_not_known_stays_the_guest():
     chat = Chat(a_bot(registry), channel=PHONE)
     assert chat.say("hi").state.member_id == guest_id(PHONE)
     assert [unseal(entry).kind for entry in chat.entries()] == ["command", "transition"]
+
+
+# Notices of the former member ---------------------------------------------------------------------------------------
+
+
+NOTICE = "the secret purse was emptied"
+
+
+def noticed() -> tuple[Chat, Registry]:
+    """Return a chat whose member has a notice waiting, and has been silent for longer than a session."""
+    registry = Registry()
+    chat = Chat(a_bot(registry), channel=PHONE)
+    chat.say("hi", "pay", "5")
+    notice = Undelivered("notice", replies_to_keep(chat.bot.say([Text(NOTICE)], {}, PHONE)))
+    document = chat.document("m-old")
+    chat.plant(attrs.evolve(document, version=document.version + 1, outbox=(notice,)))
+    chat.wait(301)
+    return chat, registry
+
+
+def in_flight(chat: Chat) -> tuple[RunCall, list[str]]:
+    """Begin a login whose call takes longer than the message waits; return it with what was said to the speaker."""
+    held = chat.begin(chat.message("hi"), cache=Cache(0))
+    while not isinstance(held.request, RunCall):
+        chat.step(held)
+    step = held.request
+    held.take(STILL_RUNNING, chat.clock.at)
+    outcome = chat.finish(held)
+    assert chat.document("m-old").call is not None
+    return step, words(outcome.replies)
+
+
+@pytest.mark.parametrize("delivers", [False, True])
+@pytest.mark.parametrize("newer", ["m-new", None])
+def test_a_login_in_flight_tells_no_notice_of_the_former_member(newer: str | None, delivers: bool):
+    """While the service is asked who has the number, neither a reply nor a delivery tells what happened before."""
+    chat, registry = noticed()
+    registry.owners = {CHAT.identifier: "m-old"} | ({PHONE.identifier: newer} if newer else {})
+    chat.delivers = delivers
+    step, heard = in_flight(chat)
+    for _ in range(3):  # a worker at any moment, also after the rest of a delivery
+        chat.wait(1).wake("m-old")
+    heard += words(chat.say("hello?").replies)
+    chat.wake("m-old", answer=answered(step, newer))
+    heard += words(chat.say("hi").replies) + chat.taken
+    check_apart(chat, heard, newer or guest_owner(chat))
+    chat.channel = CHAT
+    said = words(chat.say("hi").replies) + words(chat.say("menu").replies)
+    assert said.count(NOTICE) == 1  # the former member hears it where the login proves them
+
+
+def guest_owner(chat: Chat) -> str:
+    """Register the guest on the number, who has no member; return the new member."""
+    chat.say("ada")
+    return "m-ada"
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_the_member_hears_the_notices_once_the_login_is_made(late: bool):
+    """A login that answers the same member releases what waited, before what is said after it, and once."""
+    chat, _ = noticed()
+    heard: list[str] = []
+    if late:
+        step, heard = in_flight(chat)
+        chat.wake("m-old", answer=answered(step, "m-old"))
+    heard += words(chat.say("hi").replies)
+    assert heard.count(NOTICE) == 1
+    assert heard[-1] != NOTICE
+    assert chat.document("m-old").outbox == ()
+
+
+def test_a_login_that_fails_tells_no_notice():
+    """While nothing proves the speaker, notices wait, also when the login is asked for again and given up."""
+    chat, registry = noticed()
+    registry.who = lambda **_: Refused("call.unavailable")  # type: ignore[method-assign]  # a service that is down
+    chat.delivers = True
+    heard = words(chat.say("hi").replies)
+    for text in ("again", "cancel", "hi", "menu"):
+        heard += words(chat.say(text).replies)
+        chat.wait(5).wake("m-old")
+    assert NOTICE not in heard + chat.taken
+    assert not [word for word in heard + chat.taken if "purse" in word or "paying" in word]
+
+
+@pytest.mark.parametrize("kind", ["timer", "call"])
+def test_what_comes_after_the_unlinking_is_not_delivered(kind: str):
+    """A timer or the answer of a call that comes after the channel was unlinked is not delivered to its next owner."""
+    registry = Registry()
+    bot = a_bot(registry)
+    chat = Chat(bot, channel=PHONE)
+    chat.delivers = True
+    chat.say("hi", "pay", "5")
+    held = chat.begin(chat.message("yes"), cache=Cache(0))
+    while not isinstance(held.request, RunCall):
+        chat.step(held)
+    step = held.request
+    if kind == "call":
+        unlink_channel(chat)
+        chat.wake("m-old", answer=answered(step, "paid"))
+    else:
+        chat.end(held)
+        unlink_channel(chat)
+        chat.wait(301).wake("m-old")
+    assert chat.document("m-old").channels == ()
+    assert chat.delivered == []
+    assert chat.document("m-old").outbox != ()
+
+
+def unlink_channel(chat: Chat) -> None:
+    """Unlink the number, as an operator does."""
+    context = Context(chat.bot, Cache(0), chat.clock.at)
+    run(unlink(context, "m-old", PHONE), chat.store.perform)
 
 
 # With other messages at the same moment -----------------------------------------------------------------------------

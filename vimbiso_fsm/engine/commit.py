@@ -31,7 +31,7 @@ from vimbiso_fsm.document.json_codec import dumps, dumps_unstructured, loads
 from vimbiso_fsm.document.replies_codec import replies_to_raw
 from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.events import Event, ReplyRoute, SessionExpired, content_digest
-from vimbiso_fsm.engine.outbox import drop_asked, drop_warning, put_in_outbox, take_overdue
+from vimbiso_fsm.engine.outbox import drop_asked, drop_warning, hold_notices, put_in_outbox, take_overdue
 from vimbiso_fsm.engine.room import check_room
 from vimbiso_fsm.engine.schedule import wake_at
 from vimbiso_fsm.engine.session import session_after, session_bound
@@ -154,11 +154,15 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
     if draft.outbox and isinstance(event, Message | SessionExpired) and draft.kind != "error":
         drop_warning(draft)
     if isinstance(event, Message) and draft.kind != "error":
-        if draft.outbox:
+        if draft.is_unproven and (draft.pending is not None or draft.was_asked_to_log_in):
+            hold_notices(draft)
+        elif draft.outbox:
             draft.replies = [*take_overdue(draft), *draft.replies]
             drop_asked(draft)
     elif route != "handle":
         put_in_outbox(draft, event, route)
+    elif draft.outbox and draft.was_asked_to_log_in and not (draft.is_unproven or draft.parts or draft.kind == "error"):
+        draft.replies = [*take_overdue(draft), *draft.replies]
     replies = draft.said
     document = _document(draft, event)
     raw = document_to_raw(document, draft.before)

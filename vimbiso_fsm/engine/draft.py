@@ -87,6 +87,7 @@ class Draft:
         passed: The number of states that were passed without a question.
         busy: The services that take no call now.
         stays: Whether the member answers a question, and stays there if a service is busy.
+        notices: The number of first replies that tell what happened before the message, such as the end of a session.
     """
 
     def __init__(self, bot: Bot, document: Document, channel: Channel, now: datetime, token: str, root: str) -> None:
@@ -127,6 +128,7 @@ class Draft:
         self.passed: int = 0
         self.busy: frozenset[str] = frozenset()
         self.stays: bool = False
+        self.notices: int = 0
 
     def take_member(self, member: Member[Any]) -> None:
         """Take over the member that a callback made.
@@ -138,6 +140,18 @@ class Draft:
         if not self.before.guest and member.id != self.before.person:
             raise NotTheMembers if self.answered else WrongMember(self.before.person)
         self.member = member
+
+    @property
+    def was_asked_to_log_in(self) -> bool:
+        """Whether the member was asked for a login before this turn, so that the speaker was not proven."""
+        before = self.before
+        return not (before.guest or before.authenticated) and _waits_for_login(before.suspended)
+
+    @property
+    def is_unproven(self) -> bool:
+        """Whether another person than the member may be the speaker, because a login is asked for and not made."""
+        asked = self.was_asked_to_log_in or _waits_for_login(self.suspended)
+        return not (self.before.guest or self.member.authenticated) and asked
 
     # The current run ----------------------------------------------------------------------------------------------
 
@@ -359,3 +373,7 @@ def _known(bot: Bot, document: Document, now: datetime) -> Member:
     if bot.tokens is None or document.jwt_token is None or document.token is not None:
         return member
     return attrs.evolve(member, authenticated=False, jwt_token=None)
+
+
+def _waits_for_login(suspended: tuple[Run, ...]) -> bool:
+    return any(run.waits == Suspended.LOGIN for run in suspended)

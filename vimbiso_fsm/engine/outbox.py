@@ -20,6 +20,7 @@ from vimbiso_fsm.engine.events import (
     ReplyRoute,
     SessionEnding,
     SessionExpired,
+    StateTimeout,
     turn_token,
 )
 from vimbiso_fsm.engine.schedule import DELIVERY_TRIES, next_delivery
@@ -40,11 +41,17 @@ OUTBOX_BYTES: Final = 8 * 1024
 
 
 def take_delivery_due(draft: Draft, event: DeliveryDue) -> None:
-    """Take a lease on replies of the outbox. A warning of a session that has ended is dropped."""
+    """Take a lease on replies of the outbox. A warning of a session that has ended is dropped.
+
+    While a service is asked for the login, another person may have the channel, and the replies wait for the member's
+    next message.
+    """
     waiting = _waiting(draft, event.id)
-    if waiting is None or waiting.tries != event.tries or _is_leased(draft, waiting):
+    if waiting is None or waiting.tries != event.tries or _is_leased(draft, waiting) or not draft.before.is_reachable:
         return draft.ignore()
     draft.kind = "delivery"
+    if draft.is_unproven and draft.pending is not None:
+        return _replace(draft, waiting, attrs.evolve(waiting, leased_until=None, tries=DELIVERY_TRIES))
     deadline = draft.before.deadline
     if deadline is None or deadline > draft.now or not _is_warning(draft, waiting):
         draft.delivery = attrs.evolve(waiting, leased_until=draft.now + DELIVERY_LEASE, tries=waiting.tries + 1)
@@ -75,6 +82,20 @@ def take_overdue(draft: Draft) -> list[Reply]:
     free = overdue(draft)
     draft.outbox = draft.outbox[len(free) :]
     return [reply for waiting in free for reply in replies_from_raw(waiting.replies)]
+
+
+def hold_notices(draft: Draft) -> None:
+    """Let replies of the outbox wait until a login has proved who hears them, but those that a worker delivers now.
+
+    So do the words at the end of a session, while a service is asked.
+    """
+    if draft.pending is not None and draft.notices:
+        held, draft.replies = draft.said[: draft.notices], draft.replies[draft.notices :]
+        draft.outbox = (*draft.outbox, Undelivered(draft.token[:16], replies_to_keep(held)))
+    draft.outbox = tuple(
+        waiting if _is_leased(draft, waiting) else attrs.evolve(waiting, leased_until=None, tries=DELIVERY_TRIES)
+        for waiting in _latest(draft.outbox)
+    )
 
 
 def is_among(reply: Any, kept: Iterable[Undelivered]) -> bool:
@@ -108,7 +129,9 @@ def put_in_outbox(draft: Draft, event: Event, route: ReplyRoute) -> None:
     waiting = Undelivered(draft.token[:16], replies_to_keep(draft.said))
     if isinstance(event, SessionExpired) and not draft.bot.session.announced:
         waiting = attrs.evolve(waiting, tries=DELIVERY_TRIES)  # it waits for the member's next message
-    elif route == "deliver" and next_delivery(draft.outbox) is None:
+    elif isinstance(event, StateTimeout) and draft.was_asked_to_log_in:
+        waiting = attrs.evolve(waiting, tries=DELIVERY_TRIES)
+    elif route == "deliver" and next_delivery(draft.outbox) is None and draft.before.is_reachable:
         waiting = draft.delivery = attrs.evolve(waiting, leased_until=draft.now + DELIVERY_LEASE, tries=1)
     outbox = (*draft.outbox, waiting)
     kept = _latest(outbox)

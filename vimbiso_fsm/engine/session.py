@@ -184,6 +184,7 @@ def reopen(draft: Draft) -> None:
     The message itself is not interpreted, because it answers a question of the old session. A question on the way home
     is asked again without an offer.
     """
+    draft.notices = len(draft.replies)
     parked = draft.pop()
     if parked is None:
         go_home(draft)
