@@ -21,6 +21,7 @@ from vimbiso_fsm import (
     FlowError,
     FlowStateManager,
     Message,
+    NoData,
     Refused,
     State,
     Text,
@@ -310,3 +311,18 @@ def test_no_repr_shows_the_data_of_a_flow_or_a_reply():
     assert chat.words == [CANARY]
     assert shown
     assert [text for text in (*shown, repr(chat.last)) if CANARY in text] == []
+
+
+def test_the_repr_of_an_outcome_shows_nothing_that_was_said():
+    """The `repr` of an outcome shows neither the replies nor the document."""
+    flow = Flow(
+        "asks",
+        data=NoData,
+        initial="asked",
+        states=[State("asked", ask=Text(CANARY)), State("told", final=True)],
+        transitions=[Transition("yes", "asked", "told")],
+    )
+    with FlowStateManager.in_memory(Bot([flow])) as manager:
+        outcome = manager.handle(Message(Channel("whatsapp", "263771000001"), "m1", "hi"))
+    assert outcome.replies[0].text == CANARY
+    assert not any(text in repr(outcome) for text in (CANARY, "263771000001", "asked"))
