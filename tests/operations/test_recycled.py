@@ -279,6 +279,28 @@ def test_a_login_is_finished_after_a_crash_at_any_effect(newer: str | None):
             return
 
 
+def test_the_message_of_the_login_is_the_guests_though_its_record_is_lost():
+    """The message whose login unlinks the number is the guest's after a crash, also without the record of its turn."""
+    for effects in itertools.count():
+        chat, _ = recycled(None)
+        message = chat.message("hi")
+        held = chat.begin(message, cache=Cache(0))
+        for _ in range(effects):
+            if held.request is not None:
+                chat.step(held)
+        is_whole = held.request is None
+        if chat.store.perform(FindOwner(PHONE)).member_id == "m-old":
+            chat.store._members["m-old"].records = ()
+            chat.wait(60)
+            heard = chat.handle(message)
+            assert (heard.status, heard.state.member_id, bool(heard.replies)) == ("advanced", guest_id(PHONE), True), (
+                effects
+            )
+        if is_whole:
+            assert effects > 15
+            return
+
+
 @pytest.mark.parametrize("newer", ["m-new", None])
 def test_a_late_answer_of_the_login_unlinks_too(newer: str | None):
     """An answer that comes to a worker ends the session and unlinks the number, and the next message is a guest's."""
