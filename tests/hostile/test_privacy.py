@@ -8,8 +8,9 @@ import pytest
 import flows
 from flows.credex_core import SimulatedCredexCore
 from tests.cli_runs import invoke
-from tests.hostile.kit import ADA, client_of, message, pay_bot, require
+from tests.hostile.kit import ADA, client_of, known_fault, message, pay_bot, require
 from vimbiso_fsm import SECRET, Bot, Flow, FlowStateManager, State, Text, Transition
+from vimbiso_fsm.engine.events import turn_token
 from vimbiso_fsm.store.requests import ReadRecords
 
 
@@ -25,6 +26,17 @@ def test_a_telephone_number_is_not_found_by_trying_all_of_them():
     """The digest of a telephone number cannot be computed without a secret of the deployment."""
     leaked = _names_of("263771734512")
     found = [number for number in range(263771734500, 263771734525) if _names_of(str(number)) & leaked]
+    assert found == []
+
+
+@known_fault("The token is a hash of the sender and of the id of the message, without a key.")
+def test_a_telephone_number_is_not_found_from_a_token_and_the_id_of_its_message():
+    """The token of a message cannot be computed from its sender and its id without a secret of the deployment."""
+    sent = message("hi", number="263771734512", id="1000")
+    manager = FlowStateManager.in_memory(pay_bot())
+    [entry] = manager.history(manager.handle(sent).state.member_id)
+    numbers = map(str, range(263771734500, 263771734525))
+    found = [number for number in numbers if turn_token(message("hi", number=number, id="1000")) == entry.token]
     assert found == []
 
 
