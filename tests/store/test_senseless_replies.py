@@ -39,6 +39,7 @@ from vimbiso_fsm.store.requests import (
     Entry,
     Erase,
     FindOwner,
+    Fold,
     Head,
     Heartbeat,
     Inherited,
@@ -153,7 +154,12 @@ def _requests() -> Iterator[Any]:
     yield from (FindOwner(CHANNEL), Unlink(CHANNEL, "m"), ReadOwner(), Claim(b"{}", None), ReadOwner())
     yield SetAside(ReadDue(shard_of("m")), (b"m",))
     yield from (ReadOldest("m", 2), DropOldest("m", 0, first, life=9), DropOldest("m", 1, first))
-    yield from (Erase("m", 1, 2, b"{}"), Erase("m", 1, 2, b"{}", all=True), Wipe("m", NO_HEAD, _entry(1, "t")))
+    yield from (
+        Erase("m", 1, 2, b"{}"),
+        Erase("m", 1, 2, b"{}", all=True),
+        Fold("m", 1, 2, b"{}"),
+        Wipe("m", NO_HEAD, _entry(1, "t")),
+    )
     key = MemberKey("~1", b"key")
     yield from (Rewrite("n"), KeepKey("n", key), ReadKeys("n"), DropKeys("n", ("~1",)), ReadKeys("n"))
     yield from (Quarantine("m", NO_HEAD), Quarantine("m", third), ReadQuarantine("m"))
@@ -460,7 +466,7 @@ def test_an_error_before_a_lost_reply_counts_as_lost(is_async: bool):
 
 LASTING: Final = (
     UseTokens,
-    *(Quarantine, Link, Unlink, SetWakeUp, RecordIncident, SetAside, Wipe, Erase, Claim),
+    *(Quarantine, Link, Unlink, SetWakeUp, RecordIncident, SetAside, Wipe, Erase, Fold, Claim),
     *(Rewrite, KeepKey, DropKeys, DropOldest),
 )
 
