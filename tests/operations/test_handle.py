@@ -9,6 +9,7 @@ steps, and the promotion of a guest.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -136,7 +137,7 @@ def test_a_conflict_is_decided_again_on_its_document():
     chat = member_chat()
     chat.say("hi")
     stale = Cache()
-    stale.keep(MEMBER, chat.cache.document(MEMBER).head, chat.cache.document(MEMBER).document)  # type: ignore[union-attr]
+    stale.keep(MEMBER, chat.cache.document(MEMBER).head, chat.cache.document(MEMBER).document, 0)  # type: ignore[union-attr]
     stale.linked(CHANNEL.address, MEMBER)
     chat.say("order")
     exchange = chat.begin(chat.message("ada"), cache=stale)
@@ -746,7 +747,7 @@ def test_the_cache_makes_room():
     """The cache drops the member stored the longest ago; a size of 0 keeps none."""
     cache = Cache(2)
     for name in ("a", "b", "c"):
-        cache.keep(name, Head(), member_document(member_id=name))
+        cache.keep(name, Head(), member_document(member_id=name), 10)
         cache.linked(Address(name, name), name)
     assert cache.document("a") is None
     assert cache.member(Address("a", "a")) is None
@@ -755,8 +756,31 @@ def test_the_cache_makes_room():
     assert cache.document("c") is None
     assert cache.member(Address("c", "c")) is None
     nothing = Cache(0)
-    nothing.keep("a", Head(), member_document())
+    nothing.keep("a", Head(), member_document(), 10)
     assert nothing.document("a") is None
+
+
+def test_the_cache_is_bounded_by_bytes():
+    """Members and guests each fill at most the given bytes, by what is kept now; the latest documents stay."""
+    cache = Cache(5_000, most=1_000)
+
+    def kept(names: Iterable[str]) -> list[str]:
+        return [name for name in names if cache.document(name) is not None]
+
+    members, guests = [f"m-{number}" for number in range(40)], [f"guest-{number}" for number in range(40)]
+    for name, guest in zip(members, guests, strict=True):
+        cache.keep(name, Head(), member_document(member_id=name), 300)
+        cache.keep(guest, Head(), member_document(member_id=guest, guest=True), 300)
+    assert (kept(members), kept(guests)) == (members[-3:], guests[-3:])
+    for _ in range(2_500):
+        cache.keep(members[-1], Head(), member_document(member_id=members[-1]), 100)
+    assert kept(members) == members[-3:], "a document that is replaced counts once"
+    cache.keep("m-x", Head(), member_document(member_id="m-x"), 1_001)
+    cache.forget(members[-3])
+    cache.keep("m-y", Head(), member_document(member_id="m-y"), 500)
+    assert kept([*members, "m-x", "m-y"]) == [*members[-2:], "m-y"]
+    cache.keep("m-y", Head(), member_document(member_id="m-y"), 1_001)
+    assert kept(["m-y"]) == [], "an older copy of it is not kept either"
 
 
 def test_the_results_of_a_store_compare_equal():

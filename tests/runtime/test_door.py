@@ -362,9 +362,9 @@ def test_guests_displace_no_member_from_the_cache():
     cache = Cache(2)
     with FlowStateManager.in_memory(TALLY, clock=lambda: 1.7e9) as manager:
         guest = manager.handle(message(1)).state
-    cache.keep("m-1", NO_HEAD, attrs.evolve(guest, member_id="m-1", guest=False))
+    cache.keep("m-1", NO_HEAD, attrs.evolve(guest, member_id="m-1", guest=False), 10)
     for number in range(5):
-        cache.keep(f"guest-{number}", NO_HEAD, guest)
+        cache.keep(f"guest-{number}", NO_HEAD, guest, 10)
     assert cache.document("m-1") is not None
     assert cache.document("guest-4") is not None
     assert cache.document("guest-0") is None

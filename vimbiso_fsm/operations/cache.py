@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Final
 
 import attrs
 
@@ -10,16 +10,22 @@ from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.messages.message import Address
 from vimbiso_fsm.store.requests import Head
 
-K = TypeVar("K")
-V = TypeVar("V")
+CACHE_BYTES: Final = 64 * 1024 * 1024
+"""Bytes that the cached documents of all members, and of all guests, have in the store, at most.
+
+As objects they take a few times as much memory.
+"""
+RECOUNT: Final = 1_000
+"""Documents after which the bytes are summed anew: two threads at once can miscount one."""
 
 
 @attrs.frozen
 class Known:
-    """The latest known document of a member, and its head."""
+    """The latest known document of a member, its head, and the number of its bytes in the store."""
 
     head: Head
     document: Document
+    size: int = 0
 
 
 class Cache:
@@ -29,11 +35,11 @@ class Cache:
     of them displace no member.
     """
 
-    def __init__(self, size: int = 10_000) -> None:
-        """Keep up to `size` members and as many guests; 0 keeps none."""
+    def __init__(self, size: int = 10_000, most: int = CACHE_BYTES) -> None:
+        """Keep up to `size` members and as many guests, and up to `most` bytes of each; a size of 0 keeps none."""
         self._size = size
-        self._documents: dict[str, Known] = {}
-        self._guests: dict[str, Known] = {}
+        self._documents = _Documents(size, most)
+        self._guests = _Documents(size, most)
         self._members: dict[Address, str] = {}
 
     def document(self, member_id: str) -> Known | None:
@@ -44,25 +50,57 @@ class Cache:
         """Return the latest known owner of a channel."""
         return self._members.get(address)
 
-    def keep(self, member_id: str, head: Head, document: Document) -> None:
-        """Remember a document, in place of the one that was remembered the longest ago if its table is full."""
-        self._put(self._guests if document.guest else self._documents, member_id, Known(head, document))
+    def keep(self, member_id: str, head: Head, document: Document, size: int) -> None:
+        """Remember a document, in place of those that were remembered the longest ago if its table is full.
+
+        Args:
+            member_id: The member.
+            head: The head of the document.
+            document: The document.
+            size: The number of its bytes in the store.
+        """
+        (self._guests if document.guest else self._documents).put(member_id, Known(head, document, size))
 
     def linked(self, address: Address, member_id: str) -> None:
         """Remember the owner of a channel."""
-        self._put(self._members, address, member_id)
+        if not self._size:
+            return
+        self._members.pop(address, None)
+        self._members[address] = member_id
+        while len(self._members) > self._size:
+            self._members.pop(next(iter(self._members)), None)
 
     def forget(self, member_id: str, address: Address | None = None) -> None:
         """Forget a member, and the owner of a channel; the store is asked next time."""
-        self._documents.pop(member_id, None)
-        self._guests.pop(member_id, None)
+        self._documents.drop(member_id)
+        self._guests.drop(member_id)
         if address is not None:
             self._members.pop(address, None)
 
-    def _put(self, table: dict[K, V], key: K, value: V) -> None:
-        if not self._size:
-            return
-        table.pop(key, None)
-        table[key] = value
-        while len(table) > self._size:
-            table.pop(next(iter(table)), None)
+
+class _Documents(dict[str, Known]):
+    """The latest documents by member, up to a number of them and of their bytes."""
+
+    def __init__(self, size: int, most: int) -> None:
+        super().__init__()
+        self._size, self._most = size, most
+        self._bytes = self._puts = 0
+
+    def put(self, member_id: str, known: Known) -> None:
+        """Keep a document as the latest. One that alone has too many bytes is not kept."""
+        if not self._size or known.size > self._most:
+            return self.drop(member_id)
+        before = self.pop(member_id, None)
+        self[member_id] = known
+        self._bytes += known.size - (0 if before is None else before.size)
+        self._puts += 1
+        if self._puts >= RECOUNT:
+            self._puts, self._bytes = 0, sum(each.size for each in [*self.values()])
+        while len(self) > self._size or (self._bytes > self._most and self):
+            self.drop(next(iter(self)))
+
+    def drop(self, member_id: str) -> None:
+        """Forget a document."""
+        found = self.pop(member_id, None)
+        if found is not None:
+            self._bytes -= found.size

@@ -510,7 +510,7 @@ class _Handling:
         reading = open_document(context.bot, turns.member_id, stored, instant(context.now))
         if isinstance(reading, Sound):
             turns.document = reading.document
-            context.cache.keep(turns.member_id, stored.head, reading.document)
+            context.cache.keep(turns.member_id, stored.head, reading.document, len(stored.document or b""))
         elif isinstance(reading, Encrypted):
             raise reading.error
         else:

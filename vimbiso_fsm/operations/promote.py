@@ -57,11 +57,13 @@ class Promoted:
         head: The head of the member's document.
         document: The member's document.
         confirmed: Whether the store has confirmed the merge with the required durability.
+        size: The number of bytes of the document in the store.
     """
 
     head: requests.Head
     document: Document
     confirmed: bool = True
+    size: int = 0
 
 
 @attrs.frozen
@@ -173,7 +175,7 @@ async def _merge_at_member(context: Context, guest: Document) -> Promoted | None
         if isinstance(result, requests.Committed):
             assert decision.entry is not None
             context.told.append(CommitEvent(decision.entry, conflicts + 1, result.head.digest))
-            return Promoted(result.head, decision.document, result.confirmed)
+            return Promoted(result.head, decision.document, result.confirmed, len(decision.raw))
         if isinstance(result, requests.Conflict | requests.Late):
             conflicts += 1
             context.check_patience(guest.member_id, conflicts)
@@ -288,7 +290,7 @@ def _merged_before(context: Context, guest: Document, member_id: str, current: r
     reading = open_document(context.bot, member_id, current, instant(context.now))
     address = context.bot.route(guest.channel).address
     if isinstance(reading, Sound) and {address, address.without_account} & {*reading.document.channels}:
-        return Promoted(current.head, reading.document)
+        return Promoted(current.head, reading.document, size=len(current.document or b""))
     return None
 
 

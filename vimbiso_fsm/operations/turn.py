@@ -103,7 +103,7 @@ class MemberTurns:
         context = self.context
         if decision.changed:
             self.head, self.document = committed.head, decision.document
-            context.cache.keep(decision.document.member_id, committed.head, decision.document)
+            context.cache.keep(decision.document.member_id, committed.head, decision.document, len(decision.raw))
         if decision.entry is not None:
             context.told.append(CommitEvent(decision.entry, self.attempts, committed.head.digest))
         if decision.error is not None:
@@ -171,7 +171,7 @@ class MemberTurns:
             self.member_id = result.document.member_id
             if guest.guest:
                 context.cache.linked(context.bot.route(guest.channel).address, self.member_id)
-            context.cache.keep(self.member_id, result.head, result.document)
+            context.cache.keep(self.member_id, result.head, result.document, result.size)
             self.head, self.document = result.head, result.document
         return result
 
