@@ -13,7 +13,13 @@ BEGAN = datetime(2026, 11, 1, 9, tzinfo=UTC)
 
 
 def chain(
-    count: int, member_id: str = "m-1", *, mark: str = "", days: float = 0.0, refused: bool = False
+    count: int,
+    member_id: str = "m-1",
+    *,
+    mark: str = "",
+    days: float = 0.0,
+    refused: bool = False,
+    began: datetime = BEGAN,
 ) -> tuple[Entry, ...]:
     """Return the first entries of a member, whole and linked.
 
@@ -23,10 +29,11 @@ def chain(
         mark: A text in each entry; another one makes another chain.
         days: The days between two entries.
         refused: Whether each is that of a refused message, so that they can be folded.
+        began: The instant of the first entry.
     """
     entries: list[Entry] = []
     for version in range(1, count + 1):
-        at = BEGAN + timedelta(days=days * (version - 1))
+        at = began + timedelta(days=days * (version - 1))
         made = entry_for(
             "refusal" if refused else "transition",
             f"token-{version}",

@@ -9,6 +9,7 @@ import attrs
 import pytest
 
 from tests.archive.chains import BEGAN, chain, tomb
+from vimbiso_fsm.archive.joining import LAST_VERSION
 from vimbiso_fsm.archive.json_lines import JsonLinesArchive
 from vimbiso_fsm.archive.keeping import Archiving
 from vimbiso_fsm.archive.procedures import RETRY_DELAY, AtArchive, Moved, MoveToArchive, Procedures
@@ -25,6 +26,7 @@ from vimbiso_fsm.store.requests import (
     DropOldest,
     Entry,
     Erase,
+    Fold,
     Head,
     ReadAudit,
     ReadDue,
@@ -60,6 +62,11 @@ class Refusing(JsonLinesArchive):
         if self.fault:
             raise ArchiveUnavailable(self.place, self.fault)
         super().append(member_id, entries)
+
+    def members(self) -> tuple[str, ...]:
+        if self.fault:
+            raise ArchiveUnavailable(self.place, self.fault)
+        return super().members()
 
     def read(self, member_id: str, /) -> tuple[Entry, ...]:
         if self.fault:
@@ -323,6 +330,30 @@ def test_many_entries_wake_the_member_at_once(bench: Bench):
     assert bench.due()
 
 
+def test_a_member_with_too_many_entries_is_due_at_once(bench: Bench):
+    """A settled wake-up is now while more entries are stored than the bound, and later where they cannot be moved."""
+    bench.commit()
+    head = Head(20, ENTRIES[19].digest)
+    bench.store.perform(SetWakeUp("m-1", head))
+    assert bench.due()
+    bench.archive.append("m-1", chain(1, mark="another"))
+    bench.move()
+    bench.store.perform(SetWakeUp("m-1", head))
+    assert (bench.due(), bench.due(bench.clock.at + RETRY_DELAY + 1)) == (False, True)
+    bench.archive.erase("m-1", 0, LAST_VERSION, None, b"")
+    bench.move()
+    bench.store.perform(SetWakeUp("m-1", head))
+    assert (bench.due(), bench.due(bench.clock.at + DAY)) == (False, False)
+
+
+def test_folded_entries_are_counted_once(bench: Bench):
+    """A member whose many versions are folded into few entries is not woken for them."""
+    bench.commit(chain(100, refused=True))
+    bench.store.perform(Fold("m-1", 1, 97, folds("m-1", chain(100, refused=True))[0].body))
+    bench.store.perform(SetWakeUp("m-1", Head(100, chain(100, refused=True)[-1].digest)))
+    assert not bench.due(bench.clock.at + DAY)
+
+
 def test_a_member_stays_due_while_the_archive_refuses(bench: Bench):
     """A member whose entries could not be moved is woken again after the delay."""
     bench.commit(ENTRIES[:3])
@@ -340,10 +371,12 @@ def test_a_stranger_is_left_alone(bench: Bench):
 
 
 def test_a_scan_finds_members_of_both(bench: Bench):
-    """Members of the store and of the archive are found alike."""
+    """Members of the store and of the archive are found alike; a refusing archive hinders no worker that looks."""
     bench.commit(ENTRIES[:1])
     bench.archive.append("m-0", chain(1, "m-0"))
     assert bench.store.perform(Scan()) == ("m-0", "m-1")
+    bench.archive.fault = "down"
+    assert bench.store.perform(Scan()) == ("m-1",)
 
 
 @pytest.mark.parametrize("bounds", [{"entries": 0}, {"entries": 1.5}, {"entries": 10_001}, {"days": 0}, {"days": 401}])
@@ -389,6 +422,16 @@ def test_a_fold_takes_the_place_of_what_it_stands_for(bench: Bench):
     assert (len(bench.hot()), FlowAuditLogger.faults(bench.both())) == (33, ())
     assert bench.move() == Moved("m-1", 28)
     bench.archive.append("m-1", entries[:95])
+    assert (len(bench.both()), FlowAuditLogger.faults(bench.both())) == (33, ())
+
+
+def test_a_fold_stands_for_the_part_of_its_row_that_is_archived(bench: Bench):
+    """A fold in the store, of a row whose first entries a worker has archived before, is read in their place."""
+    entries = chain(100, refused=True)
+    bench.commit(entries)
+    bench.archive.append("m-1", entries[:30])
+    [fold] = folds("m-1", entries)
+    bench.store.perform(fold)
     assert (len(bench.both()), FlowAuditLogger.faults(bench.both())) == (33, ())
 
 

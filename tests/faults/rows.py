@@ -17,6 +17,7 @@ PARTS: Final = (
     "writers",
     "kills",
     "rotations",
+    "archives",
     "wakes",
     "broken_entries",
     "servers",

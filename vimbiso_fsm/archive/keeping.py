@@ -112,7 +112,7 @@ class Archiving:
 
     def __attrs_post_init__(self) -> None:
         check_count("Archiving", "entries", self.entries, most=AUDIT_KEPT)
-        check_seconds("Archiving", "days", self.days * DAY, most=AUDIT_LIFE)
+        check_seconds("Archiving", "days, in seconds,", self.days * DAY, most=AUDIT_LIFE)
 
     @property
     def seconds(self) -> float:

@@ -117,7 +117,7 @@ class Procedures:
         self._now = now
         self._refusal = ""
         self._refuses_until = float("-inf")
-        self._in_conflict: dict[tuple[str, int], None] = {}
+        self._unmovable: dict[str, int] = {}
 
     def waking(self, commit: Commit) -> Commit:
         """Return a commit that wakes the member when its entry is old, or when many entries were made."""
@@ -140,7 +140,7 @@ class Procedures:
             case Erase():
                 return await self._erase(request)
             case Scan():
-                return tuple(sorted({*await request, *await AtArchive(lambda archive: archive.members())}))
+                return await self._members(await request)
             case Wipe():
                 return await self._wipe(request)
             case _:
@@ -172,6 +172,11 @@ class Procedures:
             moved += dropped
             more = len(found) == self.archiving.entries + MOVED_AT_ONCE
         return Moved(member_id, moved)
+
+    async def waiting(self, member_id: str) -> int:
+        """Return how many entries of a member in the store exceed the bounds."""
+        exceeds = await self._exceeds(member_id)
+        return self._exceeding(await ReadAudit(member_id, tolerant=True)) if exceeds else 0
 
     async def _exceeds(self, member_id: str) -> bool:
         """Return whether the entries may exceed a bound, by the oldest and the latest of them."""
@@ -207,6 +212,7 @@ class Procedures:
             await self._report_once(member_id, error.version, facts)
             return str(error)
         self._refusal = ""
+        self._unmovable.pop(member_id, None)
         return ""
 
     async def _damaged(self, member_id: str) -> str:
@@ -216,11 +222,10 @@ class Procedures:
         return fault
 
     async def _report_once(self, member_id: str, version: int, detail: Fields) -> None:
-        known = (member_id, version)
-        if known not in self._in_conflict:
-            self._in_conflict[known] = None
-            while len(self._in_conflict) > REFUSED_KNOWN:
-                self._in_conflict.pop(next(iter(self._in_conflict)), None)
+        if self._unmovable.get(member_id) != version:
+            self._unmovable[member_id] = version
+            while len(self._unmovable) > REFUSED_KNOWN:
+                self._unmovable.pop(next(iter(self._unmovable)), None)
             await self._report(member_id, detail)
 
     async def _report(self, member_id: str | None, detail: Fields) -> None:
@@ -238,6 +243,14 @@ class Procedures:
             raise DamagedDocument(member_id, "a line of its archive holds no entry")
         found = joined(archived, stored)
         return found if last is None else found[-last:]
+
+    async def _members(self, stored: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the members of both. The store has all of them, unless their latest entries were lost."""
+        try:
+            archived = await AtArchive(lambda archive: archive.members())
+        except ArchiveUnavailable:
+            return stored
+        return tuple(sorted({*stored, *archived}))
 
     async def _erase(self, erase: Erase) -> Erased | Conflict:
         """Erase in the store, and then in the archive what its tombstones stand for, also those of before."""
@@ -268,24 +281,29 @@ class Procedures:
         return answer
 
     async def _set_wake_up(self, request: SetWakeUp) -> None:
-        due = await self._due(request.member_id)
+        due = await self._due(request.member_id, request.expected.version)
         if due is not None and (request.wake_at is None or due < request.wake_at):
             request = attrs.evolve(request, wake_at=due)
         await request
 
-    async def _due(self, member_id: str) -> float | None:
-        """Return when entries of a member are to be moved next; None if all are archived."""
-        oldest, now = await ReadOldest(member_id, 2), self._now()
+    async def _due(self, member_id: str, version: int) -> float | None:
+        """Return when entries of a member at this version are to be moved next; None if all are archived."""
+        most, now = self.archiving.entries, self._now()
+        oldest = await ReadOldest(member_id, 2)
         if not oldest:
             return None
+        refuses = self._refuses_until if self._refusal else now
+        again = max(now + RETRY_DELAY, refuses)
+        may_exceed = version - oldest[0].version >= most  # entries that stand for others make the difference larger
+        if may_exceed and len(await ReadOldest(member_id, most + 1)) > most:
+            return again if self._refusal or member_id in self._unmovable else now
         at = _made_at(oldest[0])
         due = now if at is None else at + self.archiving.seconds
         if due > now:
             return due
-        refuses = self._refuses_until if self._refusal else now
         if len(oldest) == 1 and refuses <= now:
             return None  # the latest entry stays in the store, and was archived
-        return max(now + RETRY_DELAY, refuses)
+        return again
 
 
 def _made_at(entry: Entry) -> float | None:

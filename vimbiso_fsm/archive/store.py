@@ -75,6 +75,10 @@ class ArchivedStore(_Archived):
             return self.inner.perform(request)
         return cast(R, run(self._procedures.answer(request), self._perform))
 
+    def waiting(self, member_id: str) -> int:
+        """Return how many audit entries of a member in the store exceed the bounds, and wait for the archive."""
+        return run(self._procedures.waiting(member_id), self._perform)
+
     def close(self) -> None:
         """Close the archive, if it was opened from a URL."""
         self._close()

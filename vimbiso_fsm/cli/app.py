@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
+from vimbiso_fsm.cli.archive import archive
 from vimbiso_fsm.cli.audit import audit_commands
 from vimbiso_fsm.cli.chat import chat
 from vimbiso_fsm.cli.check import check
@@ -52,6 +53,7 @@ COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
     "owner": owner,
     "repair": repair,
     "doctor": doctor,
+    "archive": archive,
     "reencrypt": reencrypt,
     "index": index,
     "import-legacy": import_legacy,

@@ -12,6 +12,7 @@ import typer
 from vimbiso_fsm.audit.explain import explain
 from vimbiso_fsm.audit.export import export_lines
 from vimbiso_fsm.audit.trail import Trail, erasures, faults, guests, members, read_trail
+from vimbiso_fsm.cli.archive_options import Archive
 from vimbiso_fsm.cli.bot_options import Flows, OptionalFlows
 from vimbiso_fsm.cli.display import progress_bar
 from vimbiso_fsm.cli.failures import fail
@@ -61,6 +62,7 @@ def verify(
     data: Data = None,
     namespace: Namespace = "",
     flows: OptionalFlows = None,
+    archive: Archive = None,
 ) -> None:
     """Verify the audit chain of members.
 
@@ -69,7 +71,7 @@ def verify(
     """
     _require_members(named, all_members)
     checked = entries = broken = 0
-    with opened_store(redis, data, namespace, flows) as at:
+    with opened_store(redis, data, namespace, flows, archive) as at:
         for trail in _trails(at, named):
             found = faults(trail)
             checked, entries, broken = checked + 1, entries + len(trail.entries), broken + len(found)
@@ -93,6 +95,7 @@ def export(
     data: Data = None,
     namespace: Namespace = "",
     flows: OptionalFlows = None,
+    archive: Archive = None,
 ) -> None:
     """Export audit entries and incidents as JSON Lines.
 
@@ -102,7 +105,7 @@ def export(
     _require_members(named, all_members)
     filters = filters_of(channel, flow, run, since, until)
     written = broken = 0
-    with opened_store(redis, data, namespace, flows) as at, output(to) as file:
+    with opened_store(redis, data, namespace, flows, archive) as at, output(to) as file:
         wanted = selection(at, filters)
         for trail in _trails(at, named):
             for line in export_lines(trail, wanted):
@@ -124,13 +127,14 @@ def explain_entry(
     data: Data = None,
     namespace: Namespace = "",
     flows: Flows = None,
+    archive: Archive = None,
 ) -> None:
     """Explain how an audit entry came about.
 
     The transitions that were candidates, the answer of each guard and the commit are printed. Exit code 1 when the
     entry is not kept.
     """
-    with opened(redis, data, namespace, flows) as bot:
+    with opened(redis, data, namespace, flows, archive=archive) as bot:
         trail = read_trail(bot.store, member_id_of(bot, member))
         try:
             explanation = explain(bot.manager.bot, trail, version)

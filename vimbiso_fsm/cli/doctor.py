@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from typing import Annotated, Final, get_args
 
 import typer
 
+from vimbiso_fsm.archive.keeping import Archiving
+from vimbiso_fsm.archive.store import ArchivedStore
 from vimbiso_fsm.audit.trail import members
+from vimbiso_fsm.cli.archive_options import Archive, archiving_of, with_archive
 from vimbiso_fsm.cli.encryption_options import KEYS, encryption_of_environment
 from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.plain_text import shown
@@ -15,14 +18,20 @@ from vimbiso_fsm.cli.reencrypt import survey_of
 from vimbiso_fsm.cli.store_options import Namespace, secrets_of_environment
 from vimbiso_fsm.cli.store_url import FORMS, VARIABLE, checked_url
 from vimbiso_fsm.encryption.settings import Encryption
-from vimbiso_fsm.errors import StoreUnavailable
+from vimbiso_fsm.errors import ArchiveUnavailable, StoreUnavailable
 from vimbiso_fsm.operations.effects import run
 from vimbiso_fsm.operations.shared import damaged_records
 from vimbiso_fsm.store.ciphertext import OWN
 from vimbiso_fsm.store.doctor import MEMORY_ALARM, Durability, examine
+from vimbiso_fsm.store.retention import AUDIT_KEPT, AUDIT_LIFE, DAY
 
 LOOKED_AT: Final = 1000
 """Members whose data is looked at for the keys in use."""
+GROWTH: Final = (
+    f"meanwhile they stay in the store, which drops those of a member that are more than {AUDIT_KEPT:,} or older than "
+    f"{AUDIT_LIFE // DAY} days"
+)
+"""The bound of what waits for an archive that refuses."""
 LEVELS = get_args(Durability)
 """The levels of durability that can be promised for an answered turn."""
 
@@ -54,13 +63,15 @@ def doctor(
             "--memory-alarm", metavar="SHARE", min=0.01, max=1.0, help="Share of a server's memory from which it warns."
         ),
     ] = MEMORY_ALARM,
+    archive: Archive = None,
 ) -> None:
     """Check that a server keeps what it stores, and that the user of the URL has the rights that the store needs.
 
     Damage to a record that the store keeps once is named too. With a key ring in VIMBISO_KEYS, the keys in use are
-    printed, and what is stored plain, of 1000 members at most. Each setting or condition that could lose a turn is
-    printed with its remedy. Exit code 1 when one of them is refused, or when no server answers; 0 when there are only
-    warnings.
+    printed, and what is stored plain, of 1000 members at most. With --archive, or an archive in VIMBISO_ARCHIVE, it is
+    checked that the archive can be written, and whether entries of these members wait for it. Each setting or condition
+    that could lose a turn is printed with its remedy. Exit code 1 when one of them is refused, or when no server
+    answers; 0 when there are only warnings.
     """
     promised = level(durability)
     from vimbiso_fsm.store.health import ask_url
@@ -86,6 +97,9 @@ def doctor(
             _look_at_members(url, namespace, encryption)
         except StoreUnavailable as error:
             fail(error)
+    archiving = archiving_of(archive)
+    if archiving is not None and not damaged:
+        refused += not _is_archive_sound(url, namespace, archiving)
     if refused or damaged:
         raise typer.Exit(1)
 
@@ -97,6 +111,34 @@ def _damaged_records(url: str, namespace: str) -> tuple[str, ...]:
     with suppress(StoreUnavailable), AtomicStateManager.from_url(url, namespace=namespace) as store:
         return tuple(run(damaged_records(), store.perform))
     return ()  # a finding says why the store does not answer
+
+
+def _is_archive_sound(url: str, namespace: str, archiving: Archiving) -> bool:
+    """Print whether the archive can be written, and the bound of what waits in the store until it can."""
+    from vimbiso_fsm.store.redis_atomic import AtomicStateManager
+
+    with (
+        ExitStack() as closing,
+        AtomicStateManager.from_url(url, namespace=namespace, secret=secrets_of_environment()) as store,
+    ):
+        archived = with_archive(store, archiving, closing)
+        assert isinstance(archived, ArchivedStore)
+        try:
+            archived.archive.check()
+        except ArchiveUnavailable as error:
+            print("refused:", _line(f"{error.fault}; {GROWTH}"))
+            return False
+        try:
+            names = members(store)
+            waiting = [surplus for name in names[:LOOKED_AT] if (surplus := archived.waiting(name))]
+        except StoreUnavailable as error:
+            fail(error)
+    looked = min(len(names), LOOKED_AT)
+    print(_line(f"archive: {archived.archive.place} can be written; looked at {looked} of {len(names)} members"))
+    if waiting:
+        counts = f"{sum(waiting)} audit entries of {len(waiting)} members wait for the archive, {max(waiting)} at most"
+        print(f"warning: {counts}; {GROWTH}; remedy: run a worker with --archive, or vimbiso archive --all")
+    return True
 
 
 def _look_at_members(url: str, namespace: str, encryption: Encryption) -> None:

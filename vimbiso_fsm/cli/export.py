@@ -7,6 +7,7 @@ import sys
 
 import typer
 
+from vimbiso_fsm.cli.archive_options import Archive
 from vimbiso_fsm.cli.bot_options import Flows
 from vimbiso_fsm.cli.member_argument import MemberArgument, member_id_of
 from vimbiso_fsm.cli.new_file import To, output
@@ -21,6 +22,7 @@ def export(
     data: Data = None,
     namespace: Namespace = "",
     flows: Flows = None,
+    archive: Archive = None,
 ) -> None:
     """Export all that is stored of a member as one JSON value, for the person that it is about.
 
@@ -28,7 +30,7 @@ def export(
     Parts that cannot be read are named on standard error. Exit code 1 in that case, when nothing is stored, and when
     the document is damaged.
     """
-    with opened(redis, data, namespace, flows) as bot:
+    with opened(redis, data, namespace, flows, archive=archive) as bot:
         done = bot.manager.export(member_id_of(bot, member))
         with output(to) as file:
             print(json.dumps(done.value, indent=2), file=file)

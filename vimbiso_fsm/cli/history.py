@@ -15,6 +15,7 @@ import typer
 from vimbiso_fsm.audit.entries import AuditEntry, Incident
 from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
 from vimbiso_fsm.audit.trail import earlier, read_entries, read_incidents, read_trail
+from vimbiso_fsm.cli.archive_options import Archive
 from vimbiso_fsm.cli.bot_options import OptionalFlows
 from vimbiso_fsm.cli.display import print_table
 from vimbiso_fsm.cli.failures import fail
@@ -48,6 +49,7 @@ def history(
     data: Data = None,
     namespace: Namespace = "",
     flows: OptionalFlows = None,
+    archive: Archive = None,
     last: Last = None,
     since: Since = None,
     until: Until = None,
@@ -62,7 +64,7 @@ def history(
     error. Exit code 1 in that case, and when no entry is stored.
     """
     filters = filters_of(channel, flow, run, since, until)
-    with opened_store(redis, data, namespace, flows) as at:
+    with opened_store(redis, data, namespace, flows, archive) as at:
         wanted = selection(at, filters)
         trail = read_trail(at.store, member_id_of(at, member))
         trails = (*earlier(at.store, trail), trail)
@@ -87,6 +89,7 @@ def incidents(
     data: Data = None,
     namespace: Namespace = "",
     flows: OptionalFlows = None,
+    archive: Archive = None,
     last: Last = None,
     since: Since = None,
     until: Until = None,
@@ -101,7 +104,7 @@ def incidents(
     reported on standard error.
     """
     filters = filters_of(channel, flow, run, since, until)
-    with opened_store(redis, data, namespace, flows) as at:
+    with opened_store(redis, data, namespace, flows, archive) as at:
         wanted = selection(at, filters)
         trail = read_trail(at.store, None if member is None else member_id_of(at, member))
         found, faults = read_incidents(trail)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from vimbiso_fsm.cli.archive_options import Archive
 from vimbiso_fsm.cli.bot_options import Flows
 from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.member_argument import MemberArgument, member_id_of
@@ -67,15 +68,20 @@ def wipe(
 
 
 def erase(
-    member: MemberArgument, redis: Redis = None, data: Data = None, namespace: Namespace = "", flows: Flows = None
+    member: MemberArgument,
+    redis: Redis = None,
+    data: Data = None,
+    namespace: Namespace = "",
+    flows: Flows = None,
+    archive: Archive = None,
 ) -> None:
     """Erase a member: remove all that says anything about the person.
 
-    What a wipe removes, the links of channels, the incidents, and the entries of the audit, those of the guests that
-    the member was included. One tombstone stays in the audit; hashed message tokens stay for eight days. Exit code 1
-    when nothing was ever stored of the member.
+    What a wipe removes, the links of channels, the incidents, and the entries of the audit, also in the archive, and
+    those of the guests that the member was. One tombstone stays in the audit; hashed message tokens stay for eight
+    days. Exit code 1 when nothing was ever stored of the member.
     """
-    with opened(redis, data, namespace, flows) as bot:
+    with opened(redis, data, namespace, flows, archive=archive) as bot:
         done = bot.manager.erase(member_id_of(bot, member))
         print(
             one_line(f"erased: {done.entries} audit entries; removed: {', '.join(done.removed) or 'nothing was left'}")

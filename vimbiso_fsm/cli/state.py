@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
+from vimbiso_fsm.cli.archive_options import Archive
 from vimbiso_fsm.cli.bot_options import Flows
 from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.member_argument import MemberArgument, member_id_of
@@ -31,6 +32,7 @@ def state(
     data: Data = None,
     namespace: Namespace = "",
     flows: Flows = None,
+    archive: Archive = None,
     at: Annotated[
         int | None,
         typer.Option("--at", metavar="VERSION", min=1, help="The state at this version, if it is still kept."),
@@ -41,7 +43,7 @@ def state(
     The token and secret fields are masked. With --at, the state at an earlier version is printed, from its turn record
     or from the document before the latest. Exit code 1 when nothing is stored, or when the document is damaged.
     """
-    with opened(redis, data, namespace, flows) as bot:
+    with opened(redis, data, namespace, flows, archive=archive) as bot:
         member_id = member_id_of(bot, member)
         if at is None:
             document = bot.manager.state(member_id)

@@ -16,6 +16,8 @@ from typing import Annotated, Final, TypeAlias
 import attrs
 import typer
 
+from vimbiso_fsm.archive.keeping import Archiving
+from vimbiso_fsm.cli.archive_options import archiving_of, with_archive
 from vimbiso_fsm.cli.bot_options import import_bot
 from vimbiso_fsm.cli.encryption_options import MEMBER_KEYS, encryption_of_environment
 from vimbiso_fsm.cli.failures import fail
@@ -105,7 +107,9 @@ class OpenBot(OpenStore):
 
 
 @contextmanager
-def opened_store(redis: str | None, data: Path | None, namespace: str, flows: str | None) -> Generator[OpenStore]:
+def opened_store(
+    redis: str | None, data: Path | None, namespace: str, flows: str | None, archive: Archiving | str | None = None
+) -> Generator[OpenStore]:
     """Open the named store, for a command that needs no bot.
 
     An error of this library or of the operating system inside the block ends the command with one line.
@@ -115,12 +119,13 @@ def opened_store(redis: str | None, data: Path | None, namespace: str, flows: st
         data: The folder of an embedded server.
         namespace: The namespace of the keys; empty for the default one.
         flows: The package of a bot, for its own channel types.
+        archive: The archive, or its URL; None for that of the environment.
     """
     require_store(redis, data)
     types = CHANNEL_TYPES if flows is None else import_bot(flows).validator.channel_types
     with _reporting(), ExitStack() as closing:
         store = _open_store(redis, data, namespace, closing)
-        yield OpenStore(_encrypted(store, closing), types)
+        yield OpenStore(_archived(_encrypted(store, closing), archive, closing), types)
 
 
 @contextmanager
@@ -130,6 +135,7 @@ def opened(
     namespace: str,
     flows: str | None,
     services: str | None = None,
+    archive: str | None = None,
     *,
     fresh: bool = False,
     handles: bool = False,
@@ -146,6 +152,7 @@ def opened(
         namespace: The namespace of the keys; empty for the default one.
         flows: The package of the bot.
         services: The function of `--services`.
+        archive: The URL of the archive; None for that of the environment. A store that is removed has none.
         fresh: Whether an empty store is used when none is named; it is removed at the end.
         handles: Whether the command handles messages, so that the bot needs its services.
         debug: Whether tracebacks of the application's code are logged.
@@ -161,8 +168,10 @@ def opened(
     with _reporting(), ExitStack() as closing:
         bot = with_services(bot, services, closing)
         store = _encrypted(_open_store(redis, data, namespace, closing), closing, bot)
-        manager = FlowStateManager(bot, store, rates=None, debug=debug, check_services=handles)
         kept = redis is not None or data is not None
+        if kept:
+            store = _archived(store, archive, closing)
+        manager = FlowStateManager(bot, store, rates=None, debug=debug, check_services=handles)
         yield OpenBot(store, bot.validator.channel_types, manager, kept)
 
 
@@ -213,6 +222,11 @@ def _encrypted(store: Store, closing: ExitStack, bot: Bot | None = None) -> Stor
         fail(f"{MEMBER_KEYS}: {error.fault}")
     closing.callback(encrypted.close)
     return encrypted
+
+
+def _archived(store: Store, archive: Archiving | str | None, closing: ExitStack) -> Store:
+    given = archive if isinstance(archive, Archiving) else archiving_of(archive)
+    return with_archive(store, given, closing)
 
 
 def _open_store(redis: str | None, data: Path | None, namespace: str, closing: ExitStack) -> Store:

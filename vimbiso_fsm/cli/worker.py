@@ -11,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+from vimbiso_fsm.archive.keeping import HOT_DAYS, HOT_KEPT
+from vimbiso_fsm.cli.archive_options import Archive, HotDays, HotEntries, archiving_of
 from vimbiso_fsm.cli.bot_options import Flows, import_bot, import_function
 from vimbiso_fsm.cli.doctor import level
 from vimbiso_fsm.cli.encryption_options import encryption_of_environment
@@ -63,22 +65,25 @@ def worker(
             "--memory-alarm", metavar="SHARE", min=0.01, max=1.0, help="Share of a server's memory from which it warns."
         ),
     ] = MEMORY_ALARM,
+    archive: Archive = None,
+    hot_entries: HotEntries = HOT_KEPT,
+    hot_days: HotDays = HOT_DAYS,
     metrics: Annotated[float, typer.Option("--metrics", min=0.1, help="Seconds between two lines of metrics.")] = 60.0,
 ) -> None:
-    """Run timers, session expiry and pending deliveries.
+    """Run timers, session expiry and pending deliveries, and move older audit entries to an archive.
 
     Any number of workers may run on any number of machines; each takes a share of the members. A bot can also run the
     same loop in its own process. The worker ends in order, with exit code 0, on SIGTERM and on Ctrl-C.
     """
     require_store(redis, data)
     promised, bot, secret = level(durability), import_bot(flows), secrets_of_environment()
-    encryption = encryption_of_environment()
+    encryption, archiving = encryption_of_environment(), archiving_of(archive, hot_entries, hot_days)
     sender = None if deliver is None else import_function("--deliver", deliver)
 
     def manager(bot: Bot) -> AsyncFlowStateManager:
         if data is not None:
             return AsyncFlowStateManager.embedded(
-                data, bot, namespace=namespace, secret=secret, deliver=sender, encryption=encryption
+                data, bot, namespace=namespace, secret=secret, deliver=sender, encryption=encryption, archive=archiving
             )
         return AsyncFlowStateManager.from_url(
             str(redis),
@@ -89,12 +94,13 @@ def worker(
             secret=secret,
             deliver=sender,
             encryption=encryption,
+            archive=archiving,
         )
 
     make_worker = partial(AsyncWorker, every=every, lease=lease, memory_alarm=memory_alarm)
     try:
         asyncio.run(_work(bot, services, manager, make_worker, metrics))
-    except VimbisoError as error:
+    except (VimbisoError, ModuleNotFoundError) as error:  # the extra of an archive in a database
         fail(error)
 
 
