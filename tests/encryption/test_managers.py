@@ -711,6 +711,32 @@ class Racing:
         return self.store.perform(request)
 
 
+@pytest.mark.parametrize("cache", [0, 100])
+def test_a_stranger_has_no_key_of_their_own(cache: int):
+    """Nothing of a stranger outlives them: their data has the key of the ring, and the first answer makes their own."""
+    store, guest = MemoryStore(lambda: 1e9, secret=STORE_SECRET), guest_id(PHONE)
+    manager = FlowStateManager(Bot(counted), store, encryption=Encryption(OLD, member_keys=True), cache=cache)
+
+    def key_of_document() -> str:
+        frame = frame_of(state_of(store, guest).document or b"")
+        assert frame is not None
+        return frame.key
+
+    manager.handle(said(0, "hi"))
+    assert store.perform(ReadKeys(guest)) == ()
+    assert key_of_document() == OLD.current
+    for number in (1, 2):
+        assert manager.handle(said(number, "one")).status == "advanced"
+        [own] = store.perform(ReadKeys(guest))
+        assert key_of_document() == own.id
+    assert [manager.handle(said(number, text)).status for number, text in ((0, "hi"), (1, "one"))] == 2 * ["duplicate"]
+    state = manager.state(guest)
+    assert state is not None
+    assert state.run is not None
+    manager.erase(guest)
+    assert store.perform(ReadKeys(guest)) == ()
+
+
 def test_a_turn_that_is_stored_is_answered_though_the_keys_cannot_be_reached():
     """After the commit no failure of the store of the keys says that nothing was stored."""
 
@@ -727,11 +753,10 @@ def test_a_turn_that_is_stored_is_answered_though_the_keys_cannot_be_reached():
             return self.store.perform(request)
 
     keys = Failing()
-    manager = on(
-        EncryptedStore(MemoryStore(lambda: 1e9, secret=STORE_SECRET), Encryption(OLD, member_keys=True), keys=keys),
-        None,
-    )
-    assert manager.handle(said(0, "hi")).status == "advanced"
+    store = EncryptedStore(MemoryStore(lambda: 1e9, secret=STORE_SECRET), Encryption(OLD, member_keys=True), keys=keys)
+    manager = FlowStateManager(Bot(counted), store, cache=0)
+    for number, text in enumerate(("hi", "one")):
+        assert manager.handle(said(number, text)).status == "advanced"
     assert keys.kept == 2
     keys.fails = "DropKeys"
     with pytest.raises(CommitUnknown):

@@ -188,7 +188,8 @@ class Procedures:
             untaken = self._encrypted_record(member_id, key, Record(commit.token, "", commit.content, commit.record))
             return await self._answered(commit, await attrs.evolve(commit, content="", record=untaken.body))
         entry = check_commit(commit)
-        key = await self._key(member_id, commit.expected, makes=True)
+        # A stranger gets no key of their own: it would outlive what is kept of them, and each number could cause one.
+        key = await self._key(member_id, commit.expected, makes=not commit.stranger)
         document = self._encrypted(member_id, key, commit.document, entry.version, stranger=commit.stranger)
         inherited = commit.inherited
         if inherited is not None:
@@ -215,7 +216,8 @@ class Procedures:
             if key.new is not None:
                 with suppress(VimbisoError):  # the turn is stored; only an erasure at this moment has dropped the key
                     await KeepKey(member_id, key.new)
-            self._remember(member_id, result.head, _Key(key.id, key.cipher))
+            own = _Key(key.id, key.cipher) if key.id.startswith(OWN) else None
+            self._remember(member_id, result.head, own)
         return result
 
     async def _answered(self, commit: Commit, result: CommitResult) -> CommitResult:
