@@ -14,7 +14,7 @@ from typing import Any, Generic, Literal, TypeAlias, cast
 import attrs
 from typing_extensions import TypeVar
 
-from vimbiso_fsm.document.ids import is_guest_id, person_of
+from vimbiso_fsm.document.ids import is_guest_id, person_of, stamp
 from vimbiso_fsm.messages.message import Address, Channel
 
 Fields: TypeAlias = Mapping[str, Any]
@@ -559,9 +559,9 @@ def language_of(profile: object) -> str | None:
     return language if isinstance(language, str) else None
 
 
-_UNASKED, FINISHING, NARROWED = "unasked", "finishing", "which"
+_UNASKED, FINISHING, NARROWED, _BURST = "unasked", "finishing", "which", "burst"
 """Marks in a run's validation context: the run's question must be asked before an answer is read; the run finishes on
-an old definition of its flow; the question is asked with these choices only."""
+an old definition of its flow; the question is asked with these choices only; a message of this burst was answered."""
 
 
 def finishing(run: Run) -> Run:
@@ -600,6 +600,16 @@ def whole(run: Run) -> Run:
     if NARROWED not in run.context:
         return run
     return _with_context(run, _without(run.context, NARROWED))
+
+
+def is_of_burst(run: Run | None, burst: str) -> bool:
+    """Return whether a message of this burst was answered while the run was the current one."""
+    return run is not None and run.flow_data.data.context.get(_BURST) == stamp(burst)
+
+
+def with_burst(run: Run, burst: str) -> Run:
+    """Return the run with the note that a message of this burst was answered."""
+    return _with_context(run, {**run.flow_data.data.context, _BURST: stamp(burst)})
 
 
 def to_be_asked(run: Run) -> Run:

@@ -15,7 +15,7 @@ import attrs
 
 from vimbiso_fsm.audit.redaction import error_record
 from vimbiso_fsm.document.codec import is_intact, restored
-from vimbiso_fsm.document.document import Document, Run, first_document, needs_asking
+from vimbiso_fsm.document.document import Document, Run, first_document, needs_asking, with_burst
 from vimbiso_fsm.document.ids import hashed
 from vimbiso_fsm.engine.calls import take_call_returned, take_lease_expired
 from vimbiso_fsm.engine.commit import Decision, close
@@ -93,6 +93,8 @@ def decide(
         match event:
             case Message():
                 interpret(draft, event, recovered=recovered, arrived=arrived or now)
+                if event.burst and draft.changed and draft.run is not None:
+                    draft.run = with_burst(draft.run, event.burst)
                 draft.kind = draft.kind if recovered is None else "recovery"
             case CallReturned():
                 take_call_returned(draft, event, route)

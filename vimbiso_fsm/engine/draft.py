@@ -88,6 +88,7 @@ class Draft:
         busy: The services that take no call now.
         stays: Whether the member answers a question, and stays there if a service is busy.
         notices: The number of first replies that tell what happened before the message, such as the end of a session.
+        burst: The name of the burst that the message belongs to; empty without one.
     """
 
     def __init__(self, bot: Bot, document: Document, channel: Channel, now: datetime, token: str, root: str) -> None:
@@ -129,6 +130,7 @@ class Draft:
         self.busy: frozenset[str] = frozenset()
         self.stays: bool = False
         self.notices: int = 0
+        self.burst: str = ""
 
     def take_member(self, member: Member[Any]) -> None:
         """Take over the member that a callback made.

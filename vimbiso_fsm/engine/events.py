@@ -194,5 +194,8 @@ def content_digest(event: Event) -> str:
     A message with a known token and another content is no duplicate.
     """
     if isinstance(event, Message):
-        return hashed(event.kind, event.text or "", event.choice or "")[:16]
+        words = (event.kind, event.text or "", event.choice or "")
+        if event.content is not None or event.payload or event.referral is not None:
+            return hashed(*words, event.beside_words)[:16]
+        return hashed(*words)[:16]
     return ""

@@ -5,11 +5,14 @@ A message is compared with these cases, in this order; the first that applies de
     each message    too old, a pending call, a parked session, a question to be asked again, a state that has timed
                     out, a button of an earlier question, the end of the session
     a press         a choice of the question
+    a content       an answer that was sent too early, the reader of the state if it is made for such a content; of
+                    another content, the caption is a typed text
     a typed text    a global word, a shortcut, an answer that was sent too early, the choices of the question, and
                     last the reader of the state; of several choices, the member is asked which
 
 A refused answer leaves the member in the state. The reason is said, the question is asked again, and the refusal is
-counted.
+counted. Of a burst, such as an album of pictures, one message is refused and counted; the others of the same burst are
+passed over. Where no flow is open, nothing is refused for its kind: the conversation begins.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from typing import Any
 
 import attrs
 
-from vimbiso_fsm.document.document import Suspended, narrowed, needs_asking, whole
+from vimbiso_fsm.document.document import Suspended, is_of_burst, narrowed, needs_asking, whole
 from vimbiso_fsm.document.replies_codec import replies_to_keep
 from vimbiso_fsm.engine import question
 from vimbiso_fsm.engine.calls import wait_for_call
@@ -43,6 +46,8 @@ from vimbiso_fsm.engine.refusals import count_refusal, say_help, say_reasons
 from vimbiso_fsm.engine.session import end_session, is_login_over, is_session_over, log_out, reopen
 from vimbiso_fsm.engine.timers import is_timeout_due, take_too_late, time_out_overdue
 from vimbiso_fsm.flow.commands import Shortcut
+from vimbiso_fsm.messages.content_readers import ContentReader, bytes_in_words
+from vimbiso_fsm.messages.contents import Attachment, Content, as_json
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Text
@@ -100,30 +105,38 @@ def interpret(draft: Draft, message: Message, *, recovered: Text | None, arrived
         return _enter(draft, message)
     if recovered is not None and draft.run is not None:
         return _ask_after_repair(draft, message)
-    content = message.choice if message.choice is not None else message.text
-    if content is None:
-        return _refuse(draft, [Refused("message.unsupported")])
+    words = message.choice if message.choice is not None else message.text
+    draft.burst = message.burst
+    if message.content is not None and (words is None or _is_for_reader(draft, message.content)):
+        return _typed(draft, message, None, arrived)
+    if words is None:
+        return _begin(draft) if draft.run is None else _refuse(draft, [Refused("message.unsupported")])
     limit = draft.bot.limits.text
-    if len(content) > limit:
+    if len(words) > limit:
         return _refuse(draft, [Refused("message.too_long", limit=limit)])
     if message.choice is not None:
-        return _press(draft, content)
-    _typed(draft, message, content, arrived)
+        return _press(draft, words)
+    _typed(draft, message, words, arrived)
 
 
 # Typed and pressed ------------------------------------------------------------------------------------------------
 
 
-def _typed(draft: Draft, message: Message, text: str, arrived: datetime) -> None:
-    """Interpret a typed text. A global word has precedence over the reader of the state."""
-    command = global_word(draft, message)
-    if command:
-        return follow_global_word(draft, command)
-    shortcuts = draft.bot.shortcuts
-    for shortcut in shortcuts if shortcuts and (draft.run is None or draft.at_home) else ():
-        answers = shortcut.reads(text)
-        if answers is not None:
-            return _follow(draft, shortcut, answers)
+def _typed(draft: Draft, message: Message, text: str | None, arrived: datetime) -> None:
+    """Interpret a typed text, or a content if the text is None.
+
+    A global word has precedence over the reader of the state. The caption of a content that the reader takes is part of
+    the answer, and no global word.
+    """
+    if text is not None:
+        command = global_word(draft, message)
+        if command:
+            return follow_global_word(draft, command)
+        shortcuts = draft.bot.shortcuts
+        for shortcut in shortcuts if shortcuts and (draft.run is None or draft.at_home) else ():
+            answers = shortcut.reads(text)
+            if answers is not None:
+                return _follow(draft, shortcut, answers)
     run = draft.run
     if run is None:
         return _begin(draft)
@@ -134,8 +147,31 @@ def _typed(draft: Draft, message: Message, text: str, arrived: datetime) -> None
         asked = _as_kept(draft)
         if is_among(asked, draft.outbox):  # the member has not read the question, so no text can be its answer
             return _show(draft, asked)
+    if text is None:
+        return _read_content(draft, message)
     if not ((run.shown or here.state.rows) and _take(draft, meanings(draft, text))):
         _read(draft, text)
+
+
+def _is_for_reader(draft: Draft, content: Content) -> bool:
+    """Whether the reader of the current state is made for a content."""
+    reads = draft.reader if draft.run is not None else None
+    return isinstance(reads, ContentReader) and reads.takes(content)
+
+
+def _read_content(draft: Draft, message: Message) -> None:
+    """Read the content of a message with the state's reader."""
+    content, reads, limits = message.content, draft.reader, draft.bot.limits
+    if content is None or not isinstance(reads, ContentReader):
+        return _refuse(draft, [Refused("message.unsupported")])
+    if isinstance(content, Attachment) and content.size is not None and content.size > limits.file:
+        return _refuse(draft, [Refused("content.large", limit=bytes_in_words(limits.file))])
+    if len(as_json(content)) > limits.content:
+        return _refuse(draft, [Refused("message.too_much")])
+    answer = reads.of(content)
+    if isinstance(answer, Refused):
+        return _refuse(draft, [answer])
+    _try(draft, "answer", answer)
 
 
 def _as_kept(draft: Draft) -> Any:
@@ -255,7 +291,9 @@ def _try(draft: Draft, trigger: str, answer: object = None) -> None:
 
 
 def _refuse(draft: Draft, reasons: Sequence[Refused]) -> None:
-    """Say the reasons, ask again and count the refusal."""
+    """Say the reasons, ask again and count the refusal. Of a burst, this is done once."""
+    if draft.burst and is_of_burst(draft.before.run, draft.burst):
+        return draft.ignore()
     draft.kind, draft.status = "refusal", "refused"
     say_reasons(draft, reasons)
     if draft.run is None:

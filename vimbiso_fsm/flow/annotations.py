@@ -10,14 +10,14 @@ import functools
 import operator
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import attrs
 
 from vimbiso_fsm.flow.calls import Call
 from vimbiso_fsm.flow.turn import Turn
-from vimbiso_fsm.messages.readers import TurnReader
+from vimbiso_fsm.messages.readers import ContentReader, TurnReader
 from vimbiso_fsm.messages.refusals import Refused
 
 
@@ -25,6 +25,8 @@ def returned(callback: Callable[..., object]) -> object:
     """Return the annotated result of a callback; `Any` if it is unknown. The result of a class is the class."""
     if isinstance(callback, TurnReader):
         return callback.returns
+    if isinstance(callback, ContentReader):
+        return _union([*(way.returns for way in callback.ways), *map(returned, callback.texts)])
     return callback if isinstance(callback, type) else _hints(callback).get("return", Any)
 
 
@@ -37,7 +39,11 @@ def called(callback: Callable[..., object]) -> object:
 
 def result_type(callback: Callable[..., object]) -> Any:
     """Return the annotated result of the call that a callback proposes, `Refused` aside; `Any` if it is unknown."""
-    parts = [part for part in parts_of(called(callback)) if not _is_refused(part)]
+    return _union([part for part in parts_of(called(callback)) if not _is_refused(part)])
+
+
+def _union(parts: Sequence[Any]) -> Any:
+    """Return the union of annotations; `Any` if there are none."""
     return functools.reduce(operator.or_, parts) if parts else Any
 
 

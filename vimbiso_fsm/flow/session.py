@@ -62,6 +62,8 @@ class Limits:
 
     Attributes:
         text: Characters of a message that are read.
+        content: Characters of what a message carries beside its words, such as a form, written as JSON.
+        file: Bytes of a file that a message carries, where the channel tells them. A reader may take less.
         help: Refusals in a row at one question after which the reply is the question's help.
         menu: Refusals in a row at one question after which the reply offers the menu.
         autos: States that one turn may pass without asking a question.
@@ -75,6 +77,8 @@ class Limits:
     """
 
     text: int = 4096
+    content: int = 8192
+    file: int = 100_000_000
     help: int = 3
     menu: int = 6
     autos: int = 16
@@ -82,7 +86,7 @@ class Limits:
     age: float | None = TOKEN_LIFE
 
     def __attrs_post_init__(self) -> None:
-        for name in ("text", "help", "menu", "autos", "rows"):
+        for name in ("text", "content", "file", "help", "menu", "autos", "rows"):
             check_count("Limits", name, getattr(self, name))
         if self.age is not None:
             check_seconds("Limits", "age", self.age)

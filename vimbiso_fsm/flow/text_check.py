@@ -21,7 +21,7 @@ from vimbiso_fsm.flow.flow import AnyFlow
 from vimbiso_fsm.flow.source import sources
 from vimbiso_fsm.messages import locales
 from vimbiso_fsm.messages.catalogue import Plural, Template
-from vimbiso_fsm.messages.readers import TurnReader
+from vimbiso_fsm.messages.readers import ContentReader, TurnReader
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Text
 
@@ -141,6 +141,8 @@ def _callbacks(bot: Bot) -> Iterator[object]:
             yield from (state.ask, state.say, state.reads, state.rows, state.call, state.input, state.output)
             if isinstance(state.reads, TurnReader):
                 yield state.reads.make
+            if isinstance(state.reads, ContentReader):
+                yield from state.reads.texts
         for transition in flow.transitions:
             yield from (transition.prepare, *transition.guards)
     yield from map(type, bot.services.values())

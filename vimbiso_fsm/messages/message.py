@@ -10,18 +10,25 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cached_property
-from math import isfinite
 from typing import Any, Final
 
 import attrs
 
 from vimbiso_fsm.errors import InvalidMessage
+from vimbiso_fsm.messages.contents import (
+    CONTENTS,
+    MAX_CONTENT,
+    MAX_REFERENCE,
+    Content,
+    Referral,
+    as_json,
+    check_words,
+    storable,
+)
 from vimbiso_fsm.messages.replies import plain
 
 MAX_ID = 512
 """Characters of a message id or a channel identifier; WhatsApp's ids have about 60."""
-MAX_DEPTH = 20
-"""Levels of nesting in the metadata of a channel."""
 MAX_METADATA = 4096
 """Characters of the metadata of a channel, written as JSON."""
 
@@ -48,27 +55,13 @@ def _check_content(_: object, attribute: attrs.Attribute[Any], value: object) ->
         raise InvalidMessage(attribute.name, f"must be text, not {type(value).__name__}")
 
 
-def _storable(value: object, depth: int = 0) -> Any:
-    """Return `value` as it will be read back from a document: JSON values, tuples as lists."""
-    if isinstance(value, str):
-        return value if value.isascii() else plain(value)
-    if value is None or isinstance(value, bool | int) or (isinstance(value, float) and isfinite(value)):
-        return value
-    if depth < MAX_DEPTH and isinstance(value, list | tuple):
-        return [_storable(inner, depth + 1) for inner in value]
-    if depth < MAX_DEPTH and isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
-        return {plain(name): _storable(inner, depth + 1) for name, inner in value.items()}
-    fault = "is nested too deep" if depth >= MAX_DEPTH else f"holds a {type(value).__name__}, which cannot be stored"
-    raise InvalidMessage("metadata", fault)
-
-
 def _metadata(value: object) -> Mapping[str, Any]:
     """Convert metadata to what is stored, or refuse it (an attrs converter). It becomes part of the document."""
     if not isinstance(value, Mapping):
         raise InvalidMessage("metadata", f"must be an object, not a {type(value).__name__}")
     if not value:
         return {}
-    kept: Mapping[str, Any] = _storable(value)
+    kept: Mapping[str, Any] = storable(value, "metadata")
     size = len(json.dumps(kept))
     if size > MAX_METADATA:  # it is stored with every turn
         raise InvalidMessage("metadata", f"has {size} characters as JSON, the limit is {MAX_METADATA}")
@@ -152,21 +145,31 @@ def _check_instant(_: object, attribute: attrs.Attribute[Any], value: object) ->
 class Message:
     """A message of a member.
 
-    It has a `text` (typed) or a `choice` (a pressed button or row), or neither of them (an image, a sticker).
+    It has a `text` (typed) or a `choice` (a pressed button or row), and may carry a `content` (a file, a location, a
+    contact, a form, an order). The caption of a content is the text. A message without any of them is of a kind that a
+    bot cannot read.
 
     Attributes:
         channel: Where the message came from.
         id: The channel's id of the message. The same id means the same message, however often it is delivered.
         text: The text that was typed.
         choice: The id of the button or row that was pressed.
-        kind: The kind of content; "text" for text and choices, else "image", "sticker" …
+        kind: The kind of content; "text" for text and choices, else "image", "location" … With a content it is the
+            kind of that.
         account: The bot's address on the channel (a phone-number id, a bot's name); part of the message's identity. It
             stands in the metadata of the channel too, and may be given in either place.
         sent_at: When the message was sent, with a time zone, by the clock of the channel. `Limits.age` bounds its age.
+        content: What the message carries beside its words.
+        payload: The parameter of the deep link that the member followed; empty without one. Anyone can write one.
+        referral: The advertisement or post that the member came from.
+        replied_to: The channel's id of the message that the member replied to; empty without one.
+        forwarded: Whether the member forwarded it, so that the words may be those of another person.
+        burst: The name of the burst that it belongs to, such as an album of pictures; empty without one. Of a burst one
+            message is refused, and the others are then passed over.
 
     Raises:
-        InvalidMessage: A field is empty, too long or of the wrong type, both `text` and `choice` are given, or two
-            accounts are.
+        InvalidMessage: A field is empty, too long or of the wrong type, both `text` and `choice` are given, two
+            accounts are, or the text is not the caption of the content.
     """
 
     channel: Channel
@@ -176,12 +179,24 @@ class Message:
     kind: str = attrs.field(default="text", kw_only=True, validator=_check_content)
     account: str = attrs.field(default="", kw_only=True, validator=_check_content)
     sent_at: datetime | None = attrs.field(default=None, kw_only=True, validator=_check_instant)
+    content: Content | None = attrs.field(default=None, kw_only=True, repr=False)
+    payload: str = attrs.field(default="", kw_only=True, repr=False)
+    referral: Referral | None = attrs.field(default=None, kw_only=True, repr=False)
+    replied_to: str = attrs.field(default="", kw_only=True, repr=False)
+    forwarded: bool = attrs.field(default=False, kw_only=True)
+    burst: str = attrs.field(default="", kw_only=True, repr=False)
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.channel, Channel):
             raise InvalidMessage("channel", f"must be a Channel, not a {type(self.channel).__name__}")
         if self.text is not None and self.choice is not None:
             raise InvalidMessage("text", "was given together with choice; a message is one or the other")
+        if self.content is not None:
+            self._take_content(self.content)
+        if self.payload != "" or self.replied_to != "" or self.burst != "" or self.referral is not None:
+            self._check_marks()
+        if type(self.forwarded) is not bool:
+            raise InvalidMessage("forwarded", f"must be True or False, not {type(self.forwarded).__name__}")
         for name in ("text", "choice", "kind", "account"):
             value = getattr(self, name)
             if value is not None and not value.isascii():
@@ -192,3 +207,32 @@ class Message:
                 raise InvalidMessage("account", "is not the one in the metadata of the channel; give it once")
             object.__setattr__(self, "account", self.account or known)
             object.__setattr__(self, "channel", self.channel.with_account(self.account))
+
+    def _take_content(self, content: object) -> None:
+        """Check the content. The message is of its kind, and its caption is the text."""
+        if not isinstance(content, CONTENTS):
+            raise InvalidMessage("content", f"must be a content, not a {type(content).__name__}")
+        if self.choice is not None:
+            raise InvalidMessage("content", "was given together with choice; a pressed button carries none")
+        size = len(as_json(content))
+        if size > MAX_CONTENT:
+            raise InvalidMessage("content", f"has {size} characters as JSON, the limit is {MAX_CONTENT}")
+        if content.caption != (self.text or content.caption):
+            raise InvalidMessage("text", "is not the caption of the content; give it once")
+        object.__setattr__(self, "text", content.caption or None)
+        object.__setattr__(self, "kind", content.kind)
+
+    def _check_marks(self) -> None:
+        """Check how the message came about."""
+        for name in ("payload", "replied_to", "burst"):
+            value = getattr(self, name)
+            check_words(name, value, MAX_REFERENCE)
+            object.__setattr__(self, name, plain(value))
+        if self.referral is not None and not isinstance(self.referral, Referral):
+            raise InvalidMessage("referral", f"must be a Referral, not a {type(self.referral).__name__}")
+
+    @property
+    def beside_words(self) -> str:
+        """The content, the referral and the parameter of a deep link as JSON, which is the same for equal ones."""
+        parts = [each and as_json(each) for each in (self.content, self.referral)]
+        return json.dumps([*parts, self.payload])

@@ -1,4 +1,4 @@
-"""Readers of typed answers: `str -> value | Refused`, for `State(reads=…)`.
+"""Readers of answers, for `State(reads=…)`. A reader of typed answers is a function `str -> value | Refused`.
 
 `handle` is a reader. The others make one: `amount({"USD": 2})`, `name()`, `date(latest=…)`, `choice("red", "blue")`,
 `free_text(500)`, `phone("ZW")`. A reader knows nothing of the member and takes time linear in the text. Control and
@@ -7,6 +7,9 @@ returns a word of the author, ignores the characters that cannot be seen.
 
 A bound may depend on the turn: `date(earliest=today)` with a function `today` of the turn, or `of_turn(f)` for a reader
 that `f` makes of the turn. Such a reader is made anew for each answer.
+
+`location`, `photo`, `contact`, `form` and others read what a member sends beside words (`content_readers.py`), and
+`either(photo, free_text())` takes an answer of several kinds.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
@@ -22,9 +25,52 @@ import attrs
 
 from vimbiso_fsm.errors import FlowError, WrongCallback
 from vimbiso_fsm.messages.bounds import check_count, check_range
+from vimbiso_fsm.messages.content_readers import (
+    CONTENT_TEXTS,
+    ContentReader,
+    audio,
+    contact,
+    contacts,
+    document,
+    file,
+    form,
+    location,
+    order,
+    photo,
+    video,
+)
 from vimbiso_fsm.messages.money import Money
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.words import BLANK, is_selector, normalise, without_stop
+
+__all__ = [
+    "AMOUNT_DIGITS",
+    "ANSWER_TEXTS",
+    "Bound",
+    "ContentReader",
+    "Reader",
+    "TurnReader",
+    "amount",
+    "audio",
+    "choice",
+    "contact",
+    "contacts",
+    "date",
+    "document",
+    "either",
+    "file",
+    "form",
+    "free_text",
+    "handle",
+    "location",
+    "name",
+    "number",
+    "of_turn",
+    "order",
+    "phone",
+    "photo",
+    "video",
+]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -36,6 +82,7 @@ Bound: TypeAlias = T | Callable[[Any], T] | None
 """A bound of a reader: a value, a function of the turn that returns one, or None for no bound."""
 
 ANSWER_TEXTS: Final[Mapping[str, str]] = {
+    **CONTENT_TEXTS,
     "amount.currency": "We do not know {currency}. You can use {known}.",
     "amount.decimals": "{currency} has at most {decimals} digits after the point.",
     "amount.digits": "That number is too long; please keep it to {limit} digits.",
@@ -61,7 +108,7 @@ ANSWER_TEXTS: Final[Mapping[str, str]] = {
     "text.format": "Please leave out invisible characters.",
     "text.length": "That is too long; please keep it to {limit} characters.",
 }
-"""The words of every refusal of this module; the texts of a bot may replace any of them."""
+"""The words of every refusal of a reader; the texts of a bot may replace any of them."""
 
 
 # Readers of the turn ------------------------------------------------------------------------------------------------
@@ -154,6 +201,36 @@ def _no_date(bound: object) -> str | None:
 
 def _no_number(bound: object) -> str | None:
     return None if type(bound) is int else "a whole number"
+
+
+# Several kinds of answers --------------------------------------------------------------------------------------------
+
+
+def either(*readers: Callable[[str], Any]) -> Reader[Any]:
+    """Make a reader that takes what one of several readers takes: `either(location, free_text(200))`.
+
+    A content goes to the first reader that is made for it. A text is tried with the readers of texts, in order; if all
+    refuse it, the reason of the first is said. The members of a union share a field, so their types must be told apart
+    when they are stored (`Location | str`).
+
+    Raises:
+        FlowError: There are fewer than two readers, or one is no reader.
+    """
+    if len(readers) < 2 or not all(map(callable, readers)):
+        raise FlowError("", "either()", f"it has {len(readers)} readers", "give two readers or more")
+    if not any(isinstance(each, TurnReader) for each in readers):
+        return _either(readers)
+    return TurnReader(
+        lambda turn: _either([each.at(turn) if isinstance(each, TurnReader) else each for each in readers])
+    )
+
+
+def _either(readers: Sequence[Callable[[str], Any]]) -> ContentReader[Any]:
+    ways = [way for each in readers if isinstance(each, ContentReader) for way in each.ways]
+    texts: list[Callable[[str], Any]] = []
+    for each in readers:
+        texts += each.texts if isinstance(each, ContentReader) else [each]
+    return ContentReader(tuple(ways), tuple(texts))
 
 
 # Money -------------------------------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ from vimbiso_fsm.errors import DocumentTooLarge
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import CallPolicy
 from vimbiso_fsm.flow.interrupts import is_interrupt
+from vimbiso_fsm.messages.contents import Content
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Buttons, Menu, Reply
 from vimbiso_fsm.operations.cache import Cache
@@ -165,9 +166,15 @@ class Talk:
         *,
         kind: str = "text",
         sent_at: datetime | None = None,
+        content: Content | None = None,
+        burst: str = "",
     ) -> Self:
         """Send a message with the fields of `Message`."""
-        return self.take(Message(self.channel, f"id-{next(self._ids)}", text, choice, kind=kind, sent_at=sent_at))
+        message = Message(
+            self.channel, f"id-{next(self._ids)}", text, choice,
+            kind=kind, sent_at=sent_at, content=content, burst=burst,
+        )  # fmt: skip
+        return self.take(message)
 
     def wait(self, seconds: float) -> Self:
         """Move the clock forward."""
@@ -250,7 +257,7 @@ class Talk:
             if self.last.call is None or not self.last.changed or self.hold_calls:
                 break
             self.answer(route)
-        if isinstance(event, Message) and self.state.call is None:
+        if isinstance(event, Message) and not event.burst and self.state.call is None:
             assert self.replies, "a message got no reply"
         return self
 
