@@ -44,8 +44,8 @@ def test_a_text():
     ("changes", "kind", "text"),
     [
         ({"Body": "", "NumMedia": "1", "MediaContentType0": "image/jpeg"}, "image", None),
-        ({"Body": " ", "NumMedia": "2", "MediaContentType0": "application/pdf"}, "document", None),
-        ({"Body": "look", "NumMedia": "1", "MediaContentType0": "image/jpeg"}, "text", "look"),
+        ({"Body": " ", "NumMedia": "1", "MediaContentType0": "application/pdf"}, "document", None),
+        ({"Body": "look", "NumMedia": "1", "MediaContentType0": "image/jpeg"}, "image", "look"),
         ({"Body": "", "NumMedia": None}, "text", ""),
     ],
 )

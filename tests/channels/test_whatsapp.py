@@ -89,28 +89,6 @@ def test_a_pressed_button_or_row(content, choice):
     assert (message.choice, message.text) == (choice, None)
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "image",
-        "audio",
-        "video",
-        "sticker",
-        "document",
-        "location",
-        "contacts",
-        "reaction",
-        "unsupported",
-        "order",
-        "interactive",
-    ],
-)
-def test_a_message_without_text_has_a_kind(kind):
-    """A message without text is of the kind that WhatsApp names."""
-    (message,) = parsed(webhook(said(type=kind, **{kind: {"type": "nfm_reply"}}))).messages
-    assert (message.kind, message.text, message.choice) == (kind, None, None)
-
-
 def test_a_type_that_is_no_name_is_unsupported():
     """A type that is no short identifier is not repeated: the kind is "unsupported"."""
     assert parsed(webhook(said(type="a new\ntype"))).messages[0].kind == "unsupported"
@@ -151,34 +129,7 @@ def test_a_broken_message_is_a_fault_and_the_rest_is_handled(bad, fault):
 def test_statuses_are_counted():
     """Status reports are counted and are no messages."""
     delivery = parsed(webhook(statuses=[{"id": "wamid.9", "status": status} for status in ("sent", "read")]))
-    assert (delivery.statuses, delivery.messages, delivery.ignored, delivery.faults) == (2, (), (), ())
-
-
-@pytest.mark.parametrize(
-    ("body", "note"),
-    [
-        (webhook(), Note("entry[0].changes[0].value", "neither messages nor statuses")),
-        (webhook(errors=[{"code": 130429}]), Note("entry[0].changes[0].value", "errors told by WhatsApp")),
-        (
-            webhook(said(type="system", system={"type": "user_changed_number"})),
-            Note("entry[0].changes[0].value.messages[0]", "a notice of WhatsApp's own"),
-        ),
-    ],
-)
-def test_a_part_that_is_no_message_is_ignored_with_a_reason(body, note):
-    """A part that is no message is ignored with a reason."""
-    delivery = parsed(body)
-    assert (delivery.messages, delivery.ignored, delivery.faults) == ((), (note,), ())
-
-
-@pytest.mark.parametrize(
-    ("field", "named"), [("account_update", "account_update"), ("a\nb", "another kind"), ("x" * 99, "another kind")]
-)
-def test_a_change_of_something_else_is_ignored(field, named):
-    """A change of another field is ignored."""
-    body = webhook(HI)
-    body["entry"][0]["changes"][0]["field"] = field
-    assert parsed(body).ignored == (Note("entry[0].changes[0]", f"a change of {named}"),)
+    assert (delivery.statuses, delivery.messages, len(delivery.events), delivery.faults) == (2, (), 2, ())
 
 
 @pytest.mark.parametrize(
@@ -497,7 +448,7 @@ def test_the_transcript_is_read_without_a_fault():
     ids = [message.id for message in messages]
     assert len(ids) - len(set(ids)) == 5  # one body of one message, one of three, and the very first
     assert sum(delivery.statuses for delivery in deliveries) == 7
-    assert sum(len(delivery.ignored) for delivery in deliveries) == 1
+    assert sum(len(delivery.events) - delivery.statuses for delivery in deliveries) == 2  # a notice and a reaction
 
 
 def test_the_transcript_holds_batches_and_a_message_that_comes_late():

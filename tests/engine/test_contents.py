@@ -57,7 +57,7 @@ def attempts(talk: Talk) -> int:
     """Return the number of refusals in a row that are counted."""
     run = talk.state.run
     assert run is not None
-    return run.flow_data.data.attempts
+    return run.attempts
 
 
 def test_a_location_and_a_photo_are_answers() -> None:

@@ -179,6 +179,7 @@ class Play:
         self._failing = False
         self._delivered: list[str] = []
         self._digests: dict[str, str] = {}
+        self._has_lines = False
         self._commits = itertools.count(1)
 
     def page(self, text: str) -> str:
@@ -278,14 +279,17 @@ class Play:
         keys, arguments = words_of(request)
         for kind, words in (("KEYS", keys), ("ARGV", arguments)):
             for place, word in enumerate(words, 1):
-                head = f"  {kind}[{place}]"
-                yield f"{head} {self._named(_indented(_shown(word), ' ' * 4))}".rstrip()
+                shown = _indented(_shown(word), " " * 4)
+                self._has_lines = self._has_lines or '"where":[' in shown
+                if self._has_lines and re.fullmatch("[0-9a-f]{16}", shown):
+                    shown = f"<check of write {number}>"
+                yield f"  {kind}[{place}] {self._named(shown)}".rstrip()
 
     def _named(self, text: str) -> str:
         """Return a text without what differs from run to run or from release to release.
 
         That is: digests of what stands on the page, the nanoseconds in the name of a quarantined key, and the lines of
-        code in which an error was raised.
+        code in which an error was raised. Checks after such an error cover its lines, and `_written` names them.
         """
         text = re.sub("[0-9a-f]{64}", lambda found: self._digests.get(found[0], found[0]), text)
         text = re.sub(r"(:aside:\d+:)\d+(?=:)", r"\1<nanoseconds>", text)

@@ -439,7 +439,8 @@ def test_every_reason_has_words_that_need_no_more_than_it_gives():
     ]
     typed += ["7", "1 USD", "20 USD"]
     reasons = {r for reader in readers for r in map(reader, typed) if isinstance(r, Refused)}
-    assert {reason.code for reason in reasons} == {key for key in ANSWER_TEXTS if not key.startswith(("phone.", "content."))}
+    others = ("phone.", "content.")  # the words of contents have their own test
+    assert {reason.code for reason in reasons} == {key for key in ANSWER_TEXTS if not key.startswith(others)}
     for reason in reasons:
         said = catalogue.say(reason.words).text
         assert said

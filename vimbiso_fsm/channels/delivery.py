@@ -1,23 +1,44 @@
 """The contents of one webhook request, read from untrusted bytes.
 
+Each part of a request is of one of three classes:
+
+    said        a word of a member to the conversation, a `Message`; only this is answered, refused or counted
+    told        a fact that the channel tells, a `Told`: a status, a reaction, an edit, a blocked bot, a payment …
+    unreadable  a part that is broken, a `Note`
+
 A request that is no webhook at all is refused as a whole (`InvalidMessage`). If only a part of it is broken, that part
-is noted and the rest is handled: otherwise the channel would send the whole batch again for days.
+is noted and the rest is handled: otherwise the channel would send the whole batch again for days. What a member said is
+said also if the content is of a kind that is not known, or is broken: the message then has only its kind.
 """
 
 from __future__ import annotations
 
 import hmac
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Final, Generic, Never, TypedDict, TypeGuard, TypeVar
 
 import attrs
 
 from vimbiso_fsm.errors import InvalidMessage
+from vimbiso_fsm.messages.contents import (
+    MAX_CONTENT,
+    MAX_INTEGER,
+    MAX_REFERENCE,
+    Content,
+    Form,
+    Referral,
+    as_json,
+)
 from vimbiso_fsm.messages.message import Message
+from vimbiso_fsm.messages.money import Money
+from vimbiso_fsm.messages.told import StatusChanged, Told
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 EARLIEST_INSTANT: Final = 1_230_768_000
 """2009-01-01 in seconds since the epoch. No channel here is older, so an earlier time is wrong."""
@@ -30,11 +51,11 @@ NAME_LENGTH: Final = 40
 
 
 @attrs.frozen
-class Kind(Generic[T]):
+class Kind(Generic[T_co]):
     """A kind of JSON value: its name in errors and its Python type."""
 
     name: str
-    type: type[T]
+    type: type[T_co]
 
 
 TEXT: Final = Kind[str]("text", str)
@@ -43,21 +64,27 @@ OBJECT: Final = Kind[dict[str, Any]]("an object", dict)
 LIST: Final = Kind[list[Any]]("a list", list)
 
 
-class Content(TypedDict, total=False):
-    """The content of a `Message`: its `text`, its `choice`, or the `kind` of anything else."""
+class Said(TypedDict, total=False):
+    """What a `Message` says: its words, its content or its `kind`, and how it came about."""
 
     text: str
     choice: str
     kind: str
+    content: Content
+    payload: str
+    referral: Referral
+    replied_to: str
+    forwarded: bool
+    burst: str
 
 
 @attrs.frozen
 class Note:
-    """The reason why a part of a delivery is no message.
+    """The reason why a part of a delivery cannot be read.
 
     Attributes:
         place: The path of the part: `entry[0].changes[1].value.messages[0]`.
-        reason: Why it is no message.
+        reason: What is wrong with it.
     """
 
     place: str
@@ -69,16 +96,19 @@ class Delivery:
     """The content of one webhook request.
 
     Attributes:
-        messages: The messages, in the order of the request.
-        statuses: The number of status reports (sent, delivered, read).
-        ignored: The parts that are no messages and were not meant to be.
-        faults: The parts that should be messages and are broken.
+        messages: What was said, in the order of the request.
+        events: What was told, in the order of the request.
+        faults: The parts that cannot be read.
     """
 
     messages: tuple[Message, ...] = ()
-    statuses: int = 0
-    ignored: tuple[Note, ...] = ()
+    events: tuple[Told, ...] = ()
     faults: tuple[Note, ...] = ()
+
+    @property
+    def statuses(self) -> int:
+        """The number of status reports (sent, delivered, read, failed)."""
+        return sum(isinstance(event, StatusChanged) for event in self.events)
 
 
 @attrs.define
@@ -86,8 +116,7 @@ class Findings:
     """The content of a webhook request while it is being read."""
 
     messages: list[Message] = attrs.field(factory=list[Message])
-    statuses: int = 0
-    ignored: list[Note] = attrs.field(factory=list[Note])
+    events: list[Told] = attrs.field(factory=list[Told])
     faults: list[Note] = attrs.field(factory=list[Note])
 
     def each(self, place: str, items: list[Any], read: Callable[[str, dict[str, Any]], None]) -> None:
@@ -99,13 +128,68 @@ class Findings:
             except InvalidMessage as error:
                 self.faults.append(Note(where, str(error)))
 
-    def ignore(self, place: str, reason: str) -> None:
-        """Note a part that is no message and was not meant to be one."""
-        self.ignored.append(Note(place, reason))
-
     def delivery(self) -> Delivery:
         """Return what was read."""
-        return Delivery(tuple(self.messages), self.statuses, tuple(self.ignored), tuple(self.faults))
+        return Delivery(tuple(self.messages), tuple(self.events), tuple(self.faults))
+
+
+def carried(kind: str, make: Callable[[], Content | None], caption: str | None = None) -> Said:
+    """Return a message with the content that `make` reads.
+
+    Args:
+        kind: The kind of the message if the content is broken, above the bounds or none.
+        make: Reads the content.
+        caption: The words that are the text of the message then.
+    """
+    content = attempted(make)
+    if content is not None and len(as_json(content)) <= MAX_CONTENT:
+        return {"content": content}
+    return {"kind": kind, "text": caption} if caption else {"kind": kind}
+
+
+def attempted(make: Callable[[], T]) -> T | None:
+    """Return what `make` reads; None if it is broken. Used of parts without which a message can be read."""
+    try:
+        return make()
+    except InvalidMessage:
+        return None
+
+
+def short(value: object, limit: int = MAX_REFERENCE) -> str:
+    """Return a text, or the digits of a whole number, as far as a fact may hold it; "" of anything else."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_INTEGER:
+        return str(value)
+    return value[:limit] if isinstance(value, str) else ""
+
+
+def price(amount: object, currency: object, offset: int = 1) -> Money | None:
+    """Return an amount of money that a channel tells; None if it is no amount.
+
+    Args:
+        amount: A number, or its digits.
+        currency: Three capital letters.
+        offset: The number of parts of one unit of the currency in which the amount is told.
+    """
+    if not isinstance(currency, str) or not re.fullmatch("[A-Z]{3}", currency) or isinstance(amount, bool):
+        return None
+    if not isinstance(amount, int | float | str) or not re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,15})?", str(amount)):
+        return None
+    return Money(Decimal(str(amount)) / offset, currency) if 0 < offset <= MAX_INTEGER else None
+
+
+def form_of(text: object, name: str = "") -> Form:
+    """Return the form whose values a channel writes as a text of JSON. A text that is none is the value `data`.
+
+    Raises:
+        InvalidMessage: It is no text, or the values are above the bounds.
+    """
+    if not isinstance(text, str):
+        raise InvalidMessage("values", f"must be text, not {type(text).__name__}")
+    values = attempted(lambda: read_object(text.encode("utf-8", "replace")))
+    if values is None:
+        return Form({"data": text}, name)
+    token = values.pop("flow_token", "")
+    return Form(values, name, short(token))
 
 
 def read_object(body: bytes) -> dict[str, Any]:

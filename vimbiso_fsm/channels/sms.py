@@ -16,10 +16,11 @@ from urllib.parse import parse_qsl
 
 import attrs
 
-from vimbiso_fsm.channels.delivery import TEXT, Content, Delivery, same_secret, take
+from vimbiso_fsm.channels.delivery import Delivery, same_secret
 from vimbiso_fsm.channels.plain import Option, Size, numbered, options, question, shorten, split, utf16
+from vimbiso_fsm.channels.sms_forms import read_form
 from vimbiso_fsm.errors import InvalidMessage
-from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Reply
 
 Payload: TypeAlias = dict[str, Any]
@@ -84,9 +85,11 @@ def form(body: bytes) -> dict[str, str]:
 
 
 def parse(body: bytes, *, now: datetime | None = None) -> Delivery:
-    """Read one Twilio webhook: a message, or a status report, which is counted.
+    """Read one Twilio webhook: what was said by SMS, MMS or WhatsApp, or what Twilio tells.
 
     The sender is kept as digits without `+`, as the other channels write a phone number; `account` is the bot's number.
+    A message with several files is as many messages of one burst. A word that Twilio has answered itself (`STOP`,
+    `START`, `HELP`, by its field `OptOutType`) is told and not said.
 
     Args:
         body: The bytes of the body.
@@ -95,25 +98,7 @@ def parse(body: bytes, *, now: datetime | None = None) -> Delivery:
     Raises:
         InvalidMessage: The body is no such form, or the message has no id or no sender.
     """
-    fields = form(body)
-    if "MessageStatus" in fields and "Body" not in fields:
-        return Delivery(statuses=1)
-    message = Message(
-        channel=Channel("sms", take(fields, "From", TEXT).strip().removeprefix("+")),
-        id=take(fields, "MessageSid", TEXT),
-        account=take(fields, "To", TEXT),
-        **_content(fields),
-    )
-    return Delivery((message,))
-
-
-def _content(fields: Mapping[str, str]) -> Content:
-    """Return the text; without one, the kind of content by the type of the first attachment (SG-66)."""
-    text = take(fields, "Body", TEXT)
-    if text.strip() or fields.get("NumMedia", "0") in ("", "0"):
-        return {"text": text}
-    media = fields.get("MediaContentType0", "").partition("/")[0]
-    return {"kind": media if media in ("image", "audio", "video") else "document"}
+    return read_form(form(body))
 
 
 @attrs.frozen

@@ -6,26 +6,14 @@ says which one it was for. The sender should also call `answerCallbackQuery`, or
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 from vimbiso_fsm.channels import plain
-from vimbiso_fsm.channels.delivery import (
-    NUMBER,
-    OBJECT,
-    TEXT,
-    Content,
-    Delivery,
-    Note,
-    instant,
-    maybe,
-    one_line,
-    read_object,
-    same_secret,
-    take,
-)
-from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.channels.delivery import NUMBER, Delivery, read_object, same_secret, take
+from vimbiso_fsm.channels.telegram_updates import Reader
+from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Reply
 
 Payload: TypeAlias = dict[str, Any]
@@ -38,23 +26,6 @@ KEYBOARD_BUTTONS: Final = 100
 """Buttons under one message."""
 TITLE_LENGTH: Final = 64
 """UTF-16 units of a button's title. Telegram names no limit; a phone shows no more."""
-NAME_LENGTH: Final = 100
-"""Characters of a profile name, and of a language tag, that are kept."""
-
-KINDS: Final[Mapping[str, str]] = {
-    "photo": "image",
-    "animation": "video",  # comes with a document of the same thing
-    "video": "video",
-    "video_note": "video",
-    "voice": "audio",
-    "audio": "audio",
-    "sticker": "sticker",
-    "document": "document",
-    "venue": "location",  # comes with its location
-    "location": "location",
-    "contact": "contacts",
-}
-"""Fields of a message without text, and their kinds by WhatsApp's names: all channels have the same kinds."""
 
 
 def verify_secret(header: str | None, secret: str) -> bool:
@@ -63,9 +34,10 @@ def verify_secret(header: str | None, secret: str) -> bool:
 
 
 def parse(body: bytes, *, account: str = "", now: datetime | None = None) -> Delivery:
-    """Read one update: a message, or a pressed button.
+    """Read one update: what a member says in the private chat with the bot, or what Telegram tells.
 
-    Only private chats are read. In a group, all participants would be the same member.
+    Only private chats are conversations. In a group, all participants would be the same member, so what is said there
+    is told as `SaidElsewhere`.
 
     Args:
         body: The bytes of the body.
@@ -77,47 +49,7 @@ def parse(body: bytes, *, account: str = "", now: datetime | None = None) -> Del
     """
     update = read_object(body)
     identity = str(take(update, "update_id", NUMBER))
-    for place, chat_type, content in (
-        ("message", "chat.type", _typed),
-        ("callback_query", "message.chat.type", _pressed),
-    ):
-        said = maybe(update, place, OBJECT)
-        if said is None:
-            continue
-        if maybe(said, chat_type, TEXT) not in (None, "private"):
-            return Delivery(ignored=(Note(place, "said in a chat that is not private"),))
-        sent_at = instant(said.get("date"), now)
-        return Delivery((Message(_channel(said), identity, account=account, sent_at=sent_at, **content(said)),))
-    return Delivery(ignored=(Note("body", "an update without a message or a pressed button"),))
-
-
-def _channel(said: Mapping[str, Any]) -> Channel:
-    """Return the private chat of the sender, which has the sender's id."""
-    name = plain.shorten(one_line(maybe(said, "from.first_name", TEXT) or ""), NAME_LENGTH)
-    language = plain.shorten(one_line(maybe(said, "from.language_code", TEXT) or ""), NAME_LENGTH)
-    metadata = {known: value for known, value in (("name", name), ("language", language)) if value}
-    return Channel("telegram", str(take(said, "from.id", NUMBER)), metadata)
-
-
-def _pressed(query: Mapping[str, Any]) -> Content:
-    return {"choice": take(query, "data", TEXT)}
-
-
-def _typed(message: Mapping[str, Any]) -> Content:
-    """Return the text, or the kind of content that a bot cannot read (SG-66)."""
-    text = maybe(message, "text", TEXT)
-    if text is not None:
-        return {"text": _word(text)}
-    return {"kind": next((kind for field, kind in KINDS.items() if field in message), "unsupported")}
-
-
-def _word(text: str) -> str:
-    """Return a text as typed, or the bare word of a bot command: `/menu`, `/menu@our_bot`, `/start <parameter>`."""
-    if not text.startswith("/"):
-        return text
-    command, _, rest = text[1:].partition(" ")
-    word = command.partition("@")[0]
-    return word if word == "start" or not rest else text
+    return Reader(identity, account, now).update(update)
 
 
 def render(channel: Channel, replies: Iterable[Reply]) -> list[Payload]:

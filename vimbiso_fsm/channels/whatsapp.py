@@ -9,30 +9,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
-import attrs
-
-from vimbiso_fsm.channels import plain
-from vimbiso_fsm.channels.delivery import (
-    LIST,
-    OBJECT,
-    TEXT,
-    Content,
-    Delivery,
-    Findings,
-    instant,
-    is_name,
-    maybe,
-    one_line,
-    read_object,
-    same_secret,
-    take,
-)
+from vimbiso_fsm.channels import plain, whatsapp_parts
+from vimbiso_fsm.channels.delivery import LIST, Delivery, Findings, read_object, same_secret, take
 from vimbiso_fsm.errors import InvalidMessage
-from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Buttons, Reply
 
 Payload: TypeAlias = dict[str, Any]
@@ -52,8 +35,6 @@ ROW_TITLE_LENGTH: Final = 24
 ROW_DESCRIPTION_LENGTH: Final = 72
 ROW_ID_LENGTH: Final = 200
 LIST_BUTTON_LENGTH: Final = 20
-NAME_LENGTH: Final = 100
-"""Of a profile name that is kept; WhatsApp itself allows 25."""
 
 
 def verify_signature(body: bytes, header: str | None, app_secret: str) -> bool:
@@ -70,9 +51,10 @@ def verify_subscription(params: Mapping[str, str], token: str) -> str | None:
 
 
 def parse(body: bytes, *, now: datetime | None = None) -> Delivery:
-    """Read the messages of one webhook body, in order over all its entries and changes (SG-63).
+    """Read what one webhook body says and tells, in order over all its entries and changes (SG-63).
 
-    A broken part of the body is a fault of the delivery.
+    A member is known by the telephone number, and by the business-scoped id where WhatsApp tells no number. What is
+    said in a group is no word of the member to the bot. A broken part of the body is a fault of the delivery.
 
     Args:
         body: The bytes of the body.
@@ -84,84 +66,9 @@ def parse(body: bytes, *, now: datetime | None = None) -> Delivery:
     webhook = read_object(body)
     if webhook.get("object") != PLATFORM:
         raise InvalidMessage("object", f"must be {PLATFORM!r}; this is no WhatsApp webhook")
-    reader = _Reader(Findings(), now)
+    reader = whatsapp_parts.Reader(Findings(), now)
     reader.found.each("entry", take(webhook, "entry", LIST), reader.entry)
     return reader.found.delivery()
-
-
-@attrs.frozen
-class _Reader:
-    """Reads the parts of one webhook body, from the outside in: entries, changes, values, messages."""
-
-    found: Findings
-    now: datetime | None
-
-    def entry(self, place: str, entry: Mapping[str, Any]) -> None:
-        """Read an entry."""
-        self.found.each(f"{place}.changes", take(entry, "changes", LIST), self.change)
-
-    def change(self, place: str, change: Mapping[str, Any]) -> None:
-        """Read a change; ignore one that is not of messages."""
-        value, field = take(change, "value", OBJECT), maybe(change, "field", TEXT)
-        if field not in (None, "messages"):
-            self.found.ignore(place, f"a change of {field if is_name(field) else 'another kind'}")
-        else:
-            self.value(f"{place}.value", value)
-
-    def value(self, place: str, value: Mapping[str, Any]) -> None:
-        """Read the value of a change: messages and statuses."""
-        statuses, messages = maybe(value, "statuses", LIST) or [], maybe(value, "messages", LIST) or []
-        self.found.statuses += len(statuses)
-        if not statuses and not messages:
-            self.found.ignore(
-                place, "errors told by WhatsApp" if "errors" in value else "neither messages nor statuses"
-            )
-        account, names = maybe(value, "metadata.phone_number_id", TEXT) or "", _profile_names(value)
-        self.found.each(f"{place}.messages", messages, lambda where, said: self.message(where, said, account, names))
-
-    def message(self, place: str, said: Mapping[str, Any], account: str, names: Mapping[str, str]) -> None:
-        """Read a message; ignore a notice of WhatsApp."""
-        if maybe(said, "type", TEXT) == "system":  # "changed their number", say: told by WhatsApp, not by the member
-            self.found.ignore(place, "a notice of WhatsApp's own")
-        else:
-            self.found.messages.append(_message(said, account, names, self.now))
-
-
-def _profile_names(value: Mapping[str, Any]) -> dict[str, str]:
-    """Return the profile names by phone number. Broken parts are left out: no message needs the name of its sender."""
-    names: dict[str, str] = {}
-    with suppress(InvalidMessage):
-        for contact in maybe(value, "contacts", LIST) or ():
-            with suppress(InvalidMessage):
-                name = one_line(take(contact, "profile.name", TEXT))
-                names[take(contact, "wa_id", TEXT)] = plain.shorten(name, NAME_LENGTH)
-    return names
-
-
-def _message(message: Mapping[str, Any], account: str, names: Mapping[str, str], now: datetime | None) -> Message:
-    sender = take(message, "from", TEXT)
-    metadata = {"name": names[sender]} if names.get(sender) else {}
-    return Message(
-        channel=Channel("whatsapp", sender, metadata),
-        id=take(message, "id", TEXT),
-        account=account,
-        sent_at=instant(message.get("timestamp"), now),
-        **_content(message),
-    )
-
-
-def _content(message: Mapping[str, Any]) -> Content:
-    """Return the text, the choice, or the kind of content that a bot cannot read (SG-66)."""
-    kind = take(message, "type", TEXT)
-    if kind == "text":
-        return {"text": take(message, "text.body", TEXT)}
-    if kind == "button":  # a quick reply under a template
-        return {"choice": take(message, "button.payload", TEXT)}
-    if kind == "interactive":
-        pressed = take(message, "interactive.type", TEXT)
-        if pressed in ("button_reply", "list_reply"):
-            return {"choice": take(message, f"interactive.{pressed}.id", TEXT)}
-    return {"kind": kind if is_name(kind) else "unsupported"}
 
 
 def render(channel: Channel, replies: Iterable[Reply], *, list_button: str = "Menu") -> list[Payload]:
@@ -177,7 +84,8 @@ def render(channel: Channel, replies: Iterable[Reply], *, list_button: str = "Me
         replies: The replies with their final words.
         list_button: The words on the button that opens a list.
     """
-    head = {"messaging_product": "whatsapp", "recipient_type": "individual", "to": channel.identifier}
+    to = "recipient" if whatsapp_parts.USER_ID.fullmatch(channel.identifier) else "to"
+    head = {"messaging_product": "whatsapp", "recipient_type": "individual", to: channel.identifier}
     return [{**head, **content} for reply in replies for content in _contents(reply, list_button)]
 
 

@@ -154,7 +154,7 @@ class _Run:
             return self.note(f"line {number} is not a webhook: {error}")
         self.bodies += 1
         self.statuses += delivery.statuses
-        self.other += len(delivery.ignored)
+        self.other += len(delivery.events) - delivery.statuses
         self.broken += len(delivery.faults)
         for fault in delivery.faults:
             self.note(f"line {number}, {fault.place}: {fault.reason}")

@@ -604,12 +604,12 @@ def whole(run: Run) -> Run:
 
 def is_of_burst(run: Run | None, burst: str) -> bool:
     """Return whether a message of this burst was answered while the run was the current one."""
-    return run is not None and run.flow_data.data.context.get(_BURST) == stamp(burst)
+    return run is not None and run.context.get(_BURST) == stamp(burst)
 
 
 def with_burst(run: Run, burst: str) -> Run:
     """Return the run with the note that a message of this burst was answered."""
-    return _with_context(run, {**run.flow_data.data.context, _BURST: stamp(burst)})
+    return _with_context(run, {**run.context, _BURST: stamp(burst)})
 
 
 def to_be_asked(run: Run) -> Run:

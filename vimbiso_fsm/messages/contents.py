@@ -97,14 +97,14 @@ def _float(value: Any) -> Any:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= 180 else value
 
 
-def _encodable(value: Any) -> Any:
+def encodable(value: Any) -> Any:
     """Replace lone surrogates in a text (an attrs converter); the validator refuses anything else."""
     return plain(value) if isinstance(value, str) and not value.isascii() else value
 
 
 def _encodables(value: Any) -> Any:
     """Replace lone surrogates in a tuple of texts (an attrs converter); the validator refuses anything else."""
-    return tuple(map(_encodable, value)) if isinstance(value, tuple) else value
+    return tuple(map(encodable, value)) if isinstance(value, tuple) else value
 
 
 def _texts(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -133,11 +133,16 @@ def _kind(_: object, __: attrs.Attribute[Any], value: object) -> None:
         raise InvalidMessage("kind", f"is none of {', '.join(FILE_KINDS)}")
 
 
-def _text(limit: int = MAX_REFERENCE, *, least: int = 0) -> Any:  # as attrs types its fields
-    """Return an optional text field that `repr` leaves out."""
+def text_field(limit: int = MAX_REFERENCE, *, least: int = 0) -> Any:  # as attrs types its fields
+    """Return a text field of a content or a fact, which `repr` leaves out.
+
+    Args:
+        limit: Its characters at most.
+        least: Its characters at least; with 0 it is empty by default.
+    """
     if least:
-        return attrs.field(repr=False, converter=_encodable, validator=words(limit, least=least))
-    return attrs.field(default="", repr=False, converter=_encodable, validator=words(limit))
+        return attrs.field(repr=False, converter=encodable, validator=words(limit, least=least))
+    return attrs.field(default="", repr=False, converter=encodable, validator=words(limit))
 
 
 @attrs.frozen
@@ -157,11 +162,11 @@ class Attachment:
     """
 
     kind: str = attrs.field(validator=_kind)
-    id: str = _text(least=1)
-    mime_type: str = attrs.field(default="", converter=_encodable, validator=words(255))
+    id: str = text_field(least=1)
+    mime_type: str = attrs.field(default="", converter=encodable, validator=words(255))
     size: int | None = attrs.field(default=None, validator=_count)
-    name: str = _text()
-    caption: str = _text(MAX_CONTENT)
+    name: str = text_field()
+    caption: str = text_field(MAX_CONTENT)
 
 
 @attrs.frozen
@@ -183,8 +188,8 @@ class Location:
 
     latitude: float = attrs.field(repr=False, converter=_float, validator=_degrees(90))
     longitude: float = attrs.field(repr=False, converter=_float, validator=_degrees(180))
-    name: str = _text()
-    address: str = _text()
+    name: str = text_field()
+    address: str = text_field()
 
     @property
     def text(self) -> str:
@@ -208,7 +213,7 @@ class Contact:
         InvalidMessage: A field is too long or of the wrong type.
     """
 
-    name: str = _text()
+    name: str = text_field()
     phones: tuple[str, ...] = attrs.field(default=(), repr=False, converter=_encodables, validator=_texts)
     emails: tuple[str, ...] = attrs.field(default=(), repr=False, converter=_encodables, validator=_texts)
     is_sender: bool = attrs.field(default=False, repr=False, validator=attrs.validators.instance_of(bool))
@@ -254,8 +259,8 @@ class Form:
     caption: ClassVar[str] = ""
 
     values: Mapping[str, Any] = attrs.field(repr=False, hash=False, converter=_values)
-    name: str = _text()
-    token: str = _text()
+    name: str = text_field()
+    token: str = text_field()
 
 
 @attrs.frozen
@@ -271,7 +276,7 @@ class OrderItem:
         InvalidMessage: A field is too long, negative or of the wrong type.
     """
 
-    product: str = _text(least=1)
+    product: str = text_field(least=1)
     quantity: int = attrs.field(default=1, repr=False, validator=[attrs.validators.instance_of(int), _count])
     price: Money | None = attrs.field(
         default=None, repr=False, validator=attrs.validators.optional(attrs.validators.instance_of(Money))
@@ -294,8 +299,8 @@ class Order:
     kind: ClassVar[str] = "order"
 
     items: tuple[OrderItem, ...] = attrs.field(repr=False, validator=_several(OrderItem))
-    catalogue: str = _text()
-    caption: str = _text(MAX_CONTENT)
+    catalogue: str = text_field()
+    caption: str = text_field(MAX_CONTENT)
 
 
 Content: TypeAlias = Attachment | Location | Contacts | Form | Order
@@ -320,11 +325,11 @@ class Referral:
         InvalidMessage: A field is too long or of the wrong type.
     """
 
-    source: str = attrs.field(default="", converter=_encodable, validator=words(MAX_REFERENCE))
-    id: str = _text()
-    url: str = _text()
-    headline: str = _text()
-    click: str = _text()
+    source: str = attrs.field(default="", converter=encodable, validator=words(MAX_REFERENCE))
+    id: str = text_field()
+    url: str = text_field()
+    headline: str = text_field()
+    click: str = text_field()
 
 
 def as_json(content: Content | Referral) -> str:

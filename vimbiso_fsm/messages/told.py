@@ -1,0 +1,209 @@
+"""What a channel tells beside messages: facts about messages, members and the account, free of any channel's format.
+
+A fact is no word of the member, so it answers no question and is never refused or counted. Each is a value with all
+that the channel tells. Facts about members are personal data, so their `repr` shows only their kind.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+import attrs
+
+from vimbiso_fsm.messages.contents import MAX_CONTENT, MAX_REFERENCE, encodable, text_field, words
+from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.messages.money import Money
+
+
+@attrs.frozen(kw_only=True)
+class Fact:
+    """What all facts have.
+
+    Attributes:
+        id: The name of the fact: a fact that the channel tells again has the same one.
+        channel: The member whom it is about; None if it is about the account, or the channel does not say.
+        account: The bot's address on the channel; empty if the channel does not tell it.
+        at: When it happened, by the clock of the channel; None if it is not told.
+
+    Raises:
+        InvalidMessage: A field is too long or of the wrong type.
+    """
+
+    id: str = text_field(2 * MAX_REFERENCE, least=1)
+    channel: Channel | None = attrs.field(default=None, repr=False)
+    account: str = attrs.field(default="", converter=encodable, validator=words(MAX_REFERENCE))
+    at: datetime | None = None
+
+
+@attrs.frozen(kw_only=True)
+class StatusChanged(Fact):
+    """A message of the bot has another status.
+
+    Attributes:
+        message_id: The channel's id of the message.
+        status: "sent", "delivered", "read", "played" or "failed", or another one as the channel names it.
+        code: The channel's code of the error, such as "131026"; empty without one.
+        reason: The channel's words for the error. They are for operators.
+    """
+
+    message_id: str = text_field()
+    status: str = attrs.field(default="", converter=encodable, validator=words(MAX_REFERENCE))
+    code: str = attrs.field(default="", converter=encodable, validator=words(MAX_REFERENCE))
+    reason: str = text_field()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the message does not reach the member."""
+        return self.status == "failed"
+
+
+@attrs.frozen(kw_only=True)
+class Reacted(Fact):
+    """The member reacted to a message.
+
+    Attributes:
+        message_id: The channel's id of the message.
+        emoji: The reaction; empty if it was taken back.
+    """
+
+    message_id: str = text_field()
+    emoji: str = text_field()
+
+
+@attrs.frozen(kw_only=True)
+class Edited(Fact):
+    """The member changed a message that was sent before. What it was taken for stays.
+
+    Attributes:
+        message_id: The channel's id of the message.
+        text: The new words; empty without words.
+    """
+
+    message_id: str = text_field()
+    text: str = text_field(MAX_CONTENT)
+
+
+@attrs.frozen(kw_only=True)
+class Deleted(Fact):
+    """The member took a message back.
+
+    Attributes:
+        message_id: The channel's id of the message.
+    """
+
+    message_id: str = text_field()
+
+
+@attrs.frozen(kw_only=True)
+class ChatOpened(Fact):
+    """The member opened the chat for the first time, and has said nothing."""
+
+
+@attrs.frozen(kw_only=True)
+class Blocked(Fact):
+    """The member blocked the bot, or lets it write again.
+
+    Attributes:
+        blocked: Whether the bot is blocked now.
+    """
+
+    blocked: bool = True
+
+
+@attrs.frozen(kw_only=True)
+class AddressChanged(Fact):
+    """The member has another address on the channel: a new number, or a new id.
+
+    Attributes:
+        new: The new address. `channel` has the former one.
+    """
+
+    new: str = text_field()
+
+
+@attrs.frozen(kw_only=True)
+class OptedOut(Fact):
+    """The member wants no more messages, wants them again, or asked for help, and the channel has answered.
+
+    Attributes:
+        wish: "stop", "start" or "help".
+        topic: What the wish is about, such as "marketing messages"; empty for all messages.
+    """
+
+    wish: Literal["stop", "start", "help"] = "stop"
+    topic: str = attrs.field(default="", converter=encodable, validator=words(MAX_REFERENCE))
+
+
+@attrs.frozen(kw_only=True)
+class Paid(Fact):
+    """The channel tells of a payment.
+
+    Attributes:
+        status: "paid", "refunded", "requested" or another one as the channel names it. What is requested has to be
+            answered by the adapter.
+        amount: The amount, if the channel tells it.
+        reference: The reference that the bot gave to the payment.
+        charge: The channel's id of the payment.
+    """
+
+    status: str = attrs.field(default="paid", converter=encodable, validator=words(MAX_REFERENCE))
+    amount: Money | None = attrs.field(default=None, repr=False)
+    reference: str = text_field()
+    charge: str = text_field()
+
+
+@attrs.frozen(kw_only=True)
+class Called(Fact):
+    """The member calls, or a call has ended.
+
+    Attributes:
+        call_id: The channel's id of the call.
+        status: What happened, as the channel names it: "connect", "terminate".
+    """
+
+    call_id: str = text_field()
+    status: str = attrs.field(default="", converter=encodable, validator=words(MAX_REFERENCE))
+
+
+@attrs.frozen(kw_only=True)
+class SaidElsewhere(Fact):
+    """Something was said in a place that is not the member's own chat with the bot.
+
+    Attributes:
+        place: "group", "channel", "business" for the chat of a person whom the bot assists, or "bot" for another bot.
+        place_id: The channel's id of the place.
+    """
+
+    place: str = attrs.field(default="group", converter=encodable, validator=words(MAX_REFERENCE))
+    place_id: str = text_field()
+
+
+@attrs.frozen(kw_only=True)
+class OtherFact(Fact):
+    """Another fact.
+
+    Attributes:
+        kind: Its kind, as the channel names it.
+        code: The channel's code of an error; empty without one.
+    """
+
+    kind: str = attrs.field(default="", converter=encodable, validator=words(MAX_REFERENCE))
+    code: str = attrs.field(default="", converter=encodable, validator=words(MAX_REFERENCE))
+
+
+Told: TypeAlias = (
+    StatusChanged
+    | Reacted
+    | Edited
+    | Deleted
+    | ChatOpened
+    | Blocked
+    | AddressChanged
+    | OptedOut
+    | Paid
+    | Called
+    | SaidElsewhere
+    | OtherFact
+)
+"""A fact that a channel tells."""
