@@ -32,8 +32,22 @@ from vimbiso_fsm.flow.calls import READ_ONLY, Call, Caller, CallPolicy, ServiceL
 # Say: replies, and readers of answers
 from vimbiso_fsm.messages import readers
 from vimbiso_fsm.messages.catalogue import Plural, Templates
+from vimbiso_fsm.messages.contents import Attachment, Contact, Contacts, Form, Location, Order, OrderItem, Referral
 from vimbiso_fsm.messages.money import Money, totals
-from vimbiso_fsm.messages.replies import Button, Buttons, Menu, Reply, Row, Text
+from vimbiso_fsm.messages.replies import (
+    Button,
+    Buttons,
+    ContactRequest,
+    File,
+    LocationRequest,
+    Media,
+    Menu,
+    Reply,
+    Row,
+    Template,
+    Text,
+    WebLink,
+)
 
 # Embed: messages in, outcomes out
 from vimbiso_fsm.archive.keeping import Archiving
@@ -106,6 +120,7 @@ __all__ = [
     "Archiving",
     "AsyncFlowStateManager",
     "AsyncWorker",
+    "Attachment",
     "AuditEntry",
     "BadToken",
     "Bot",
@@ -123,6 +138,9 @@ __all__ = [
     "Commands",
     "CommitEvent",
     "CommitUnknown",
+    "Contact",
+    "ContactRequest",
+    "Contacts",
     "Contended",
     "DamagedDocument",
     "DamagedKey",
@@ -132,12 +150,14 @@ __all__ = [
     "EmbeddedServerError",
     "EncryptedState",
     "Encryption",
+    "File",
     "FinishOnOld",
     "Flow",
     "FlowAuditLogger",
     "FlowError",
     "FlowStateManager",
     "ForeignState",
+    "Form",
     "Guard",
     "Incident",
     "InvalidMessage",
@@ -145,6 +165,9 @@ __all__ = [
     "KeyFile",
     "KeyRing",
     "Limits",
+    "Location",
+    "LocationRequest",
+    "Media",
     "Member",
     "MemberNotFound",
     "Menu",
@@ -160,10 +183,13 @@ __all__ = [
     "NotRecovered",
     "NotStorable",
     "Observer",
+    "Order",
+    "OrderItem",
     "Outcome",
     "Plural",
     "Rate",
     "Rates",
+    "Referral",
     "Refused",
     "ReplacedBy",
     "Reply",
@@ -178,6 +204,7 @@ __all__ = [
     "StateValidator",
     "StoreUnavailable",
     "Stuck",
+    "Template",
     "Templates",
     "Text",
     "Tokens",
@@ -192,6 +219,7 @@ __all__ = [
     "VersionConflict",
     "VimbisoError",
     "Watchdog",
+    "WebLink",
     "Worker",
     "WrongArgument",
     "WrongCall",

@@ -274,6 +274,7 @@ SHONA: Final[Templates] = {
         "Ndapota tarisai musati machitumira zvakare. Referensi: {reference}"
     ),
     "help.words": "Nguva dzose munogona kuti: menu, dzokera, kanzura, rubatsiro.",
+    "link.open": "Vhura",
     "limits.menu": "Zvinoita sezvisiri kushanda. Itii menu kuti mubude muone zvimwe zvamungaita.",
     "member.login": "Ndapota pindai kutanga.",
     "menu.left": "Tasiya zvanga zvakavhurika.",
@@ -317,6 +318,8 @@ SHONA: Final[Templates] = {
     "store.unknown": (
         "Hatizivi kana zvachengetwa. Ndapota itumirei zvakare; zvinoverengwa kamwe chete. Referensi: {reference}"
     ),
+    "request.contact": "Tumira nhamba yangu",
+    "request.location": "Tumira pandiri",
     "session.ended": "Hurukuro yenyu yapera mushure mekunyarara kwechinguva.",
     "session.ending": Plural(
         "seconds",

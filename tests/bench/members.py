@@ -35,7 +35,7 @@ from tests.bench.server import Server
 from vimbiso_fsm.audit.trail import faults, read_trail
 from vimbiso_fsm.errors import NotAnswered
 from vimbiso_fsm.messages.message import Channel, Message
-from vimbiso_fsm.messages.replies import Buttons, Menu, Reply
+from vimbiso_fsm.messages.replies import Buttons, Menu, Reply, Text
 from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
@@ -154,7 +154,9 @@ class Told:
 
 
 def _key(reply: Reply) -> str:
-    return (reply.body if isinstance(reply, Buttons | Menu) else reply).key
+    asked = reply.body if isinstance(reply, Buttons | Menu) else reply
+    assert isinstance(asked, Text), "the bots of the bench say texts"
+    return asked.key
 
 
 def _place(outcome: Outcome | None) -> str:

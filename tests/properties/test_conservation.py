@@ -217,7 +217,9 @@ class Customer:
 
 def asked_by(reply: Reply) -> Text:
     """The question of a reply, without the titles below it."""
-    return reply.body if isinstance(reply, Buttons | Menu) else reply
+    asked = reply.body if isinstance(reply, Buttons | Menu) else reply
+    assert isinstance(asked, Text)
+    return asked
 
 
 # Who watches -------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from flows.upgrade import upgrade
 from tests.vimbisopay.test_flows import ADA, ALAN, GRACE, KATHERINE, codes, fire, known, member, money, turn
 from vimbiso_fsm.flow.calls import call
 from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.messages.replies import Text
 
 FIVE = PendingOffer("credex-1", "ada", "Ada Lovelace", money("5.00 USD"))
 ONE_ZWG = PendingOffer("credex-2", "shop_one", "Shop One", money("1.00 ZWG"))
@@ -148,6 +149,7 @@ def test_seven_entries_are_shown_and_eight_asked_for():
     proposed = read(turn(ledger, "reading", "", who=ada, data=Ledger(asked=7)))
     assert proposed == call(CredexCore.get_ledger, ada.current_account["id"], start_row=7, num_rows=8)
     shown = page(turn(ledger, "page", "", who=ada, data=Ledger(7, 7, (ENTRY,) * 8)))
+    assert isinstance(shown, Text)
     assert (len(shown.params["entries"]), shown.params["first"], shown.params["last"]) == (7, 8, 14)
 
 

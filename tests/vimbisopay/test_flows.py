@@ -306,6 +306,7 @@ def test_the_dashboard_shows_balances_and_open_offers():
     summary = dashboard["menu"].ask
     assert callable(summary)
     said = summary(turn(dashboard, "menu", "", who=member(ALAN), data=NoData()))
+    assert isinstance(said, Text)
     assert (said.key, said.params["incoming"], said.params["balances"]) == (
         "dashboard.summary",
         2,
@@ -313,6 +314,7 @@ def test_the_dashboard_shows_balances_and_open_offers():
     )
     for phone in (ADA, GRACE):
         said = summary(turn(dashboard, "menu", "", who=member(phone), data=NoData()))
+        assert isinstance(said, Text)
         assert said.key == "dashboard.limited"
 
 

@@ -187,7 +187,7 @@ def keys(replies: tuple[Reply, ...]) -> set[str]:
     for reply in replies:
         if isinstance(reply, Text):
             texts.append(reply)
-        else:
+        elif isinstance(reply, Buttons | Menu):
             parts = reply.buttons if isinstance(reply, Buttons) else reply.rows
             texts += [reply.body, *(part.title for part in parts)]
             texts += [row.description for row in reply.rows] if isinstance(reply, Menu) else []

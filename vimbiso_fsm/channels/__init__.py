@@ -2,7 +2,7 @@
 
 Each of `whatsapp`, `telegram` and `sms` is itself a `ChannelFormat`; `terminal` only renders. The modules do no I/O.
 The caller verifies where the bytes come from (`verify_signature`, `verify_secret`) before it parses them, and sends the
-payloads.
+payloads. What a channel tells beside messages are values such as `StatusChanged` and `Reacted`; `Told` is any of them.
 """
 
 from __future__ import annotations
@@ -14,8 +14,40 @@ from typing import Any, Protocol
 from vimbiso_fsm.channels.delivery import Delivery, Note
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Reply
+from vimbiso_fsm.messages.told import (
+    AddressChanged,
+    Blocked,
+    Called,
+    ChatOpened,
+    Deleted,
+    Edited,
+    OptedOut,
+    OtherFact,
+    Paid,
+    Reacted,
+    SaidElsewhere,
+    StatusChanged,
+    Told,
+)
 
-__all__ = ["ChannelFormat", "Delivery", "Note"]
+__all__ = [
+    "AddressChanged",
+    "Blocked",
+    "Called",
+    "ChannelFormat",
+    "ChatOpened",
+    "Deleted",
+    "Delivery",
+    "Edited",
+    "Note",
+    "OptedOut",
+    "OtherFact",
+    "Paid",
+    "Reacted",
+    "SaidElsewhere",
+    "StatusChanged",
+    "Told",
+]
 
 
 class ChannelFormat(Protocol):

@@ -12,7 +12,18 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from vimbiso_fsm.messages.replies import Buttons, Menu, Reply, Text
+from vimbiso_fsm.messages.replies import (
+    Buttons,
+    ContactRequest,
+    File,
+    LocationRequest,
+    Media,
+    Menu,
+    Reply,
+    Template,
+    Text,
+    WebLink,
+)
 
 Size: TypeAlias = Callable[[str], int]
 """The length of a text as a channel counts it: the sum over its code points, 1 or 2 units each."""
@@ -42,8 +53,20 @@ class Option:
 
 
 def question(reply: Reply) -> str:
-    """Return the words of a reply without its options."""
-    return _clean(str(reply if isinstance(reply, Text) else reply.body)).strip()
+    """Return the words of a reply without its options: those of a file or a link have its address."""
+    if isinstance(reply, Buttons | Menu):
+        return clean(str(reply.body)).strip()
+    return clean(str(reply) if isinstance(reply, Text) else reply.text).strip()
+
+
+def body(reply: Media | File | WebLink | LocationRequest | ContactRequest | Template) -> str:
+    """Return the words beside a file, a link or a request, without its address."""
+    return clean(str(reply.body)).strip()
+
+
+def title(reply: WebLink | LocationRequest | ContactRequest, limit: int) -> str:
+    """Return the words on the button of a reply in at most `limit` UTF-16 units; without any, those of the reply."""
+    return shorten(_line(reply.title) or _line(reply.text), limit)
 
 
 def options(reply: Reply) -> tuple[Option, ...]:
@@ -58,13 +81,13 @@ def options(reply: Reply) -> tuple[Option, ...]:
     return ()
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Replace lone surrogates, which no channel can encode."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _line(text: Text | str) -> str:
-    return " ".join(_clean(str(text)).split())
+    return " ".join(clean(str(text)).split())
 
 
 def numbered(body: str, choices: Iterable[Option]) -> str:
@@ -89,7 +112,7 @@ def pressable(choices: Sequence[Option], limit: int, id_limit: int, size: Size) 
     return (
         0 < len(choices) <= limit
         and len(ids) == len(choices)
-        and all(id == _clean(id).strip() and 0 < size(id) <= id_limit for id in ids)
+        and all(id == clean(id).strip() and 0 < size(id) <= id_limit for id in ids)
     )
 
 

@@ -6,26 +6,49 @@ says which one it was for. The sender should also call `answerCallbackQuery`, or
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 from vimbiso_fsm.channels import plain
 from vimbiso_fsm.channels.delivery import NUMBER, Delivery, read_object, same_secret, take
 from vimbiso_fsm.channels.telegram_updates import Reader
+from vimbiso_fsm.messages.contents import Location
 from vimbiso_fsm.messages.message import Channel
-from vimbiso_fsm.messages.replies import Reply
+from vimbiso_fsm.messages.replies import (
+    Buttons,
+    ContactRequest,
+    File,
+    LocationRequest,
+    Media,
+    Menu,
+    Reply,
+    Text,
+    WebLink,
+)
 
 Payload: TypeAlias = dict[str, Any]
 
 MESSAGE_LENGTH: Final = 4096
 """UTF-16 units of a message."""
+CAPTION_LENGTH: Final = 1024
+"""UTF-16 units of the words under a file."""
 CALLBACK_BYTES: Final = 64
 """Bytes in UTF-8 of what comes back when a button is pressed."""
 KEYBOARD_BUTTONS: Final = 100
 """Buttons under one message."""
 TITLE_LENGTH: Final = 64
 """UTF-16 units of a button's title. Telegram names no limit; a phone shows no more."""
+
+
+METHODS: Final[Mapping[str, tuple[str, str]]] = {
+    "image": ("sendPhoto", "photo"),
+    "audio": ("sendAudio", "audio"),
+    "video": ("sendVideo", "video"),
+    "sticker": ("sendSticker", "sticker"),
+    "document": ("sendDocument", "document"),
+}
+"""The method that sends a file of a kind, and the name of its parameter."""
 
 
 def verify_secret(header: str | None, secret: str) -> bool:
@@ -58,6 +81,10 @@ def render(channel: Channel, replies: Iterable[Reply]) -> list[Payload]:
     Options are an inline keyboard, one button per line; options that it cannot hold are numbered text. Buttons show no
     descriptions, so these are written in the text. A text that is too long is split; a reply without words and options
     is left out.
+
+    The payloads of files and locations are for other methods, which they name: `payload["method"]` is "sendPhoto",
+    "sendDocument" and so on. A payload without it is for `sendMessage`. A template, which Telegram does not have, is
+    its words.
     """
     return [{"chat_id": channel.identifier, **content} for reply in replies for content in _contents(reply)]
 
@@ -78,14 +105,64 @@ def _has_keyboard(choices: Sequence[plain.Option]) -> bool:
 
 
 def _contents(reply: Reply) -> Iterator[Payload]:
+    if not isinstance(reply, Text | Buttons | Menu):
+        yield from _rich(reply)
+        return
     body, choices = plain.question(reply), plain.options(reply)
     keys = _has_keyboard(choices)
     if _is_numbered(reply, choices):
         body = plain.numbered(body, choices)
     ahead, last = plain.split_off_end(body, MESSAGE_LENGTH) if keys else (body, "")
-    yield from ({"text": piece} for piece in plain.split(ahead, MESSAGE_LENGTH))
+    yield from _texts(ahead)
     if last:
         yield {"text": last, "reply_markup": {"inline_keyboard": _keyboard(choices)}}
+
+
+def _rich(reply: Reply) -> Iterator[Payload]:
+    """Write a file, a location, a link or a request, or the words of anything else."""
+    match reply:
+        case Media() | File():
+            yield from _file(reply)
+        case Location(latitude, longitude, name, address):
+            place: Payload = {"latitude": latitude, "longitude": longitude}
+            venue = {"title": name, "address": address}
+            if name and address:
+                yield {"method": "sendVenue", **place, **venue}
+            else:
+                yield {"method": "sendLocation", **place}
+                yield from _texts(name or address)
+        case WebLink() if plain.body(reply):
+            button = {"text": plain.title(reply, TITLE_LENGTH), "url": reply.url}
+            yield from _asked(plain.body(reply), {"inline_keyboard": [[button]]})
+        case LocationRequest() | ContactRequest() if plain.body(reply):
+            wanted = "request_location" if isinstance(reply, LocationRequest) else "request_contact"
+            key: Payload = {"text": plain.title(reply, TITLE_LENGTH), wanted: True}
+            markup = {"keyboard": [[key]], "one_time_keyboard": True, "resize_keyboard": True}
+            yield from _asked(plain.body(reply), markup)
+        case _:
+            yield from _texts(plain.question(reply))
+
+
+def _file(reply: Media | File) -> Iterator[Payload]:
+    """Write a file. A caption that is too long, or that the kind does not have, follows as a text."""
+    method, field = METHODS["document" if isinstance(reply, File) else reply.kind]
+    words = plain.body(reply)
+    payload: Payload = {"method": method, field: reply.source}
+    if words and field != "sticker" and plain.utf16(words) <= CAPTION_LENGTH:
+        payload["caption"], words = words, ""
+    yield payload
+    yield from _texts(words)
+
+
+def _asked(words: str, markup: Payload) -> Iterator[Payload]:
+    """Write a question with buttons. What is too long for it is sent ahead."""
+    ahead, last = plain.split_off_end(words, MESSAGE_LENGTH)
+    yield from _texts(ahead)
+    yield {"text": last, "reply_markup": markup}
+
+
+def _texts(text: str) -> Iterator[Payload]:
+    yield from ({"text": piece} for piece in plain.split(text, MESSAGE_LENGTH))
 
 
 def _keyboard(choices: Sequence[plain.Option]) -> list[list[Payload]]:

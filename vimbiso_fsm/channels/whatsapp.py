@@ -15,8 +15,20 @@ from typing import Any, Final, TypeAlias
 from vimbiso_fsm.channels import plain, whatsapp_parts
 from vimbiso_fsm.channels.delivery import LIST, Delivery, Findings, read_object, same_secret, take
 from vimbiso_fsm.errors import InvalidMessage
+from vimbiso_fsm.messages.contents import Location
 from vimbiso_fsm.messages.message import Channel
-from vimbiso_fsm.messages.replies import Buttons, Reply
+from vimbiso_fsm.messages.replies import (
+    Buttons,
+    File,
+    LocationRequest,
+    Media,
+    Menu,
+    Reply,
+    Template,
+    Text,
+    WebLink,
+    is_address,
+)
 
 Payload: TypeAlias = dict[str, Any]
 
@@ -35,6 +47,7 @@ ROW_TITLE_LENGTH: Final = 24
 ROW_DESCRIPTION_LENGTH: Final = 72
 ROW_ID_LENGTH: Final = 200
 LIST_BUTTON_LENGTH: Final = 20
+FILE_NAME_LENGTH: Final = 240
 
 
 def verify_signature(body: bytes, header: str | None, app_secret: str) -> bool:
@@ -77,7 +90,7 @@ def render(channel: Channel, replies: Iterable[Reply], *, list_button: str = "Me
     Up to three buttons are buttons, more options are a list of up to ten rows, and options that neither can hold are
     numbered text. A text that is too long is split; of a question that is too long, the end stands with the options and
     the rest is sent ahead. Titles and descriptions that are too long are shortened. A reply without words and options
-    is left out, because WhatsApp refuses it.
+    is left out, because WhatsApp refuses it. A request for a contact, which WhatsApp does not have, is its words.
 
     Args:
         channel: The channel of the member.
@@ -107,6 +120,9 @@ def _is_interactive(reply: Reply, choices: Sequence[plain.Option]) -> bool:
 
 
 def _contents(reply: Reply, list_button: str) -> Iterator[Payload]:
+    if not isinstance(reply, Text | Buttons | Menu):
+        yield from _rich(reply)
+        return
     body, choices = plain.question(reply), plain.options(reply)
     if not _is_interactive(reply, choices):
         yield from _texts(plain.numbered(body, choices))
@@ -115,6 +131,49 @@ def _contents(reply: Reply, list_button: str) -> Iterator[Payload]:
     ahead, asked = plain.split_off_end(body, BODY_LENGTH)
     yield from _texts(ahead)
     kind, action = ("button", _buttons(choices)) if buttons else ("list", _list(choices, list_button))
+    yield {"type": "interactive", "interactive": {"type": kind, "body": {"text": asked}, "action": action}}
+
+
+def _rich(reply: Reply) -> Iterator[Payload]:
+    """Write a file, a location, a link, a request or a template. WhatsApp has no request for a contact."""
+    match reply:
+        case Media() | File():
+            yield from _file(reply)
+        case Location(latitude, longitude, name, address):
+            told = {"latitude": latitude, "longitude": longitude, "name": name, "address": address}
+            yield {"type": "location", "location": {key: value for key, value in told.items() if value != ""}}
+        case WebLink() if plain.body(reply):
+            parameters = {"display_text": plain.title(reply, BUTTON_TITLE_LENGTH), "url": reply.url}
+            yield from _asked(reply, "cta_url", {"name": "cta_url", "parameters": parameters})
+        case LocationRequest() if plain.body(reply):
+            yield from _asked(reply, "location_request_message", {"name": "send_location"})
+        case Template(name, _, params, language):
+            template: Payload = {"name": name, "language": {"code": language}}
+            if params:
+                values = [{"type": "text", "text": value} for value in params]
+                template["components"] = [{"type": "body", "parameters": values}]
+            yield {"type": "template", "template": template}
+        case _:
+            yield from _texts(plain.question(reply))
+
+
+def _file(reply: Media | File) -> Iterator[Payload]:
+    """Write a file. A caption that is too long, or that the kind does not have, follows as a text."""
+    kind, name = ("document", reply.name) if isinstance(reply, File) else (reply.kind, "")
+    file = {"link" if is_address(reply.source) else "id": reply.source}
+    words = plain.body(reply)
+    if name:
+        file["filename"] = plain.shorten(plain.clean(name), FILE_NAME_LENGTH)
+    if words and kind not in ("audio", "sticker") and plain.utf16(words) <= BODY_LENGTH:
+        file["caption"], words = words, ""
+    yield {"type": kind, kind: file}
+    yield from _texts(words)
+
+
+def _asked(reply: WebLink | LocationRequest, kind: str, action: Payload) -> Iterator[Payload]:
+    """Write a question with one button of its own. What is too long for it is sent ahead."""
+    ahead, asked = plain.split_off_end(plain.body(reply), BODY_LENGTH)
+    yield from _texts(ahead)
     yield {"type": "interactive", "interactive": {"type": kind, "body": {"text": asked}, "action": action}}
 
 

@@ -15,7 +15,7 @@ from vimbiso_fsm.cli.store_options import OpenStore
 from vimbiso_fsm.document.codec import decode
 from vimbiso_fsm.errors import InvalidMessage, Unreadable
 from vimbiso_fsm.messages.message import Channel
-from vimbiso_fsm.messages.replies import plain
+from vimbiso_fsm.messages.words import plain
 from vimbiso_fsm.operations.effects import run
 from vimbiso_fsm.operations.guests import find_guest, is_known
 from vimbiso_fsm.store.requests import Broken, FindOwner, Load, ReadDigests, Scan, Store

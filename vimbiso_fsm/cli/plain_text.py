@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, Final
 
 from vimbiso_fsm.channels.terminal import CONTROLS
-from vimbiso_fsm.messages.replies import plain
+from vimbiso_fsm.messages.words import plain
 
 MAX_LINE: Final = 4 * 1024 * 1024
 """Bytes of a line that are read."""

@@ -2,12 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import attrs
 
 from vimbiso_fsm.document.json_codec import dumps, loads
 from vimbiso_fsm.errors import Unreadable
-from vimbiso_fsm.messages.replies import Button, Buttons, Menu, Reply, Row, Text
+from vimbiso_fsm.messages.contents import Location
+from vimbiso_fsm.messages.replies import (
+    Button,
+    Buttons,
+    ContactRequest,
+    File,
+    LocationRequest,
+    Media,
+    Menu,
+    Reply,
+    Row,
+    Template,
+    Text,
+    WebLink,
+)
+
+_KINDS: Final[Mapping[str, Any]] = {
+    "media": Media,
+    "file": File,
+    "location": Location,
+    "link": WebLink,
+    "asks_location": LocationRequest,
+    "asks_contact": ContactRequest,
+    "template": Template,
+}
+"""The classes of replies that are more than words, by the name of each in the data."""
+_NAMES: Final = {kind: name for name, kind in _KINDS.items()}
 
 
 def replies_to_raw(replies: Iterable[Reply]) -> list[Any]:
@@ -32,7 +60,7 @@ def replies_from_raw(raw: Iterable[Any]) -> tuple[Reply, ...]:
     """
     try:
         return tuple(_reply_from_raw(reply) for reply in raw)
-    except (TypeError, KeyError, IndexError, ValueError) as error:
+    except (AttributeError, TypeError, KeyError, IndexError, ValueError) as error:
         raise Unreadable([f"no replies: {type(error).__name__}"]) from None
 
 
@@ -44,13 +72,17 @@ def _reply_to_raw(reply: Reply) -> object:
             "buttons": [[button.id, _text_to_raw(button.title)] for button in reply.buttons],
             "body": _text_to_raw(reply.body),
         }
-    return {
-        "rows": [
-            [row.id, _text_to_raw(row.title), _text_to_raw(row.description) if row.description else None]
-            for row in reply.rows
-        ],
-        "body": _text_to_raw(reply.body),
-    }
+    if isinstance(reply, Menu):
+        return {
+            "rows": [
+                [row.id, _text_to_raw(row.title), _text_to_raw(row.description) if row.description else None]
+                for row in reply.rows
+            ],
+            "body": _text_to_raw(reply.body),
+        }
+    fields = {field.name: getattr(reply, field.name) for field in attrs.fields(type(reply))}
+    raw = {name: _text_to_raw(value) if isinstance(value, Text) else value for name, value in fields.items()}
+    return {_NAMES[type(reply)]: raw}
 
 
 def _text_to_raw(text: Text) -> object:
@@ -62,6 +94,10 @@ def _text_to_raw(text: Text) -> object:
 def _reply_from_raw(raw: Any) -> Reply:
     if "text" in raw:
         return _text_from_raw(raw["text"])
+    if "body" not in raw:
+        [(name, fields)] = raw.items()
+        found: Reply = _KINDS[name](**{key: _field_from_raw(key, value) for key, value in fields.items()})
+        return found
     body = _text_from_raw(raw["body"])
     if "buttons" in raw:
         return Buttons(body, tuple(Button(id, _text_from_raw(title)) for id, title in raw["buttons"]))
@@ -69,6 +105,10 @@ def _reply_from_raw(raw: Any) -> Reply:
         body,
         tuple(Row(id, _text_from_raw(title), about and _text_from_raw(about)) for id, title, about in raw["rows"]),
     )
+
+
+def _field_from_raw(name: str, value: Any) -> Any:
+    return _text_from_raw(value) if name in ("body", "title") else value
 
 
 def _text_from_raw(raw: Any) -> Text:

@@ -35,7 +35,7 @@ from vimbiso_fsm.flow.state import Declared, State
 from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.readers import TurnReader
-from vimbiso_fsm.messages.replies import Reply, Text
+from vimbiso_fsm.messages.replies import Buttons, Menu, Reply, Said, Text
 
 
 class NotNow(Exception):
@@ -235,15 +235,15 @@ class Draft:
 
     # The replies --------------------------------------------------------------------------------------------------
 
-    def say(self, text: Text) -> None:
-        """Reply with a text."""
+    def say(self, text: Said) -> None:
+        """Reply with a text, or with another reply without choices."""
         self.replies.append(text)
 
     @property
     def said(self) -> tuple[Reply, ...]:
         """The replies with their final words, in the member's language. Those of a question have them already."""
         for reply in self.replies:
-            if not (reply.text if isinstance(reply, Text) else reply.body.text):
+            if not (reply.text if isinstance(reply, Text) else isinstance(reply, Buttons | Menu) and reply.body.text):
                 break
         else:
             return tuple(self.replies)

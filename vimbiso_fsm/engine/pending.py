@@ -21,14 +21,14 @@ from vimbiso_fsm.errors import WrongCallback
 from vimbiso_fsm.flow.callbacks import call_of, text_of
 from vimbiso_fsm.flow.calls import READ_ONLY, Call
 from vimbiso_fsm.flow.turn import Changes, settled
-from vimbiso_fsm.messages.replies import Text
+from vimbiso_fsm.messages.replies import Said, Text
 
 BUSY_REST: Final = timedelta(seconds=30)
 """The time after which a pending call is taken up whose service was busy."""
 
 
-def waiting_words(draft: Draft) -> Text:
-    """Return the text that a member reads while the call is pending."""
+def waiting_words(draft: Draft) -> Said:
+    """Return the reply that a member reads while the call is pending."""
     run = draft.run
     ask = draft.state.ask if run else None
     return Text("call.waiting") if run is None or ask is None else text_of("ask", ask, draft.turn(run))

@@ -79,7 +79,13 @@ def build(bot: Bot, here: AnyPosition, run: Run, turn: Turn[Any]) -> Question:
     language = bot.language(turn.member.stored_profile, turn.channel)
     body = here.words.get(language)
     if body is None:
-        body = bot.catalogue.say(text_of("ask", state.ask, turn), language) if state.ask is not None else Text("")
+        asked = text_of("ask", state.ask, turn) if state.ask is not None else Text("")
+        if not isinstance(asked, Text):
+            other = bot.catalogue.reply(asked, language)
+            if not here.has_choices:
+                return Question(other, (), 0)
+            asked = Text(other.text).said(other.text, {})  # the words of a link or a request stand above the choices
+        body = bot.catalogue.say(asked, language)
     if not here.has_choices:
         return Question(body, (), 0)
     titles = here.titles[language]

@@ -20,17 +20,19 @@ from vimbiso_fsm.flow.annotations import lacks, parts_of, returned, takes_kind
 from vimbiso_fsm.flow.calls import Call
 from vimbiso_fsm.flow.turn import Changes, Guard, Turn
 from vimbiso_fsm.messages.refusals import Refused
-from vimbiso_fsm.messages.replies import Row, Text
+from vimbiso_fsm.messages.replies import ASKED, SAID, Row, Said, Text
 
 VERDICT: Final = "True, False or Refused(…)"
 TEXT: Final = "a Text, such as Text('…')"
+ASK: Final = "a Text, such as Text('…'), a WebLink, or a request for a location or contact"
+SAY: Final = "a Text, such as Text('…'), or another reply without choices"
 ROWS: Final = "a list of rows, each made with Row(…)"
 CALL: Final = "a call, made with call(Port.method, …)"
 
 _RETURNS: Final[dict[str, tuple[tuple[type, ...], str]]] = {
     "guard": ((bool, Refused), VERDICT),
-    "ask": ((Text,), TEXT),
-    "say": ((Text,), TEXT),
+    "ask": (ASKED, ASK),
+    "say": (SAID, SAY),
     "rows": ((collections.abc.Iterable,), ROWS),
     "call": ((Call,), CALL),
     "timeout": ((float, timedelta, datetime), "seconds, a timedelta or a datetime"),
@@ -142,16 +144,19 @@ def verdict_of(guard: Guard[Any], turn: Turn[Any]) -> bool | Refused:
     return verdict
 
 
-def text_of(slot: str, says: Text | Callable[[Turn[Any]], object], turn: Turn[Any]) -> Text:
-    """Return the text of a slot `ask` or `say`.
+def text_of(slot: str, says: Said | Callable[[Turn[Any]], object], turn: Turn[Any]) -> Said:
+    """Return the text of a slot `ask` or `say`, or another reply that the slot takes.
 
     Raises:
-        WrongCallback: The function did not return a `Text`.
+        WrongCallback: The function returned something else.
     """
-    text: object = says if isinstance(says, Text) else says(turn)
-    if not isinstance(text, Text):
+    text: object = says(turn) if callable(says) else says
+    if isinstance(text, Text):
+        return text
+    taken, wanted = (ASKED, ASK) if slot == "ask" else (SAID, SAY)
+    if not isinstance(text, taken):
         assert callable(says)
-        raise wrong(slot, says, turn, text, TEXT)
+        raise wrong(slot, says, turn, text, wanted)
     return text
 
 

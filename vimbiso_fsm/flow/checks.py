@@ -24,7 +24,7 @@ from vimbiso_fsm.flow.effect_loops import effect_loop
 from vimbiso_fsm.flow.state import RESERVED_TRIGGERS, AnyState, AnyTransition, Declared, State, Transition, sequence
 from vimbiso_fsm.flow.timeouts import timeout_fault
 from vimbiso_fsm.messages.bounds import check_seconds
-from vimbiso_fsm.messages.replies import Text
+from vimbiso_fsm.messages.replies import ASKED, SAID
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _WORDS: Final = frozenset({"filed", "foiled"})
@@ -318,7 +318,8 @@ def _state_faults(flow: Declared, state: AnyState) -> Iterator[tuple[str, str]]:
 def _slot_faults(flow: Declared, state: AnyState) -> Iterator[tuple[str, str]]:
     for slot in ("ask", "say"):
         words: object = getattr(state, slot)
-        if words is not None and not isinstance(words, Text) and not callable(words):
+        taken = ASKED if slot == "ask" else SAID
+        if words is not None and not isinstance(words, taken) and not callable(words):
             yield f"{slot} is a {type(words).__name__}", f"give {slot}=Text(…) or a function that returns one"
         elif callable(words):
             yield from callback_faults(slot, words, flow.data)

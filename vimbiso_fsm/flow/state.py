@@ -11,7 +11,7 @@ from vimbiso_fsm.document.data_types import DataType
 from vimbiso_fsm.flow.calls import STANDARD, Call, CallPolicy
 from vimbiso_fsm.flow.timeouts import Timeout
 from vimbiso_fsm.flow.turn import Callback, Changes, Guard
-from vimbiso_fsm.messages.replies import Row, Text
+from vimbiso_fsm.messages.replies import Asked, Row, Said
 
 D_contra = TypeVar("D_contra", contravariant=True)
 T = TypeVar("T")
@@ -26,9 +26,10 @@ class State(Generic[D_contra]):
 
     Attributes:
         name: The name of the state: lower-case letters, digits and underscores.
-        ask: The question. In a state with a `call`, the reply to a message that arrives during the call.
-        say: A text that is said when the state is entered.
-        reads: Parses typed text: `str -> value | Refused`.
+        ask: The question: a text, a link, or a request for a location or contact. In a state with a `call`, the reply
+            to a message that arrives during the call.
+        say: What is said when the state is entered: a text, a file, a location, a link or a template.
+        reads: Parses typed text: `str -> value | Refused`; or a reader of contents, such as `readers.photo`.
         into: The data field that takes the answer, the result of the call or the output of the sub-flow.
         rows: The list to choose from, of any length. If there is nothing to choose from, neither a row nor a button,
             and nothing can be typed, trigger `empty` is fired.
@@ -45,8 +46,8 @@ class State(Generic[D_contra]):
     """
 
     name: str
-    ask: Text | Callback[D_contra, Text] | None = attrs.field(default=None, kw_only=True)
-    say: Text | Callback[D_contra, Text] | None = attrs.field(default=None, kw_only=True)
+    ask: Asked | Callback[D_contra, Asked] | None = attrs.field(default=None, kw_only=True)
+    say: Said | Callback[D_contra, Said] | None = attrs.field(default=None, kw_only=True)
     reads: Callable[[str], object] | None = attrs.field(default=None, kw_only=True)
     into: str | None = attrs.field(default=None, kw_only=True)
     rows: Callback[D_contra, Sequence[Row]] | None = attrs.field(default=None, kw_only=True)

@@ -23,7 +23,7 @@ from vimbiso_fsm.messages import locales
 from vimbiso_fsm.messages.catalogue import Plural, Template
 from vimbiso_fsm.messages.readers import ContentReader, TurnReader
 from vimbiso_fsm.messages.refusals import Refused
-from vimbiso_fsm.messages.replies import Text
+from vimbiso_fsm.messages.replies import SAID, Text
 
 _KEY: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)+")
 """The form of a key. A text in any other form is said as it stands."""
@@ -126,11 +126,20 @@ def _declared(bot: Bot) -> Iterator[_Use]:
     """Yield the keys in the declaration: texts, and titles of buttons."""
     for flow in _definitions(bot):
         for state in flow.states:
-            for text in (state.ask, state.say):
-                if isinstance(text, Text) and not text.text and _KEY.fullmatch(text.key):
+            for text in (*_texts(state.ask), *_texts(state.say)):
+                if not text.text and _KEY.fullmatch(text.key):
                     yield text.key, frozenset(text.params)
             for trigger in flow.buttons.get(state.name, ()):
                 yield flow.button_title(state.name, trigger).key, frozenset()
+
+
+def _texts(reply: object) -> Iterator[Text]:
+    """Yield the texts of a reply that a slot has."""
+    if isinstance(reply, Text):
+        yield reply
+    elif isinstance(reply, SAID):
+        parts = (getattr(reply, "body", None), getattr(reply, "title", None))
+        yield from (text for text in parts if isinstance(text, Text))
 
 
 def _callbacks(bot: Bot) -> Iterator[object]:

@@ -14,9 +14,20 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from vimbiso_fsm.messages import locales
+from vimbiso_fsm.messages.contents import Location
 from vimbiso_fsm.messages.money import Money
 from vimbiso_fsm.messages.readers import ANSWER_TEXTS
-from vimbiso_fsm.messages.replies import Button, Buttons, Menu, Reply, Row, Text
+from vimbiso_fsm.messages.replies import (
+    Button,
+    Buttons,
+    ContactRequest,
+    LocationRequest,
+    Menu,
+    Reply,
+    Row,
+    Text,
+    WebLink,
+)
 
 
 @attrs.frozen
@@ -98,6 +109,7 @@ ENGLISH: Final[Templates] = {
         "before you send it again. Reference: {reference}"
     ),
     "help.words": "You can always say: menu, back, cancel, help.",
+    "link.open": "Open",
     "limits.menu": "This does not seem to work. Say menu to leave it and see what else you can do.",
     "member.login": "Please log in first.",
     "menu.left": "We have left what was open.",
@@ -135,6 +147,8 @@ ENGLISH: Final[Templates] = {
     "store.unknown": (
         "We cannot tell whether that was saved. Please send it again; it counts once. Reference: {reference}"
     ),
+    "request.contact": "Send my number",
+    "request.location": "Send my location",
     "session.ended": "Your session ended after a while of silence.",
     "session.ending": Plural(
         "seconds",
@@ -231,10 +245,18 @@ class Catalogue:
         """Return the reply with all its final words."""
         if isinstance(reply, Text):
             return self.say(reply, language)
+        if isinstance(reply, Location):
+            return reply
         body = self.say(reply.body, language)
-        if isinstance(reply, Buttons):
-            return Buttons(body, tuple(Button(b.id, self.say(b.title, language)) for b in reply.buttons))
-        return Menu(body, tuple(self._row(row, language) for row in reply.rows))
+        match reply:
+            case Buttons():
+                return Buttons(body, tuple(Button(b.id, self.say(b.title, language)) for b in reply.buttons))
+            case Menu():
+                return Menu(body, tuple(self._row(row, language) for row in reply.rows))
+            case WebLink() | LocationRequest() | ContactRequest():
+                return attrs.evolve(reply, body=body, title=self.say(reply.title, language))
+            case _:
+                return attrs.evolve(reply, body=body)
 
     def replies(self, replies: Iterable[Reply], language: str = "") -> tuple[Reply, ...]:
         """Return the replies with all their final words."""

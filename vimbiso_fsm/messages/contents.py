@@ -16,7 +16,7 @@ import attrs
 
 from vimbiso_fsm.errors import InvalidMessage
 from vimbiso_fsm.messages.money import Money
-from vimbiso_fsm.messages.replies import plain
+from vimbiso_fsm.messages.words import plain
 
 MAX_REFERENCE: Final = 2048
 """Characters of the id or the address of a file, and of other names that a channel gives."""

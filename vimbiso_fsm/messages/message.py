@@ -25,7 +25,7 @@ from vimbiso_fsm.messages.contents import (
     check_words,
     storable,
 )
-from vimbiso_fsm.messages.replies import plain
+from vimbiso_fsm.messages.words import plain
 
 MAX_ID = 512
 """Characters of a message id or a channel identifier; WhatsApp's ids have about 60."""

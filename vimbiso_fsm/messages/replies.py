@@ -1,4 +1,4 @@
-"""Replies that go out: texts, buttons and menus, free of any channel's format.
+"""Replies that go out: texts, buttons and menus, files, locations and links, free of any channel's format.
 
 An author writes words as keys with parameters. When a turn is decided, `catalogue.Catalogue` gives each text its final
 words in `.text`.
@@ -6,17 +6,15 @@ words in `.text`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
 import attrs
 
-
-def plain(value: str) -> str:
-    """Replace lone surrogates, which no store and no channel can encode, by U+FFFD."""
-    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
+from vimbiso_fsm.errors import FlowError
+from vimbiso_fsm.messages.contents import MAX_REFERENCE, Location
+from vimbiso_fsm.messages.words import plain
 
 _set: Final = object.__setattr__
 """Sets an attribute of a frozen object whose `__init__` is written by hand."""
@@ -124,5 +122,187 @@ class Menu:
         return self.body.text
 
 
-Reply: TypeAlias = Text | Buttons | Menu
+MEDIA: Final = ("image", "audio", "video", "sticker")
+"""The kinds of `Media`."""
+
+
+def _parameters(value: Iterable[str]) -> tuple[str, ...]:
+    """Convert the parameters of a template to a tuple of texts (an attrs converter)."""
+    found = tuple(value)
+    if isinstance(value, str) or not all(isinstance(each, str) for each in found):
+        raise FlowError("", "Template", "params are no texts", "give a tuple of texts")
+    return tuple(map(plain, found))
+
+
+def _source(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """Check the address of a file, or the id by which the channel knows it (an attrs validator)."""
+    if not isinstance(value, str) or not value or len(value) > MAX_REFERENCE or not value.isprintable():
+        fault = f"is no text of 1 to {MAX_REFERENCE} printable characters"
+        raise FlowError(
+            "", "reply", f"{attribute.name} {fault}", "give an https address, or the channel's id of a file"
+        )
+
+
+def _address(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """Check the address of a page (an attrs validator)."""
+    if not isinstance(value, str) or not is_address(value) or len(value) > MAX_REFERENCE or not value.isprintable():
+        raise FlowError("", "WebLink", f"{attribute.name} is no address", "give one that begins with https://")
+
+
+def is_address(source: str) -> bool:
+    """Return whether the source of a file is an address that members can open, rather than a channel's id."""
+    return source.startswith(("https://", "http://"))
+
+
+@attrs.frozen
+class Media:
+    """A picture, a sound, a video or a sticker: `Media("image", "https://example.org/map.png", Text("map"))`.
+
+    Attributes:
+        kind: "image", "audio", "video" or "sticker".
+        source: The address of the file, or the channel's id of one that it holds already.
+        body: The words under it. A channel without such files shows them with the address; an id shows nothing there.
+
+    Raises:
+        FlowError: The kind is another one, or the source is none.
+    """
+
+    kind: str = attrs.field()
+    source: str = attrs.field(repr=False, validator=_source)
+    body: Text = attrs.field(default=Text(""), converter=_text)
+
+    def __attrs_post_init__(self) -> None:
+        if self.kind not in MEDIA:
+            raise FlowError("", "Media", f"kind is {self.kind!r}", f"give one of {', '.join(MEDIA)}, or a File")
+
+    @property
+    def text(self) -> str:
+        """The final words, with the address of the file."""
+        return _lines(self.body.text, self.source if is_address(self.source) else "")
+
+
+@attrs.frozen
+class File:
+    """A document: `File("https://example.org/receipt.pdf", "receipt.pdf", Text("receipt"))`.
+
+    Attributes:
+        source: The address of the file, or the channel's id of one that it holds already.
+        name: The name of the file as the member sees it.
+        body: The words under it; see `Media`.
+
+    Raises:
+        FlowError: The source is none.
+    """
+
+    source: str = attrs.field(repr=False, validator=_source)
+    name: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
+    body: Text = attrs.field(default=Text(""), converter=_text)
+
+    @property
+    def text(self) -> str:
+        """The final words, with the name and the address of the file."""
+        return _lines(self.body.text, self.name, self.source if is_address(self.source) else "")
+
+
+@attrs.frozen
+class WebLink:
+    """A button that opens a page: `WebLink(Text("pay.ask"), "https://pay.example.org/1", Text("pay.open"))`.
+
+    Attributes:
+        body: The words above it.
+        url: The address of the page, which begins with https:// or http://.
+        title: The words on the button.
+
+    Raises:
+        FlowError: The address is none.
+    """
+
+    body: Text = attrs.field(converter=_text)
+    url: str = attrs.field(repr=False, validator=_address)
+    title: Text = attrs.field(default=Text("link.open"), converter=_text)
+
+    @property
+    def text(self) -> str:
+        """The final words, with the address."""
+        return _lines(self.body.text, self.url)
+
+
+@attrs.frozen
+class LocationRequest:
+    """A question for a location, with a button that sends it where a channel has one.
+
+    Attributes:
+        body: The words of the question.
+        title: The words on the button.
+    """
+
+    body: Text = attrs.field(converter=_text)
+    title: Text = attrs.field(default=Text("request.location"), converter=_text)
+
+    @property
+    def text(self) -> str:
+        """The final words of the question."""
+        return self.body.text
+
+
+@attrs.frozen
+class ContactRequest:
+    """A question for the member's own contact, with a button that sends it where a channel has one.
+
+    Attributes:
+        body: The words of the question.
+        title: The words on the button.
+    """
+
+    body: Text = attrs.field(converter=_text)
+    title: Text = attrs.field(default=Text("request.contact"), converter=_text)
+
+    @property
+    def text(self) -> str:
+        """The final words of the question."""
+        return self.body.text
+
+
+@attrs.frozen
+class Template:
+    """A message that the channel has approved before: `Template("seat_free", Text("seat.free", name=name), (name,))`.
+
+    Attributes:
+        name: The channel's name of the template.
+        body: The words where the channel has no templates.
+        params: The parameters of the template, in order.
+        language: The channel's name of the language.
+
+    Raises:
+        FlowError: A parameter is no text.
+    """
+
+    name: str = attrs.field(validator=attrs.validators.instance_of(str))
+    body: Text = attrs.field(converter=_text)
+    params: tuple[str, ...] = attrs.field(default=(), repr=False, converter=_parameters)
+    language: str = attrs.field(default="en", validator=attrs.validators.instance_of(str))
+
+    @property
+    def text(self) -> str:
+        """The final words where the channel has no templates."""
+        return self.body.text
+
+
+def _lines(*parts: str) -> str:
+    return "\n".join(filter(None, parts))
+
+
+Said: TypeAlias = Text | Media | File | Location | WebLink | LocationRequest | ContactRequest | Template
+"""What a state may say when it is entered."""
+
+SAID: Final = (Text, Media, File, Location, WebLink, LocationRequest, ContactRequest, Template)
+"""The classes of what a state may say."""
+
+Asked: TypeAlias = Text | WebLink | LocationRequest | ContactRequest
+"""What a state may ask. With rows or buttons, its words stand above them."""
+
+ASKED: Final = (Text, WebLink, LocationRequest, ContactRequest)
+"""The classes of what a state may ask."""
+
+Reply: TypeAlias = Said | Buttons | Menu
 """A reply to a member."""

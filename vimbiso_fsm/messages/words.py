@@ -23,6 +23,11 @@ _WHOLE: Final = re.compile(r"(?<![\w.,:/-])[0-9]{1,3}(?!\w|[.,:/-]\w)")
 """A whole number in a title: not the part of a word, of an amount, of a date or of a time."""
 
 
+def plain(value: str) -> str:
+    """Replace lone surrogates, which no store and no channel can encode, by U+FFFD."""
+    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def is_selector(character: str) -> bool:
     """Return whether a character only selects a variant of the one before it."""
     return (
