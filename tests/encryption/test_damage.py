@@ -8,9 +8,10 @@ import pytest
 
 pytest.importorskip("cryptography", reason="needs the package cryptography")
 
-from tests.encryption.test_managers import BOTH, ENCRYPTED, NAME, NEW, OLD, PIN, on, said, talk
+from tests.encryption.test_managers import BOT, BOTH, ENCRYPTED, NAME, NEW, OLD, PIN, dump, on, said, state_of, talk
 from tests.engines import Server
-from vimbiso_fsm import EncryptedState, Encryption
+from vimbiso_fsm import EncryptedState, Encryption, FlowStateManager
+from vimbiso_fsm.encryption import procedures
 from vimbiso_fsm.encryption.procedures import Reencrypt
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import Broken, Load, ReadKeys
@@ -95,3 +96,26 @@ def test_a_key_of_the_members_own_in_which_a_bit_has_flipped(turned: bool, serve
             assert on(store, settings).state("m-1") is not None
         on(store, settings).erase("m-1")
         assert store.perform(ReadKeys("m-1")) == ()
+
+
+@pytest.mark.parametrize("cache", [0, 100])
+def test_a_process_that_runs_on_forgets_a_key_that_another_one_drops(
+    cache: int, server: Server, monkeypatch: pytest.MonkeyPatch
+):
+    """Nothing of an erased member is read or stored from a restored copy, also by a process that knew the key."""
+    monkeypatch.setattr(procedures, "OWN_KNOWN", 0.0)  # its time is over at once
+    encryption = Encryption(OLD, member_keys=f"{server.url}?db=1")
+    with AtomicStateManager.from_url(server.url, secret=STORE_SECRET) as store, server.client() as client:
+        runs = FlowStateManager(BOT, store, encryption=encryption, cache=cache)
+        talk(runs)
+        copied, before = dump(client), state_of(store)
+        with on(store, encryption) as other:
+            other.erase("m-1")
+        client.flushdb()
+        for key, data in copied.items():
+            client.restore(key, 0, data)
+        for text in ("again", f"row {PIN} 1"):
+            with pytest.raises(EncryptedState, match="wiped or erased since"):
+                runs.handle(said(99, text))
+        assert (state_of(store).head, state_of(store).document) == (before.head, before.document)
+        runs.close()

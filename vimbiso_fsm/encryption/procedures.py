@@ -13,7 +13,9 @@ document after it has dropped the keys. One of the two comes last.
 
 from __future__ import annotations
 
+import math
 import secrets
+import time
 from collections import Counter
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -27,7 +29,7 @@ from vimbiso_fsm.encryption.keys import KEY_BYTES, KeyRing
 from vimbiso_fsm.encryption.parts import Parts, SecretsOf, all_hidden, cut, joined
 from vimbiso_fsm.encryption.settings import Encryption
 from vimbiso_fsm.errors import CommitUnknown, DamagedDocument, StoreUnavailable, VimbisoError
-from vimbiso_fsm.store.ciphertext import BROKEN, FRAME, OWN, Frame, frame_of, named_digest, without_key
+from vimbiso_fsm.store.ciphertext import BROKEN, FRAME, OWN, Frame, closed, frame_of, named_digest, without_key
 from vimbiso_fsm.store.layout import unword
 from vimbiso_fsm.store.packing import pack, unpack
 from vimbiso_fsm.store.requests import (
@@ -66,6 +68,11 @@ from vimbiso_fsm.store.retention import FRAME_ROOM, MAX_DOCUMENT
 
 MEMBERS_KNOWN: Final = 10_000
 """Members whose ciphers, and whose own keys, are remembered."""
+OWN_KNOWN: Final = 60.0
+"""Seconds for which a key of a member's own is used without being asked for again.
+
+A process that runs on while another one drops a key reads nothing with it after that, in a restored copy either.
+"""
 NOT_KEPT: Final = "it is a key of the member's own, which is not kept any more: the member was wiped or erased since"
 
 
@@ -112,11 +119,30 @@ class _NoKey(Exception):
 
 
 class _Key(NamedTuple):
-    """A key to encrypt with; `new` is that of a member's own which is not kept yet."""
+    """A key to encrypt with.
+
+    Attributes:
+        id: Its id.
+        cipher: The cipher.
+        new: The key of a member's own that is not kept yet.
+        until: The monotonic time until which it is known to be kept.
+    """
 
     id: str
     cipher: Cipher
     new: MemberKey | None = None
+    until: float = math.inf
+
+    @property
+    def is_known(self) -> bool:
+        return time.monotonic() < self.until
+
+
+class _Dropped(Exception):
+    """The document is encrypted with a key that is not kept any more."""
+
+    def __init__(self, stored: Stored) -> None:
+        self.stored = stored
 
 
 class _Opened(NamedTuple):
@@ -145,7 +171,7 @@ class Procedures:
         self._secrets_of = secrets_of
         self._has_own = bool(encryption.member_keys) and encryption.scope != "plain"
         self._cipher = lru_cache(MEMBERS_KNOWN)(Cipher)
-        self._own: dict[tuple[str, str], Cipher] = {}
+        self._own: dict[tuple[str, str], _Key] = {}
         self._known: dict[str, _Known] = {}
 
     async def answer(self, request: Request) -> object:
@@ -183,13 +209,16 @@ class Procedures:
         # The content stands in the encrypted record, since it is a digest of what the member wrote.
         if commit.document is None and not commit.record:
             return await self._answered(commit, await attrs.evolve(commit, content=""))
+        try:
+            # A stranger gets no key of their own: it would outlive what is kept of them, and each number could cause one.
+            makes = commit.document is not None and not commit.stranger
+            key = await self._key(member_id, commit.expected, makes=makes)
+        except _Dropped as dropped:
+            return Conflict(dropped.stored)
         if commit.document is None:
-            key = await self._key(member_id, commit.expected)
             untaken = self._encrypted_record(member_id, key, Record(commit.token, "", commit.content, commit.record))
             return await self._answered(commit, await attrs.evolve(commit, content="", record=untaken.body))
         entry = check_commit(commit)
-        # A stranger gets no key of their own: it would outlive what is kept of them, and each number could cause one.
-        key = await self._key(member_id, commit.expected, makes=not commit.stranger)
         document = self._encrypted(member_id, key, commit.document, entry.version, stranger=commit.stranger)
         inherited = commit.inherited
         if inherited is not None:
@@ -216,8 +245,7 @@ class Procedures:
             if key.new is not None:
                 with suppress(VimbisoError):  # the turn is stored; only an erasure at this moment has dropped the key
                     await KeepKey(member_id, key.new)
-            own = _Key(key.id, key.cipher) if key.id.startswith(OWN) else None
-            self._remember(member_id, result.head, own)
+            self._remember(member_id, result.head, key._replace(new=None) if key.id.startswith(OWN) else None)
         return result
 
     async def _answered(self, commit: Commit, result: CommitResult) -> CommitResult:
@@ -284,16 +312,21 @@ class Procedures:
             member_id: The member.
             head: The head.
             makes: Whether a key of the member's own is made where there is none.
+
+        Raises:
+            _Dropped: The document at the head is encrypted with a key that is not kept any more.
         """
         ring = self.encryption.ring()
         current = _Key(ring.current, self._cipher(ring.by_id[ring.current], member_id))
         if not self._has_own:
             return current
         known = self._known.get(member_id)
-        if known is None or known[0] != head:
+        if known is None or known[0] != head or (known[1] is not None and not known[1].is_known):
             stored = await Load(member_id)
             if isinstance(stored, Stored):
-                await self._opened(member_id, stored)
+                opened = await self._opened(member_id, stored)
+                if closed(opened.document or b"") is not None:
+                    raise _Dropped(opened)
             known = self._known.get(member_id)
         if known is not None and known[1] is not None:
             return known[1]
@@ -301,7 +334,8 @@ class Procedures:
 
     def _new_key(self, ring: KeyRing, member_id: str) -> _Key:
         key, key_id = secrets.token_bytes(KEY_BYTES), OWN + secrets.token_hex(8)
-        return _Key(key_id, Cipher(key, member_id), MemberKey(key_id, self._wrapped(ring, member_id, key_id, key)))
+        new = MemberKey(key_id, self._wrapped(ring, member_id, key_id, key))
+        return _Key(key_id, Cipher(key, member_id), new, time.monotonic() + OWN_KNOWN)
 
     def _wrapped(self, ring: KeyRing, member_id: str, key_id: str, key: bytes) -> bytes:
         """Return a key of the member's own, encrypted. It is kept twice, since without it all else is lost."""
@@ -313,10 +347,10 @@ class Procedures:
         self._known[member_id] = head, key
         _bound(self._known)
         if key is not None:
-            self._keep_own(member_id, key.id, key.cipher)
+            self._keep_own(member_id, key)
 
-    def _keep_own(self, member_id: str, key_id: str, cipher: Cipher) -> None:
-        self._own[member_id, key_id] = cipher
+    def _keep_own(self, member_id: str, key: _Key) -> None:
+        self._own[member_id, key.id] = key
         _bound(self._own)
 
     # Decrypting ---------------------------------------------------------------------------------------------------
@@ -341,7 +375,7 @@ class Procedures:
         if self._has_own:
             frame = frame_of(data) if data is not None else None
             own = self._own.get((member_id, frame.key)) if frame is not None else None
-            self._remember(member_id, stored.head, _Key(frame.key, own) if frame is not None and own else None)
+            self._remember(member_id, stored.head, own)
         previous = await self._document(member_id, stored.previous)
         return Stored(stored.head, document, stored.at, previous, data if encrypted else None)
 
@@ -411,10 +445,13 @@ class Procedures:
 
     async def _own_cipher(self, member_id: str, frame: Frame) -> Cipher:
         known = self._own.get((member_id, frame.key))
-        if known is None:
-            known = Cipher(self._found(member_id, frame.key, await ReadKeys(member_id)), member_id)
-            self._keep_own(member_id, frame.key, known)
-        return known
+        if known is None or not known.is_known:
+            self._own.pop((member_id, frame.key), None)
+            until = time.monotonic() + OWN_KNOWN
+            cipher = Cipher(self._found(member_id, frame.key, await ReadKeys(member_id)), member_id)
+            known = _Key(frame.key, cipher, until=until)
+            self._keep_own(member_id, known)
+        return known.cipher
 
     def _found(self, member_id: str, key_id: str, kept: tuple[MemberKey, ...]) -> bytes:
         """Return a key of the member's own. It is bound to its id, by which it is found if its name is damaged.
@@ -505,7 +542,7 @@ class Procedures:
             if document or previous or pairs:
                 if key.new is not None:
                     await KeepKey(member_id, key.new)
-                    self._remember(member_id, stored.head, _Key(key.id, key.cipher))
+                    self._remember(member_id, stored.head, key._replace(new=None))
                 rewritten += await Rewrite(member_id, document, previous, tuple(pairs))
         return Reencrypted(member_id, dict(found.keys), rewritten, dict(found.closed), found.broken)
 
