@@ -79,7 +79,7 @@ def test_a_key_of_the_members_own_in_which_a_bit_has_flipped(turned: bool, serve
             settings = Encryption(BOTH, member_keys=True)
             on(store, settings).ask(Reencrypt("m-1"))
         [keys] = client.scan_iter("*:member:m-1:keys")
-        kept: dict[bytes, bytes] = client.hgetall(keys)
+        kept: Any = client.hgetall(keys)  # its type is that of an async client as well
         [(name, value)] = kept.items()
         flips = [(_flipped(name, bit), value) for bit in range(0, 8 * len(name), 11)]
         flips += [(name, _flipped(value, bit)) for bit in range(0, 8 * len(value), 101)]
