@@ -210,7 +210,7 @@ class Procedures:
         if commit.document is None and not commit.record:
             return await self._answered(commit, await attrs.evolve(commit, content=""))
         try:
-            # A stranger gets no key of their own: it would outlive what is kept of them, and each number could cause one.
+            # A stranger gets no key of their own: it would outlive the rest, and each number could cause one.
             makes = commit.document is not None and not commit.stranger
             key = await self._key(member_id, commit.expected, makes=makes)
         except _Dropped as dropped:
