@@ -18,10 +18,10 @@ from vimbiso_fsm.document.document import (
     Document,
     Fields,
     Judged,
+    Member,
     Moved,
     PendingCall,
     Run,
-    StoredProfile,
     Suspended,
     Undelivered,
 )
@@ -104,7 +104,7 @@ def keep_judged(
     raw: Fields,
     rules: object,
     before: Document | None = None,
-    profile: StoredProfile[Any] | None = None,
+    member: Member[Any] | None = None,
 ) -> None:
     """Note on a document that its plain data was found valid.
 
@@ -113,7 +113,7 @@ def keep_judged(
         raw: Its plain data.
         rules: The validator that judged it.
         before: The intact document that it was made from; what callbacks see may be the same objects in both.
-        profile: Its profile, if it was read and cannot change.
+        member: The member, if all that callbacks see of them is the same in the next turn.
     """
     if (
         before is not None
@@ -125,7 +125,7 @@ def keep_judged(
         exposed = before.judged.exposed
     else:
         exposed = _exposed(document)
-    document.keep_judged(Judged(raw, rules, exposed, profile))
+    document.keep_judged(Judged(raw, rules, exposed, member))
 
 
 def is_intact(document: Document) -> bool:

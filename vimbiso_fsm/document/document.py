@@ -278,14 +278,14 @@ class Judged:
         plain: Its plain data.
         rules: The validator that judged it.
         exposed: The bytes of its mutable values that callbacks see; None where they cannot be compared.
-        profile: Its profile, as it was read in the turn that made the document; None where it was not read, or where
-            the instance could change.
+        member: The member, as the turn that made it has known them; None where the turn has changed them, or where
+            what callbacks have read of them could change.
     """
 
     plain: Fields
     rules: object
     exposed: bytes | None
-    profile: StoredProfile[Any] | None = None
+    member: Member[Any] | None = None
 
 
 @attrs.frozen

@@ -170,7 +170,7 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
     rules.check(raw, judged.plain if judged is not None and judged.rules is rules else None, document.run)
     data = dumps_unstructured(raw)
     check_room(draft, event, raw, len(data))
-    keep_judged(document, raw, rules, draft.before, _lasting_profile(draft, document))
+    keep_judged(document, raw, rules, draft.before, _lasting_member(draft, document))
     stranger = document.guest and is_stranger(draft.bot, document)
     return Decision(
         status=draft.status,
@@ -191,16 +191,25 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
     )
 
 
-def _lasting_profile(draft: Draft, document: Document) -> StoredProfile[Any] | None:
-    """The document's profile as callbacks have read it, if the instance can never change."""
-    profile = draft.member._profile
-    if not isinstance(profile, StoredProfile) or profile.fields is not document.profile:
+def _lasting_member(draft: Draft, document: Document) -> Member[Any] | None:
+    """The member of the new document, if the turn has changed nothing of them and what was read cannot change.
+
+    The id of a conversation with one of several accounts is not the member's, so that the member is made anew.
+    """
+    member, before = draft.member, draft.before
+    if (
+        member is not draft.met
+        or document.profile is not before.profile
+        or document.current_account is not before.current_account
+        or document.authenticated != member.authenticated
+        or "@" in document.member_id
+    ):
         return None
-    judged = draft.before.judged
-    if judged is not None and judged.profile is profile:
-        return profile
-    kind: Any = profile.kind
-    return profile if data_type(kind).stable(profile.read_before) else None
+    profile = member._profile
+    if isinstance(profile, StoredProfile) and not (before.judged and before.judged.member is member):
+        kind: Any = profile.kind
+        return member if data_type(kind).stable(profile.read_before) else None
+    return member
 
 
 def _turn_record(

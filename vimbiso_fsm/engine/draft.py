@@ -367,11 +367,12 @@ def settle(flow: Declared, data: Any) -> tuple[Any, Fields, Any]:
 
 def _known(bot: Bot, document: Document, now: datetime) -> Member:
     """The member now. A token whose life is not known does not count if the bot reads tokens."""
-    member = (document.at(now) if document.authenticated else document).member
-    if bot.profile is not None:
-        read: Any = document.judged.profile if document.judged is not None else None
-        same = read is not None and read.kind is bot.profile
-        member = attrs.evolve(member, profile=read) if same else bot.typed(member)
+    judged = document.judged
+    if document.authenticated:
+        document = document.at(now)
+    if judged is not None and judged.member is not None and judged.rules is bot.validator and document.judged is judged:
+        return judged.member
+    member = bot.typed(document.member)
     if bot.tokens is None or document.jwt_token is None or document.token is not None:
         return member
     return attrs.evolve(member, authenticated=False, jwt_token=None)
