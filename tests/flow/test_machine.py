@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given, reject
+from hypothesis import example, given, reject
 from hypothesis import strategies as st
 
 from tests.bots import one_flow
@@ -263,6 +263,7 @@ def outcome(step: Callable[[Machine[Data], Turn[Data]], tuple[Any, ...]], machin
 
 
 @given(st.lists(ways, min_size=1, max_size=4))
+@example([go("one", prepare=adds, conditions=declines), go("two")])
 def test_fire_has_the_effect_of_a_trigger(tried: list[Transition[Data]]):
     """`Machine.fire` has the effect of `Event.trigger`."""
     try:

@@ -55,7 +55,6 @@ class _LibraryTransition(transitions.Transition):
         Returns:
             Whether it has changed the state of the model.
         """
-        model.turn = model.start
         prepares: list[Any] = self.prepare  # to the library, a callback may also be a name
         for prepare in prepares:
             prepare(model)
@@ -203,13 +202,21 @@ def _arguments(flow: Flow[D], transition: Transition[D], trigger: str) -> dict[s
         "trigger": trigger,
         "source": list(transition.sources),
         "dest": transition.dest,
-        "prepare": [] if transition.prepare is None else [_prepare(flow, transition.prepare)],
+        "prepare": [_prepare(flow, transition)],
         "conditions": [_judge(guard, unless=False) for guard in conditions],
         "unless": [_judge(guard, unless=True) for guard in unless],
     }
 
 
-def _prepare(flow: Flow[D], prepare: Callback[D, D | Changes[D]]) -> Callable[[_Model[D]], None]:
+def _prepare(flow: Flow[D], transition: Transition[D]) -> Callable[[_Model[D]], None]:
+    prepare = transition.prepare
+    if prepare is None:
+
+        def begin(model: _Model[D]) -> None:
+            model.turn = model.start
+
+        return begin
+
     def prepared(model: _Model[D]) -> None:
         turn, stale = model.start, frozenset[str]()
         data, member = _made(flow, prepare, turn)
