@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.bots import one_flow
 from vimbiso_fsm.document.document import Member
 from vimbiso_fsm.errors import FlowError, WrongCallback
+from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.callbacks import name_of
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.machine import Fired, Machine, _Model
@@ -293,3 +294,30 @@ def test_the_machine_has_nothing_that_only_a_trigger_would_serve():
     )
     assert not any(getattr(machine, name) for name in callbacks)
     assert not any((state.on_enter, state.on_exit) != ([], []) for state in machine.states.values())
+
+
+def test_a_position_has_the_words_that_are_the_same_in_each_turn():
+    """A question without parameters and the titles of buttons are written out in each language, other questions not."""
+
+    def ask(turn: Turn[Data]) -> Text:
+        return Text("fixed")
+
+    flow: Flow[Data] = one_flow(
+        [
+            State("start", ask=Text("fixed")),
+            State("counted", ask=Text("counted", n=1)),
+            State("made", ask=ask),
+            State("end", final=True),
+        ],
+        [Transition("on", "start", "counted"), Transition("on", "counted", "made"), Transition("on", "made", "end")],
+        data=Data,
+    )
+    texts = {"en": {"fixed": "Well?", "one.start.on": "On"}, "sn": {"fixed": "Saka?"}}
+    positions = Bot(flow, texts=texts).machines["one"].positions
+    assert {language: text.text for language, text in positions["start"].words.items()} == {
+        "en": "Well?",
+        "sn": "Saka?",
+    }
+    assert positions["counted"].words == positions["made"].words == {}
+    titles = positions["start"].titles
+    assert {language: titles[language]["on"].text for language in titles} == {"en": "On", "sn": "On"}

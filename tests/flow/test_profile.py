@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import attrs
@@ -11,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.bots import member_document
-from vimbiso_fsm.document.document import Member, StoredProfile, language_of
+from vimbiso_fsm.document.document import Member, StoredProfile, TokenLife, language_of
 from vimbiso_fsm.engine.decide import decide
 from vimbiso_fsm.errors import FlowError, Unreadable
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.flow import Flow, NoData
 from vimbiso_fsm.flow.state import State, Transition
+from vimbiso_fsm.flow.tokens import Tokens
 from vimbiso_fsm.flow.turn import Changes, Turn, settled
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.money import Money
@@ -200,3 +202,41 @@ def test_a_profile_is_read_again_only_if_it_could_have_changed(kind: type, lasts
     changed = attrs.evolve(document, profile={"name": "Bea"})
     decide(bot, changed, Message(CHANNEL, "m", "x"), START)
     assert seen[-1] == kind(name="Bea")
+
+
+def test_a_member_is_made_anew_only_if_a_turn_changes_them():
+    """The next turn on a document at hand sees the same member, until a turn changes them or their login lapses."""
+    seen: list[Member[Any]] = []
+
+    def noted(turn: Turn[NoData, Any]) -> Text:
+        seen.append(turn.member)
+        return Text("?")
+
+    ways: list[Transition[NoData]] = [
+        Transition("answer", "ask", "ask"),
+        Transition(
+            "shona", "ask", "ask", prepare=lambda turn: turn.changes(member=attrs.evolve(turn.member, language="sn"))
+        ),
+        Transition("leave", "ask", "end"),
+    ]
+    flow: Flow[NoData] = Flow(
+        "card", initial="ask", states=[State("ask", ask=noted, reads=str), State("end", final=True)], transitions=ways
+    )
+    life = TokenLife(START, START + timedelta(seconds=90))
+    nothing: Any = None
+    bot = Bot(flow, session=3600.0, tokens=Tokens(renew=nothing, renewed=nothing))
+    document = member_document(profile={"name": "Ada"}, jwt_token="t", authenticated=True, token=life)
+
+    def turn(number: int, text: str, after: float) -> None:
+        nonlocal document
+        message = Message(CHANNEL, f"m{number}", text)
+        document = decide(bot, document, message, START + timedelta(seconds=after)).document
+
+    for number in range(3):
+        turn(number, "x", number)
+    assert seen[2] is seen[1] is seen[0]
+    turn(3, "shona", 3)
+    turn(4, "x", 4)
+    assert [member.language for member in seen[3:]] == ["sn", "sn"]
+    turn(5, "x", 100)
+    assert [member.authenticated for member in seen] == [True] * 5 + [False]
