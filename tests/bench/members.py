@@ -34,6 +34,7 @@ from flows.credex_core import SimulatedCredexCore
 from tests.bench.server import Server
 from vimbiso_fsm.audit.trail import faults, read_trail
 from vimbiso_fsm.errors import NotAnswered
+from vimbiso_fsm.flow.calls import ServiceLimits
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Buttons, Menu, Reply, Text
 from vimbiso_fsm.operations.handle import Outcome
@@ -46,6 +47,8 @@ ERRANDS: Final = 3
 """That a member runs after their first offer."""
 SAMPLE: Final = 200
 """Members whose audit is verified at most."""
+WAIT: Final = 600.0
+"""Seconds for which a call waits for a thread, and a message for its call."""
 DELIVERIES: Final = 10
 """Of one message at most, while the server does not answer in time."""
 SHOWN: Final = 20
@@ -256,10 +259,14 @@ def talk(server: Server, members: int, seed: int) -> Report:
     before = len(core.offers)
     people = [Member(number, members, seed) for number in range(members)]
     told = Told()
+    # All of them call at the same moment; none is to be told "not now", or to wait, however slow the machine is.
+    patient = attrs.evolve(flows.bot, service_limits={"credex_core": ServiceLimits(wait=WAIT)})
 
     async def together() -> float:
         meeting = asyncio.Barrier(members)
-        async with AsyncFlowStateManager.from_url(server.url, flows.bot, services={"credex_core": core}) as manager:
+        async with AsyncFlowStateManager.from_url(
+            server.url, patient, services={"credex_core": core}, call_wait=WAIT
+        ) as manager:
             began = time.perf_counter()
             async with asyncio.TaskGroup() as tasks:
                 for member in people:
@@ -278,7 +285,11 @@ def talk(server: Server, members: int, seed: int) -> Report:
     audits = 0
     with AtomicStateManager.from_url(server.url) as store:
         for phone in random.Random(seed).sample([member.channel.identifier for member in people], min(SAMPLE, members)):
-            trail = read_trail(store, core._phones[phone].id)
+            person = core._phones.get(phone)
+            if person is None:
+                wrong.append(f"{phone} has no account")
+                continue
+            trail = read_trail(store, person.id)
             audits += len(trail.entries)
             wrong += [f"the audit of {phone}: {fault}" for fault in faults(trail)]
             if not trail.entries:
