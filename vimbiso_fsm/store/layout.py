@@ -95,7 +95,7 @@ LAYOUTS: Final = (
     Layout(1, "", "no owner is recorded"),
     Layout(
         2,
-        "beeb10dce9d84af9",
+        "7d2465fbadf36ee0",
         "The owner and the layout are recorded, channels and guests are named by keyed digests, the account of the bot "
         "belongs to an address, and a check stands beside a document and in a turn record. The first bot that starts "
         "on a store of layout 1 becomes its owner; an entry of the index is moved when it is met; a document takes the "
