@@ -281,6 +281,19 @@ def test_a_flipped_bit_is_mended_from_the_document_before(scope: Any):
         assert manager.state("m-1").profile["name"] == NAME  # type: ignore[union-attr]  # it is there
 
 
+@pytest.mark.parametrize("scope", ENCRYPTED)
+def test_what_is_stored_of_a_stranger_is_packed(scope: Any):
+    """In each scope, the document of a guest who has answered nothing takes less than half of its bytes."""
+    store = MemoryStore(lambda: 1e9, secret=STORE_SECRET)
+    manager = on(store, Encryption(OLD, scope))
+    talk(manager, texts=["hi"])
+    plain = state_of(manager._store, guest_id(PHONE)).document or b""
+    kept = state_of(store, guest_id(PHONE)).document or b""
+    assert plain.startswith(b"{")
+    assert 0 < len(kept) < len(plain) / 2 + 150  # the frame
+    assert manager.handle(said(1, PIN)).status == "advanced"
+
+
 def test_quarantined_data_is_shown_decrypted():
     """An operator sees quarantined documents as they were, where they can be decrypted."""
     store = MemoryStore(lambda: 1e9, secret=STORE_SECRET)

@@ -298,9 +298,9 @@ class Procedures:
         return Record(record.token, record.root, "", body)
 
     def _parts(self, data: bytes, *, stranger: bool) -> Parts:
-        if self.encryption.scope == "whole":
-            return all_hidden(pack(data) if stranger else data)  # encrypted data cannot be packed
-        return cut(data, self._secrets_of)
+        if stranger:  # encrypted data cannot be packed, and neither can what is cut
+            return all_hidden(pack(data))
+        return all_hidden(data) if self.encryption.scope == "whole" else cut(data, self._secrets_of)
 
     async def _key(self, member_id: str, head: Head, *, makes: bool = False) -> _Key:
         """Return the key with which what was decided at a head is encrypted.
