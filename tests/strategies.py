@@ -28,6 +28,7 @@ from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.privacy import PUBLIC
 from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.turn import Turn
+from vimbiso_fsm.messages.contents import Attachment, Contact, Contacts, Form, Location
 from vimbiso_fsm.messages.message import Address, Channel, Message
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Row, Text
@@ -69,6 +70,16 @@ plain_values: st.SearchStrategy[Any] = st.recursive(
 objects = st.dictionaries(plain_texts, plain_values, max_size=3)
 
 
+CONTENTS = (
+    Location(-17.83, 31.05, "Shop"),
+    Attachment("image", "1", caption="yes"),
+    Attachment("document", "2", "application/pdf"),
+    Contacts((Contact("Ada", ("+263771000001",)),)),
+    Form({"amount": "10", "deep": [[{"a": None}]]}),
+)
+"""What messages carry beside words; one has a caption, which is a typed text where no reader takes it."""
+
+
 @st.composite
 def messages(draw: st.DrawFn) -> Message:
     """Any message of the member of `testing.chat`."""
@@ -76,6 +87,7 @@ def messages(draw: st.DrawFn) -> Message:
         st.fixed_dictionaries({"text": texts})
         | st.fixed_dictionaries({"choice": texts})
         | st.fixed_dictionaries({"kind": st.sampled_from(["image", "audio", "location"])})
+        | st.fixed_dictionaries({"content": st.sampled_from(CONTENTS)})
     )
     return Message(CHANNEL, f"id-{draw(st.integers(0, 30))}", **content)
 

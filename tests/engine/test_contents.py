@@ -7,10 +7,26 @@ from typing import Any
 import attrs
 import pytest
 
-from vimbiso_fsm import Bot, Flow, FlowError, FlowStateManager, Limits, Message, NoData, State, Text, Transition, Turn
+from vimbiso_fsm import (
+    Bot,
+    Encryption,
+    Flow,
+    FlowError,
+    FlowStateManager,
+    KeyRing,
+    Limits,
+    Message,
+    NoData,
+    State,
+    Text,
+    Transition,
+    Turn,
+)
 from vimbiso_fsm.messages import readers
 from vimbiso_fsm.messages.contents import Attachment, Contact, Contacts, Content, Form, Location
-from vimbiso_fsm.testing.chat import CHANNEL, Talk
+from vimbiso_fsm.store.memory import MemoryStore
+from vimbiso_fsm.store.requests import Commit
+from vimbiso_fsm.testing.chat import CHANNEL, START, Talk
 
 HERE = Location(48.8584, 2.2945, "secret-name", "secret-street")
 PLACE = readers.either(readers.location, readers.free_text(20))
@@ -220,3 +236,26 @@ def test_a_flow_without_data_refuses_contents_in_words() -> None:
     talk = Talk(Bot(door)).say("hi").send(content=HERE)
     assert talk.words[-1] == "Open?"
     assert attempts(talk) == 1
+
+
+def test_a_content_is_encrypted_with_the_document() -> None:
+    """Where documents are encrypted, nothing of a content is stored plain, and the conversation goes on with it."""
+    pytest.importorskip("cryptography", reason="needs the package cryptography")
+    stored: list[bytes] = []
+
+    class Watched(MemoryStore):
+        def perform(self, request: Any) -> Any:
+            if isinstance(request, Commit):
+                body = request.entry.body if request.entry is not None else None
+                stored.extend(filter(None, (request.document, request.record, body)))
+            return super().perform(request)
+
+    ring = KeyRing({"one": bytes(range(32))})
+    store = Watched(START.timestamp)
+    manager = FlowStateManager(bot(), store, encryption=Encryption(ring, "whole"), cache=0)
+    for number, content in enumerate([None, HERE, attrs.evolve(FRONT, caption="my gate")]):
+        manager.handle(Message(CHANNEL, f"m{number}", None if content else "hi", content=content))
+    assert len(stored) >= 6
+    assert not [secret for secret in (b"secret", b"48.85", b"my gate") if any(secret in each for each in stored)]
+    outcome = manager.handle(Message(CHANNEL, "m3", "Ada"))
+    assert outcome.replies[0].text == "Thanks Ada; my gate."
