@@ -85,12 +85,19 @@ def take_overdue(draft: Draft) -> list[Reply]:
 
 
 def hold_notices(draft: Draft) -> None:
-    """Let replies of the outbox wait until a login has proved who hears them, but those that a worker delivers now.
+    """Let what happened before a message wait until a login has proved who hears it.
 
-    So do the words at the end of a session, while a service is asked.
+    When a service is asked for the login, the words at the end of the session and the replies of the outbox begin to
+    wait, but those that a worker delivers now. Replies that come later are the login's own, and are told.
     """
-    if draft.pending is not None and draft.notices:
-        held, draft.replies = draft.said[: draft.notices], draft.replies[draft.notices :]
+    if draft.was_asked_to_log_in:
+        own = [waiting for waiting in overdue(draft) if waiting.tries < DELIVERY_TRIES]
+        draft.outbox = tuple(waiting for waiting in draft.outbox if waiting not in own)
+        said = [reply for waiting in own for reply in replies_from_raw(waiting.replies)]
+        draft.replies = [*said, *draft.replies]
+        return
+    held, draft.replies = draft.said[: draft.notices], draft.replies[draft.notices :]
+    if held:
         draft.outbox = (*draft.outbox, Undelivered(draft.token[:16], replies_to_keep(held)))
     draft.outbox = tuple(
         waiting if _is_leased(draft, waiting) else attrs.evolve(waiting, leased_until=None, tries=DELIVERY_TRIES)
