@@ -13,10 +13,12 @@ from vimbiso_fsm.flow.calls import READ_ONLY, Call, CallPolicy, call
 from vimbiso_fsm.flow.flow import Flow, NoData
 from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.turn import Turn
-from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.messages.refusals import Refused, Unreachable
 from vimbiso_fsm.messages.replies import Text
-from vimbiso_fsm.operations.effects import DELIVERY
-from vimbiso_fsm.testing.chat import Chat, choices
+from vimbiso_fsm.operations.cache import Cache
+from vimbiso_fsm.operations.effects import DELIVERY, RunCall
+from vimbiso_fsm.operations.handle import Outcome
+from vimbiso_fsm.testing.chat import Chat, Held, choices
 
 BUSY = "That is not possible right now. Please try again in a minute."
 
@@ -324,6 +326,42 @@ def test_a_login_token_that_cannot_be_renewed_now_refuses_the_answer():
     chat.busy = set()
     chat.say("pay")
     assert office.asked == ["login", "pay"]
+
+
+# Calls that were not begun --------------------------------------------------------------------------------------------
+
+
+def begun(chat: Chat) -> Held[Outcome]:
+    """Confirm the payment, up to the call."""
+    held = chat.begin(chat.message("yes"), cache=Cache(0))
+    while not isinstance(held.request, RunCall):
+        chat.step(held)
+    return held
+
+
+def test_a_call_that_was_not_begun_leaves_no_doubt():
+    """A worker that comes to its call after the lease takes it up again, and is the only one that tries it."""
+    chat, ledger = asked(attempts=1)
+    held = begun(chat)
+    for _ in range(3):
+        chat.wait(10_000)
+        chat.step(held)  # the lease is over, and the call is taken up again
+        while not isinstance(held.request, RunCall):
+            chat.step(held)
+        assert not held.request.in_doubt
+    ledger._hook = lambda: Unreachable("call.failed")
+    chat.finish(held)
+    assert (chat.document().call, step(chat)) == (None, "confirm")
+    assert ledger.amounts == []
+
+
+def test_a_call_of_a_worker_that_died_stays_in_doubt():
+    """Another worker cannot tell whether the call was begun, so a try without an effect says nothing of it."""
+    chat, ledger = asked(attempts=1)
+    begun(chat)
+    ledger._hook = lambda: Unreachable("call.failed")
+    chat.wait(10_000).wake()
+    assert chat.document().call is not None
 
 
 # Deliveries -----------------------------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ from vimbiso_fsm.flow.calls import READ_ONLY, STANDARD, Call, Caller, CallPolicy
 from vimbiso_fsm.flow.flow import NoData
 from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.turn import Turn
+from vimbiso_fsm.messages.catalogue import ENGLISH
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Text
@@ -651,7 +652,7 @@ def test_a_question_whose_lease_ended_before_it_was_asked_is_asked():
 
 
 def test_a_worker_that_stands_still_before_each_call_gives_it_up():
-    """A worker that stands still before every call takes it up no more often than other workers may."""
+    """A worker that stands still before every call takes it up no more often than other workers may, and says so."""
     bank = Bank()
     chat = at_confirm(bank)
     work = chat.begin(chat.message("yes"))
@@ -659,7 +660,7 @@ def test_a_worker_that_stands_still_before_each_call_gives_it_up():
         until(chat, work, RunCall)
         chat.wait(STANDARD.lease + 1)
         chat.step(work)
-    assert words(chat.finish(work).replies)[0].startswith("We could not find out")
+    assert words(chat.finish(work).replies)[0] == ENGLISH["call.failed"]
     assert bank.calls == []
     assert step(chat.document()) == "order.confirm"
     chat.check()

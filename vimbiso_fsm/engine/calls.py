@@ -107,9 +107,13 @@ def take_lease_expired(draft: Draft, event: LeaseExpired) -> None:
         return draft.ignore()
     if pending.answer is not None and pending.answer.done:
         return _take_kept(draft, pending.answer)
-    if draft.tries >= draft.policy.take_ups:
+    never_begun = not event.begun and draft.tries == 1  # so no try can have had an effect
+    if (pending.tries if never_begun else draft.tries) >= draft.policy.take_ups:
         draft.kind = "call"
-        return fail(draft, draft.policy.given_up)
+        return fail(draft, Refused("call.failed") if never_begun and draft.policy.effect else draft.policy.given_up)
+    if never_begun:
+        run = draft.standing
+        draft.run = attrs.evolve(run, context={**run.context, "tries": pending.tries})
     take_up(draft, pending)
 
 

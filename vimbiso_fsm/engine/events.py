@@ -89,11 +89,13 @@ class LeaseExpired:
         key: The idempotency key of the call.
         root: The token of the message that caused it.
         tries: How often the call has been taken up.
+        begun: Whether this try may have been begun. It is False where the worker that was to make it knows better.
     """
 
     key: str
     root: str
     tries: int
+    begun: bool = True
 
 
 @attrs.frozen

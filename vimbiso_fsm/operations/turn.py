@@ -218,7 +218,7 @@ class MemberTurns:
         A call that was not begun within its lease is taken up again, unless another worker has done so.
         """
         if result is LEASE_OVER:
-            return LeaseExpired(step.pending.key, step.pending.root, step.pending.tries)
+            return LeaseExpired(step.pending.key, step.pending.root, step.pending.tries, begun=False)
         error = fault_of(result)
         if error is not None:
             self.context.errors.append((step.pending.root[:10], error))
