@@ -25,6 +25,7 @@ PARTS: Final = (
     "sessions",
     "neighbours",
     "services",
+    "identities",
     "senders",
     "flips",
     "teeth",

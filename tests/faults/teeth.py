@@ -8,12 +8,15 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
+import attrs
+
 from tests.engines import valkey_program
 from tests.faults.bot import till_bot
 from tests.faults.broken_entries import broken_due_sets
 from tests.faults.checker import check
 from tests.faults.clock import Clock, Clocked
 from tests.faults.flips import FIRST, Errand, Flip, flipped_bits
+from tests.faults.identities import identities_under_load
 from tests.faults.members import deliver
 from tests.faults.mutants import counted_fences, counted_keys, mutated
 from tests.faults.neighbours import neighbours
@@ -28,7 +31,11 @@ from tests.faults.server import own_server
 from tests.faults.servers import killed_server
 from tests.faults.services import misbehaving
 from vimbiso_fsm.document import marks
+from vimbiso_fsm.document.document import Member
+from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.events import turn_token
+from vimbiso_fsm.flow import bot as bot_module
+from vimbiso_fsm.messages.proof import PROOFS
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.runtime import worker
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
@@ -167,6 +174,32 @@ def one_set_of_tokens(profile: Profile, seed: int) -> Report:
 def shared_accounts(profile: Profile, seed: int) -> Report:
     """A confirmation at one account is taken for the question of the other."""
     return _bitten(lambda: neighbours(profile.of(4, 20), seed, accounts="shared"), "has words of another")
+
+
+@row("teeth-unproven-number", "ids that look like numbers, a table in which Telegram proves numbers", "found out")
+def unproven_number(profile: Profile, seed: int) -> Report:
+    """An account of Telegram gets into the account of the number that its id looks like."""
+
+    def broken() -> Report:
+        with mock.patch.object(bot_module, "PROOFS", {**PROOFS, "telegram": "phone"}):
+            return identities_under_load(profile.of(4, 40), seed)
+
+    return _bitten(broken, "an id of ten digits was answered")
+
+
+@row("teeth-one-owner", "numbers that change hands, a login that names another member and is not heeded", "found out")
+def one_owner(profile: Profile, seed: int) -> Report:
+    """The new owner of a number goes on in the account of the former one."""
+
+    def take(draft: Draft, member: Member[Any]) -> None:
+        same = draft.before.guest or member.id == draft.before.person
+        draft.member = member if same else attrs.evolve(member, id=draft.before.person)
+
+    def broken() -> Report:
+        with mock.patch.object(Draft, "take_member", take):
+            return identities_under_load(profile.of(4, 40), seed)
+
+    return _bitten(broken, r"b\d+ was told of|paid: ")
 
 
 @row("teeth-no-bound", "a service that hangs, and places that are left while their threads go on", "found out")

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 import attrs
 
 from tests.faults.bot import till_bot
-from tests.faults.clock import AsyncClocked, Clock, Clocked
+from tests.faults.clock import AsyncClocked, Clock, Clocked, Metronome
 from tests.faults.members import Person, deliver, deliver_async
 from tests.faults.mutants import mutated
 from tests.faults.records import Folder, LedgerTill
@@ -101,7 +101,7 @@ def work(job: Job) -> None:
 
 
 def _threads(job: Job, folder: Folder) -> None:
-    clock = Clock()
+    clock = Clock(metronome=Metronome())
     settings: dict[str, Any] = {"patience": job.patience, "deliver": folder.deliverer, "encryption": job.encryption}
 
     def talk(person: Person) -> None:
@@ -120,7 +120,7 @@ def _threads(job: Job, folder: Folder) -> None:
 
 
 async def _tasks(job: Job, folder: Folder) -> None:
-    clock = Clock()
+    clock = Clock(metronome=Metronome())
     bot = till_bot(LedgerTill(folder))
     settings: dict[str, Any] = {"patience": job.patience, "deliver": folder.deliverer, "encryption": job.encryption}
     free = asyncio.Semaphore(job.at_once)
