@@ -25,7 +25,7 @@ from vimbiso_fsm.errors import StoreUnavailable
 from vimbiso_fsm.operations.erase import erase
 from vimbiso_fsm.operations.fold import READ
 from vimbiso_fsm.store.memory import MemoryStore
-from vimbiso_fsm.store.requests import Entry, Fold, ReadAudit, ReadRecords
+from vimbiso_fsm.store.requests import DropOldest, Entry, Fold, Head, ReadAudit, ReadRecords
 from vimbiso_fsm.store.retention import FOLD_EVERY, FOLD_LEAST, RECORDS_KEPT, UNFOLDED
 from vimbiso_fsm.testing.chat import CHANNEL, START, STORE_SECRET, Chat
 
@@ -42,6 +42,7 @@ KINDS = {
     "page": attrs.evolve(REFUSED, kind="page", steps=(), codes=()),
     "elsewhere": attrs.evolve(REFUSED, source="confirm", dest="confirm"),
     "on": attrs.evolve(REFUSED, kind="transition", status="advanced", source="amount", dest="confirm", codes=()),
+    "aside": attrs.evolve(REFUSED, source="amount", dest="confirm", steps=()),
     "menu": attrs.evolve(REFUSED, kind="command", trigger="menu", codes=()),
     "upgraded": attrs.evolve(REFUSED, detail={"migrated": ["pay 1"]}),
 }
@@ -222,10 +223,12 @@ def test_an_erasure_takes_a_fold_with_the_entries():
     chat, _ = asked()
     refuse(chat, 300)
     member_id = chat.member_id()
+    entries = chat.store.perform(ReadAudit(member_id))
+    assert chat.store.perform(DropOldest(member_id, 3, Head(entries[3].version, entries[3].digest)))
     chat.finish(chat._hold(lambda context: erase(context, member_id), None))
     trail = read_trail(chat.store, member_id)
     assert faults(trail) == ()
-    assert [first_of(entry) for entry in trail.entries] == [1]
+    assert [first_of(entry) for entry in trail.entries] == [4]
 
 
 class _Unfolding:
