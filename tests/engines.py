@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import shutil
 import socket
 import subprocess
@@ -86,9 +87,22 @@ def _wait(server: Server, log: Path) -> None:
 
 
 def write_document(client: Any, key: bytes | str, data: bytes | str) -> None:
-    """Write a document as an older release has: the check is gone, beside which another one would be damage."""
-    client.hset(key, "d", data)
-    client.hdel(key, "c", "t")
+    """Write a document with its check, beside which another one would be damage."""
+    document = data.encode() if isinstance(data, str) else data
+    check = hashlib.sha1(b" ".join([*client.hmget(key, "v", "h"), document]), usedforsecurity=False).hexdigest()[:16]
+    client.hset(key, mapping={"d": document, "c": check})
+
+
+def previous_document(client: Any, key: bytes | str) -> bytes | None:
+    """Return the document before that a state holds, as it is stored; None without one."""
+    frame: bytes | None = client.hget(key, "p")
+    return None if frame is None else frame.split(b" ", 3)[3]
+
+
+def stored_records(client: Any, key: bytes | str) -> dict[bytes, bytes]:
+    """Return the turn records that a state holds, by field."""
+    fields: dict[bytes, bytes] = client.hgetall(key)
+    return {name: value for name, value in fields.items() if name[:1] in b"rq" and name[1:].isdigit()}
 
 
 def free_port() -> int:

@@ -38,7 +38,7 @@ from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.embedded import EmbeddedServer
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
-from vimbiso_fsm.store.retention import AUDIT_KEPT, AUDIT_LIFE, EXPIRED_PER_APPEND
+from vimbiso_fsm.store.retention import AUDIT_KEPT, AUDIT_LIFE, EXPIRED_AT_ONCE
 from vimbiso_fsm.store.script import DEFAULT_KEYS
 from vimbiso_fsm.testing.chat import START
 
@@ -131,12 +131,12 @@ def test_sg49_audit_is_bounded(valkey_server: Server, valkey_url: str):
 def test_sg49_audit_ends_by_age(valkey_server: Server, valkey_url: str):
     """The audit of a member is bounded by age.
 
-    Given a member who is active for longer than an entry is kept, when more messages come, then a few entries that are
-    too old are dropped with each, every worker reads the same, and the chain is whole from the first entry that is
-    kept.
+    Given a member who is active for longer than an entry is kept, when more messages come, then some entries that are
+    too old are dropped whenever the lives are renewed, every worker reads the same, and the chain is whole from the
+    first entry that is kept.
     """
     member = digests_at(valkey_url).guest_id(HERE)
-    too_old = EXPIRED_PER_APPEND + 5
+    too_old = EXPIRED_AT_ONCE + 5
     old_audit(valkey_server, member, too_old + 3, ends=time.time() - AUDIT_LIFE + 3.5 * 60)
     with (
         FlowStateManager.from_url(valkey_url, COUNTER) as one,
@@ -145,7 +145,7 @@ def test_sg49_audit_ends_by_age(valkey_server: Server, valkey_url: str):
     ):
         assert faults(read_trail(store, member)) == ()
         chat = Chat(one, HERE)
-        for place, first in enumerate((EXPIRED_PER_APPEND + 1, too_old + 1, too_old + 1)):
+        for place, first in enumerate((EXPIRED_AT_ONCE + 1, too_old + 1, too_old + 1)):
             chat.say(str(place))
             versions = [entry.version for entry in one.history(member)]
             assert versions == list(range(first, too_old + 5 + place))

@@ -139,16 +139,16 @@ def _timed(script: Script, manager: FlowStateManager, member: _Member, rounds: i
 
 
 def _sizes(client: redis.Redis, keys: Keys, member_id: str) -> tuple[int, int, int, int, int, int]:
-    state, previous, records, audit, tokens, *_ = keys.member(member_id)
+    state, _, _, audit, tokens, *_ = keys.member(member_id)
+    fields: dict[bytes, bytes] = client.hgetall(state)  # type: ignore[assignment]  # redis-py types sync and async at once
     entries: list[bytes] = client.lrange(audit, 0, -1)  # type: ignore[assignment]  # redis-py types sync and async at once
-    kept: list[bytes] = client.lrange(records, 0, -1)  # type: ignore[assignment]
     return (
-        int(client.hstrlen(state, "d")),
-        int(client.hstrlen(previous, "d")),
-        sum(map(len, kept)),
+        len(fields[b"d"]),
+        len(fields.get(b"p", b"")),
+        sum(len(value) for name, value in fields.items() if name[:1] == b"r"),
         len(entries),
         sum(map(len, entries)),
-        int(client.memory_usage(tokens, samples=0) or 0),
+        len(fields[b"t"]) + int(client.memory_usage(tokens, samples=0) or 0),
     )
 
 

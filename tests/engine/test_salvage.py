@@ -194,7 +194,7 @@ def test_the_flow_begins_again():
     raw = document_to_raw(before)
     raw["flow_data"] = {**raw["flow_data"], "step": "nowhere"}
     damage(chat, dumps(raw), previous=b"{broken")
-    chat.store._members[before.member_id].records = ()
+    chat.store._members[before.member_id].turns = ()
     outcome = chat.say("1234")
     assert outcome.state.run is not None
     assert (outcome.state.run.flow, outcome.state.run.step) == ("order", "name")
@@ -209,7 +209,7 @@ def test_nothing_is_left():
     chat = member_chat()
     chat.say("hi")
     before = damage(chat, previous=b"{broken")
-    chat.store._members[before.member_id].records = ()
+    chat.store._members[before.member_id].turns = ()
     outcome = chat.say("hi")
     assert outcome.status == "recovered"
     assert last(chat)["detail"]["from"] == "fresh"

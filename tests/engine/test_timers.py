@@ -417,7 +417,7 @@ def test_a_document_outlives_its_timer():
     chat.wait(7 * DAY).wake()
     assert chat.taken[-1:] == ["The seat is gone."]
     chat.check()
-    chat.wait(DOCUMENT_LIFE + 1)
+    chat.wait(DOCUMENT_LIFE + DAY + 1)
     stored = chat.store.perform(Load(chat.member_id()))
     assert isinstance(stored, Stored)
     assert stored.document is None

@@ -252,7 +252,7 @@ def test_a_duplicate_after_the_deploy_shows_the_question_and_closes_no_door():
     chat.say("back")
     deploy(chat, errand())
     before = chat.document().version
-    chat.store._members["m-1"].records = ()
+    chat.store._members["m-1"].turns = ()
     chat.handle(message)
     assert chat.outcome is not None
     assert (chat.outcome.status, chat.words, chat.document().version) == ("duplicate", ["Which fruit?"], before)

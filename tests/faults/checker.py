@@ -34,7 +34,7 @@ from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.store.ciphertext import named_digest
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import ReadAudit, ReadRecords, Record, Stored
-from vimbiso_fsm.store.retention import AUDIT_KEPT, RECORDS_KEPT
+from vimbiso_fsm.store.retention import AUDIT_KEPT, RECORDS_KEPT, UNTAKEN_KEPT
 from vimbiso_fsm.testing.chat import STORE_SECRET
 
 __all__ = ["check", "check_tally"]
@@ -270,7 +270,7 @@ def _reproduced(document: Document, entries: Sequence[AuditEntry], records: Sequ
         wrong.append("replies were left")
     by_token = {entry.token: entry for entry in entries}
     own = [(record, by_token[record.token]) for record in records if record.token in by_token]
-    if len(records) > RECORDS_KEPT:
+    if len(records) > RECORDS_KEPT + UNTAKEN_KEPT:
         wrong.append(f"{len(records)} turn records are kept")
     if [record.token for record, _ in own] != [entry.token for entry in entries][-len(own) :]:
         wrong.append("the turn records are not those of the latest turns")

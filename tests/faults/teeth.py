@@ -161,7 +161,7 @@ def one_set_of_tokens(profile: Profile, seed: int) -> Report:
     again = turn_token(FIRST.message("4", "yes")).encode()
 
     def of_the_token(_: Errand, flips: list[Flip]) -> list[Flip]:
-        return [flip for flip in flips if flip.where == "tokens" and flip.commands[0][-1] == again][:8]
+        return [flip for flip in flips if flip.where == "state.t" and again not in flip.commands[0][-1]][:8]
 
     def broken() -> Report:
         with mutated("tokens once"):

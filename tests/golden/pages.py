@@ -106,7 +106,7 @@ def _shape(value: bytes) -> str:
     """Return a value without what differs from run to run."""
     text = unpacked(value).decode("utf-8", "backslashreplace")
     text = re.sub(r"@\d+\.\d{6} ", "@<instant> ", text)
-    text = re.sub(r" \d{10}\.\d+(?= |$)", " <instant>", text)
+    text = re.sub(r" \d{10}(?:\.\d+)?(?= |$)", " <instant>", text)
     text = re.sub(r"(:aside:\d+:)\d+(?=:)", r"\1<nanoseconds>", text)
     text = re.sub("[0-9a-f]{64}", "<digest>", text)
     text = re.sub(r"(?<==| )[0-9a-f]{16}(?= |$)", "<check>", text)

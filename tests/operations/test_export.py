@@ -197,7 +197,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_exported():
     (at, entry), *later = kept.audit
     kept.audit = ((at, attrs.evolve(entry, body=PIN.encode())), *later)
     planted, second, *others = kept.records  # the first was planted without a body
-    kept.records = (planted, attrs.evolve(second, body=PIN.encode()), *others)
+    kept.turns = (planted, attrs.evolve(second, body=PIN.encode()), *others)
     kept.previous = PIN.encode()
     store._incidents["m-1"] = ((at, PIN.encode()),)
     done = exported(chat)

@@ -290,7 +290,7 @@ def test_the_message_of_the_login_is_the_guests_though_its_record_is_lost():
                 chat.step(held)
         is_whole = held.request is None
         if chat.store.perform(FindOwner(PHONE)).member_id == "m-old":
-            chat.store._members["m-old"].records = ()
+            chat.store._members["m-old"].turns = ()
             chat.wait(60)
             heard = chat.handle(message)
             assert (heard.status, heard.state.member_id, bool(heard.replies)) == ("advanced", guest_id(PHONE), True), (

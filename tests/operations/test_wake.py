@@ -1017,7 +1017,7 @@ def test_an_unknown_member_is_not_woken():
 def test_a_document_that_has_expired():
     """A waking of an expired document clears the wake-up and does nothing else."""
     chat = at_confirm()
-    chat.wait(31 * 86_400).wake()
+    chat.wait(32 * 86_400).wake()
     assert chat.stored().document is None
     assert chat.wakes_at() is None
 
@@ -1492,7 +1492,7 @@ def test_a_document_that_has_come_to_its_end_is_no_recovery():
     chat = member_chat()
     chat.say("hi", "order", "ada")
     version = chat.document().version
-    chat.wait(30 * 86_400 + 1)
+    chat.wait(31 * 86_400 + 2)
     chat.cache = Cache()
     outcome = chat.say("hi")
     assert outcome.status == "advanced"

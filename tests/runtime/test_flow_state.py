@@ -1038,8 +1038,14 @@ def test_a_call_in_the_hands_of_another_is_left_alone(store: AtomicStateManager,
     calls = len(services["credex_core"].calls)
     manager = FlowStateManager("flows", store, services=services, patience=0.05)
 
-    def dump() -> dict[bytes, bytes | None]:
-        return {key: client.dump(key) for key in client.keys("*") if not key.endswith((b":tokens", b":turns"))}
+    def dump() -> dict[bytes, Any]:
+        states = client.keys("*:state")
+        others = {key: client.dump(key) for key in client.keys("*") if key not in states and b":tokens" not in key}
+        fields = {key: client.hgetall(key) for key in states}
+        return others | {
+            key: {name: value for name, value in found.items() if name != b"m" and not name.startswith(b"q")}
+            for key, found in fields.items()
+        }
 
     before = dump()
     for text in ("menu", "yes", "cancel"):

@@ -59,13 +59,12 @@ _SETTINGS: Final = (
     "stop-writes-on-bgsave-error",
 )
 RIGHTS: Final = (
-    *("copy", "del", "eval", "evalsha", "exists", "expireat", "expiretime", "get", "hdel", "hexists"),
-    *("hgetall", "hmget", "hset", "hstrlen"),
+    *("del", "eval", "evalsha", "exists", "expireat", "expiretime", "get", "hdel", "hexists", "hget"),
+    *("hgetall", "hlen", "hmget", "hset"),
     *(
         "lindex",
         "llen",
         "lrange",
-        "lset",
         "ltrim",
         "pexpire",
         "pttl",

@@ -5,8 +5,8 @@ no id can close a tag or equal another member's key. `TABLE` names each kind of 
 namespace from it. Keys of the default namespace start with `vimbiso:`, those of the namespace `bank` with
 `vimbiso/bank:`, so that each namespace has an ACL pattern of its own and none contains another.
 
-Lifetimes run from the latest commit, in the server's time. "each": list items expire one by one, by the timestamp in
-their frame (rule 7 of `requests.py`).
+Lifetimes are lower bounds, in the server's time. "each": list items expire one by one, by the timestamp in their frame
+(rule 7 of `requests.py`).
 
 Layouts. A store records the number of its layout with its owner. A change of the table, of a frame or of the fields of
 a document adds a layout to `LAYOUTS`, with the digest of what it changes and what becomes of older stores.
@@ -49,9 +49,15 @@ _CHANNEL: Final = "{space}:{{{shard}}}:channel:"
 TABLE: Final = {
     "owner": Kind("{space}:owner", "string: layout and owner of the store as JSON", "no end"),
     "shards": Kind("{space}:shards", "string: number of shards, written once", "no end"),
-    "state": Kind(_MEMBER + "state", "hash v, h, d, c, t: version, digest, document, check, tokens", "DOCUMENT_LIFE"),
-    "prev": Kind(_MEMBER + "prev", "the same for the document before", "DOCUMENT_LIFE"),
-    "turns": Kind(_MEMBER + "turns", "list, RECORDS_KEPT: token root content =check body", "TOKEN_KEPT"),
+    "state": Kind(
+        _MEMBER + "state",
+        "hash; v, h, d, c: version, digest, document, check; p: version digest check and the document before; "
+        "t: latest tokens, each twice with its instant; r0 to r15, q0 to q3: token root content =check body; "
+        "m: numbers of records of turns and of other messages, instant of the end",
+        "DOCUMENT_LIFE",
+    ),
+    "prev": Kind(_MEMBER + "prev", "of layout 2, moved when it is met: the document before", "DOCUMENT_LIFE"),
+    "turns": Kind(_MEMBER + "turns", "of layout 2, moved when it is met: records", "TOKEN_KEPT"),
     "audit": Kind(_MEMBER + "audit", "list, AUDIT_KEPT: version digest @instant body", "AUDIT_LIFE each"),
     "tokens": Kind(_MEMBER + "tokens", "sorted set: token by the instant of its use", "TOKEN_KEPT"),
     "due": Kind("{space}:{{{shard}}}:due", "sorted set: member id by earliest wake-up", "no end"),
@@ -101,6 +107,12 @@ LAYOUTS: Final = (
         "on a store of layout 1 becomes its owner; an entry of the index is moved when it is met; a document takes the "
         "account of the member's next message; documents and records without a check are read, and the next commit "
         "writes one.",
+    ),
+    Layout(
+        3,
+        "dfc4ebe36c6efacd",
+        "The document before, the records and the latest tokens are fields of the state. A member's data of layout 1 "
+        "or 2 is moved there by the first request that reads it.",
     ),
 )
 """Every layout so far. Work that has not been released yet changes the last one; later work adds one."""

@@ -6,7 +6,8 @@ may be forgotten when the process ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from itertools import takewhile
 from threading import Lock
 from typing import Final, TypeAlias, TypeVar, cast
@@ -20,14 +21,14 @@ from vimbiso_fsm.store.requests import Effect
 from vimbiso_fsm.store.retention import (
     AUDIT_KEPT,
     AUDIT_LIFE,
-    EXPIRED_PER_APPEND,
+    EXPIRED_AT_ONCE,
     INCIDENTS_KEPT,
     LONGEST_LEASE,
-    NOTED_TOKENS,
     QUARANTINE_LIFE,
     RECORDS_KEPT,
     TOKEN_KEPT,
     TOKENS_AT_ONCE,
+    TOKENS_IN_STATE,
     UNTAKEN_KEPT,
 )
 
@@ -35,13 +36,16 @@ _R = TypeVar("_R")
 _T = TypeVar("_T")
 _Dated: TypeAlias = tuple[tuple[float, _T], ...]
 """Items with the instant at which each was appended, oldest first."""
-_NOTHING_INHERITED: Final = requests.Inherited()
 
 
 def _appended(kept: _Dated[_T], at: float, item: _T, limit: int) -> _Dated[_T]:
     """Append an item and drop those that are over the limit or expired."""
-    kept = (*kept, (at, item))[-limit:]
-    old = takewhile(lambda dated: dated[0] <= at - AUDIT_LIFE, kept[:EXPIRED_PER_APPEND])
+    return _unexpired((*kept, (at, item))[-limit:], at)
+
+
+def _unexpired(kept: _Dated[_T], at: float) -> _Dated[_T]:
+    """Drop expired items, a bounded number of them."""
+    old = takewhile(lambda dated: dated[0] <= at - AUDIT_LIFE, kept[:EXPIRED_AT_ONCE])
     return kept[len(tuple(old)) :]
 
 
@@ -60,7 +64,6 @@ def _latest(kept: _Dated[_T], last: int | None) -> tuple[_T, ...]:
 class _State:
     head: requests.Head
     document: bytes
-    noted: tuple[tuple[str, float], ...] = attrs.field(default=(), kw_only=True)
 
 
 @attrs.frozen
@@ -72,19 +75,31 @@ class _Quarantined(_State):
 
 @attrs.define
 class _Member:
-    """The data of a member, and the instants at which it expires, in seconds since the epoch."""
+    """The data of a member.
+
+    Attributes:
+        state: The document and its head.
+        previous: The document before.
+        turns: The records of turns.
+        untaken: The records of messages without a turn.
+        latest: The latest tokens, each with the instant of its use; one may stand there again.
+        expires: The instant at which all of this expires, in seconds since the epoch; 0 if nothing of it is kept.
+        used: Earlier tokens, those of strangers, and those that were taken over.
+        used_expire: The instant at which they expire.
+    """
 
     state: _State | None = None
     previous: bytes | None = None
-    records: tuple[requests.Record, ...] = ()
+    turns: tuple[requests.Record, ...] = ()
+    untaken: tuple[requests.Record, ...] = ()
+    latest: tuple[tuple[str, float], ...] = ()
+    expires: float = 0.0
+    used: dict[str, float] = attrs.field(factory=dict[str, float])
+    used_expire: float = 0.0
     audit: _Dated[requests.Entry] = ()
-    tokens: dict[str, float] = attrs.field(factory=dict[str, float])
+    audit_expires: float = 0.0
     quarantine: tuple[_Quarantined, ...] = ()
     keys: dict[str, requests.MemberKey] = attrs.field(factory=dict[str, requests.MemberKey])
-    documents_expire: float = 0.0
-    records_expire: float = 0.0
-    tokens_expire: float = 0.0
-    audit_expires: float = 0.0
 
     @property
     def head(self) -> requests.Head:
@@ -95,35 +110,58 @@ class _Member:
 
     @property
     def is_found(self) -> bool:
-        """Whether a document or an audit is kept."""
-        return self.state is not None or bool(self.audit)
+        """Whether a document, records or an audit are kept."""
+        return bool(self.expires or self.audit)
+
+    @property
+    def records(self) -> tuple[requests.Record, ...]:
+        """All records, oldest first, then those of messages without a turn."""
+        return (*self.turns, *self.untaken)
 
     def forget(self, now: float) -> None:
         """Drop what has expired."""
-        if now >= self.documents_expire:
-            self.state = self.previous = None
-        if now >= self.records_expire:
-            self.records = ()
-        if now >= self.tokens_expire:
-            self.tokens.clear()
+        if now >= self.expires:
+            self.drop_state()
+        if now >= self.used_expire:
+            self.used.clear()
         if now >= self.audit_expires:
             self.audit = ()
         self.quarantine = tuple(kept for kept in self.quarantine if now < kept.expires)
 
-    def uses(self, token: str, at: float) -> bool:
-        """Return whether a token is used: by the set of tokens, or while that is kept by the latest ones in the state.
+    def drop_state(self) -> None:
+        """Drop the documents, the records and the latest tokens."""
+        self.state = self.previous = None
+        self.turns = self.untaken = ()
+        self.latest, self.expires = (), 0.0
 
-        A clock that was far ahead for a moment has dropped tokens of the set, and those of the state are left.
-        """
-        oldest = at - TOKEN_KEPT
-        noted = dict(reversed(self.state.noted)) if self.state is not None and self.tokens else {}
-        return max(self.tokens.get(token, oldest), noted.get(token, oldest)) > oldest
+    def is_used(self, token: str, at: float) -> bool:
+        """Return whether a token has been used and is not forgotten at an instant."""
+        uses = [used for name, used in (*self.latest, *self.used.items()) if name == token]
+        return any(used > at - TOKEN_KEPT for used in uses)
 
-    def use_token(self, token: str, at: float, inherited: requests.Inherited = _NOTHING_INHERITED) -> None:
-        """Remember a token and those that are inherited; drop what has expired."""
-        tokens = dict(inherited.tokens) | self.tokens | {token: at}
-        self.tokens = {token: used for token, used in tokens.items() if used > at - TOKEN_KEPT}
-        self.records_expire = self.tokens_expire = at + TOKEN_KEPT
+    def tokens(self, at: float) -> dict[str, float]:
+        """Return the tokens that are not forgotten at an instant."""
+        return {name: used for name, used in (self.used | dict(self.latest)).items() if used > at - TOKEN_KEPT}
+
+    def use_in_set(self, tokens: Iterable[tuple[str, float]], at: float, *, replaces: bool = True) -> None:
+        """Remember tokens apart from the latest; with `replaces`, in place of earlier uses of the same tokens."""
+        found = dict(tokens)
+        if found:
+            ends = math.ceil(at + TOKEN_KEPT)
+            self.used_expire = max(ends, self.used_expire if self.used else 0.0)
+            self.used = self.used | found if replaces else found | self.used
+
+    def drop_tokens(self, at: float) -> None:
+        """Drop expired tokens apart from the latest, a bounded number of them."""
+        expired = sorted(used for used in self.used.values() if 0 <= used <= at - TOKEN_KEPT)[:TOKENS_AT_ONCE]
+        self.used = {name: used for name, used in self.used.items() if used not in expired}
+
+    def keep_record(self, record: requests.Record) -> None:
+        """Keep a record in place of the oldest of its kind."""
+        if record.root:
+            self.turns = (*self.turns, record)[-RECORDS_KEPT:]
+        else:
+            self.untaken = (*self.untaken, record)[-UNTAKEN_KEPT:]
 
     def replace(self, first: int, last: int, body: bytes) -> int:
         """Replace the audit entries of a range by one at the place of the latest of them; return their number."""
@@ -212,13 +250,11 @@ class MemoryStore:
                 return self._member(member_id).records
             case requests.ReadInherited(member_id, since):
                 member = self._member(member_id)
-                by_age = sorted(member.tokens.items(), key=lambda item: (item[1], item[0]))
+                by_age = sorted(member.tokens(self._at()).items(), key=lambda item: (item[1], item[0]))
                 portion = [used for used in by_age if since is None or used[1] >= since][:TOKENS_AT_ONCE]
                 return requests.Inherited(tuple(portion), member.records)
             case requests.UseTokens(member_id, tokens):
-                member = self._member(member_id)
-                member.tokens = dict(tokens) | member.tokens
-                member.tokens_expire = self._at() + TOKEN_KEPT
+                self._member(member_id).use_in_set(tokens, self._at(), replaces=False)
                 return True
             case requests.ReadDigests():
                 return self._digests
@@ -325,7 +361,7 @@ class MemoryStore:
         entry = None if commit.document is None else requests.check_commit(commit)
         member = self._member(commit.member_id)
         at = self._at(commit.shift)
-        if member.uses(commit.token, at):
+        if member.is_used(commit.token, at):
             return self._repeated(member, commit, at)
         if member.head != commit.expected:
             return requests.Conflict(member.stored(at))
@@ -335,12 +371,7 @@ class MemoryStore:
             if commit.record:
                 self._remember(member, commit, at)
             return requests.Committed(commit.expected, at)
-        noted = member.state.noted if member.state is not None else ()
-        if not commit.stranger:
-            inherited = commit.inherited.tokens if commit.inherited is not None else ()
-            noted = (*noted, *inherited, (commit.token, at))[-NOTED_TOKENS:]
-        state = _State(requests.Head(entry.version, entry.digest), commit.document, noted=noted)
-        self._write(member, commit, state, entry, at)
+        self._write(member, commit, _State(requests.Head(entry.version, entry.digest), commit.document), entry, at)
         return requests.Committed(requests.Head(entry.version, entry.digest), at)
 
     def _repeated(self, member: _Member, commit: requests.Commit, at: float) -> requests.Duplicate | requests.Mismatch:
@@ -353,30 +384,46 @@ class MemoryStore:
         inherited = commit.inherited or requests.Inherited()
         if member.state is not None:
             member.previous = member.state.document
-        if commit.forgets:
+        if commit.forgets or commit.stranger:
             member.previous = None
-        documents_expire, records_expire, audit_expires = at + commit.life, at + TOKEN_KEPT, at + AUDIT_LIFE
-        if commit.stranger:
-            records_expire = max(documents_expire, member.records_expire if member.records else 0.0)
-            audit_expires = max(documents_expire, member.audit_expires if member.audit else 0.0)
+        life = commit.life if commit.stranger else max(commit.life, TOKEN_KEPT)
+        renews = member.expires < at + life
+        if renews:
+            member.expires = math.ceil(at + life + life / 30)
         member.state = state
         record = requests.Record(commit.token, commit.root, commit.content, commit.record)
-        records = () if commit.stranger and not commit.record else (record,)
-        member.records = (*member.records, *inherited.records, *records)[-RECORDS_KEPT:]
-        member.audit = _appended(member.audit, at, entry, AUDIT_KEPT)
-        member.use_token(commit.token, at, inherited)
+        for each in (*inherited.records, *(() if commit.stranger and not commit.record else (record,))):
+            member.keep_record(each)
+        self._use(member, commit, inherited, at)
         if commit.stranger and commit.wake_at is None:
             self._due.pop(commit.member_id, None)
         if commit.wake_at is not None:
             self._due[commit.member_id] = min(commit.wake_at, self._due.get(commit.member_id, commit.wake_at))
-        member.documents_expire, member.records_expire = documents_expire, records_expire
-        member.audit_expires = audit_expires
+        longer = member.audit_expires if member.audit and commit.stranger else 0.0
+        member.audit = (*member.audit, (at, entry))[-AUDIT_KEPT:]
+        if renews or len(member.audit) < 3:
+            ends = member.expires if commit.stranger else math.ceil(at + AUDIT_LIFE + life / 30)
+            member.audit_expires = max(ends, longer)
+            member.audit = _unexpired(member.audit, at)
+            member.drop_tokens(at)
+
+    def _use(self, member: _Member, commit: requests.Commit, inherited: requests.Inherited, at: float) -> None:
+        """Remember the token of a commit and those that it inherits."""
+        used = (commit.token, float(math.ceil(at)))
+        if commit.stranger:
+            member.use_in_set([used], at)
+        else:
+            member.latest = (*member.latest, used)
+            if (commit.expected.version + 1) % 4 == 0:
+                member.use_in_set(member.latest[:-TOKENS_IN_STATE], at)
+                member.latest = member.latest[-TOKENS_IN_STATE:]
+        member.use_in_set(inherited.tokens, at, replaces=False)
 
     def _remember(self, member: _Member, commit: requests.Commit, at: float) -> None:
-        records = (*member.records, requests.Record(commit.token, "", commit.content, commit.record))
-        untaken = [record for record in records if not record.root][-UNTAKEN_KEPT:]
-        member.records = tuple(record for record in records if record.root or record in untaken)[-RECORDS_KEPT:]
-        member.use_token(commit.token, at)
+        member.keep_record(requests.Record(commit.token, "", commit.content, commit.record))
+        member.expires = member.expires or math.ceil(at + TOKEN_KEPT)
+        member.use_in_set([(commit.token, float(math.ceil(at)))], at)
+        member.drop_tokens(at)
 
     def _quarantine(self, member: _Member, expected: requests.Head) -> requests.Stored | requests.Conflict:
         if member.state is not None and member.head == expected:
@@ -395,10 +442,11 @@ class MemoryStore:
             return requests.Committed(member.head, at)
         if member.head != wipe.expected or member.quarantined != wipe.quarantined:
             return requests.Conflict(member.stored(at))
-        member.state = member.previous = None
-        member.records = member.quarantine = ()
+        member.use_in_set(member.latest, at)
+        member.drop_state()
+        member.quarantine = ()
         member.audit = _appended(member.audit, at, wipe.entry, AUDIT_KEPT)
-        member.audit_expires = at + AUDIT_LIFE
+        member.audit_expires = math.ceil(at + AUDIT_LIFE)
         self._due.pop(wipe.member_id, None)
         return requests.Committed(member.head, at)
 
@@ -408,7 +456,7 @@ class MemoryStore:
             return False
         member.audit = left
         if drop.life is not None:
-            member.audit_expires = self._at() + drop.life
+            member.audit_expires = math.ceil(self._at() + drop.life)
         return True
 
     def _rewrite(self, member: _Member, rewrite: requests.Rewrite) -> int:
@@ -421,7 +469,8 @@ class MemoryStore:
             rewritten += 1
         replaced = dict(rewrite.records)
         rewritten += sum(record in replaced for record in member.records)
-        member.records = tuple(replaced.get(record, record) for record in member.records)
+        member.turns = tuple(replaced.get(record, record) for record in member.turns)
+        member.untaken = tuple(replaced.get(record, record) for record in member.untaken)
         return rewritten
 
     def _erase(self, member: _Member, erase: requests.Erase) -> requests.Erased | requests.Conflict:
@@ -429,8 +478,8 @@ class MemoryStore:
             return requests.Conflict(member.stored(self._at()))
         erased = member.replace(erase.first, erase.last, erase.body)
         if erase.all:
-            member.previous, member.records = None, ()
-            member.tokens.clear()
+            member.drop_state()
+            member.used.clear()
             self._incidents.pop(erase.member_id, None)
             self._due.pop(erase.member_id, None)
         return requests.Erased(erased)

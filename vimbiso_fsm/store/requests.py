@@ -9,7 +9,7 @@ Rules of a commit:
  1. A commit is atomic: it writes the document, the previous document, the turn record, the audit entry and the token,
     or nothing. A commit with `forgets` keeps no previous document.
  2. The checks are made in this order: size, token, head, deadline. Everything that could fail on a key of a wrong type
-    is read before the first write.
+    is read before the first write, or is the first write.
  3. A token takes effect once. A second commit with the same token is answered with `Duplicate`, which holds the records
     made under the token (as token or as root) and the stored data. If the record of the token is kept and has
     other content, the answer is `Mismatch`. The token is checked before the head.
@@ -19,14 +19,17 @@ Rules of a commit:
  5. A commit after `not_after`, on the store's clock, is answered with `Late`, which holds what is stored now.
  6. A commit without a document makes the same checks (rules 2 to 5) and changes neither the document nor the head. With
     a record, it remembers a message that was answered and not taken: it writes the token and the record, whose root is
-    empty. The latest `UNTAKEN_KEPT` such records are kept. Without a record, it writes nothing, not even its token.
+    empty. The latest `UNTAKEN_KEPT` such records are kept, beside those of turns. Without a record, it writes nothing,
+    not even its token.
 
 Rules of stored data:
 
- 7. Lifetimes and counts are those of `retention.py`. Audit entries and incidents expire one by one: each append drops
-    entries older than `AUDIT_LIFE` from the old end of the list, at most `EXPIRED_PER_APPEND` of them. The latest entry
-    expires with the list, `AUDIT_LIFE` after it was appended. Entries without a timestamp expire by count only and
-    block those behind them.
+ 7. Lifetimes and counts are those of `retention.py`. The document, the one before, the records and the latest tokens of
+    a member end together. A commit after which they would be kept for less than the life of the document (of a member
+    who is no stranger, at least `TOKEN_KEPT`) renews them for this life and a thirtieth of it; it never shortens them.
+    It then also renews the audit and drops from the old end of it entries older than `AUDIT_LIFE`, at most
+    `EXPIRED_AT_ONCE`. Incidents do so with each append. Entries without a timestamp expire by count only and block
+    those behind them. The instant of a token is in whole seconds, rounded up.
  8. Documents, records, entries and incidents are opaque: they are returned byte for byte.
  9. A commit sets a wake-up only if it is earlier than the one stored; that of a stranger clears it if it sets none.
     `SetWakeUp` replaces the wake-up, but only on the head that it was decided on. Wake-ups are never lost; a spurious
@@ -46,7 +49,8 @@ Rules of stored data:
 15. What was stored is compared with a check beside it when it is read. A document or a head that is not what was
     written is answered with `Broken`, whose head is that of the audit; such a turn record is passed over. The check
     covers the version, the digest and the bytes of the document, and all of a record. Documents and records of an older
-    release have none. The latest tokens are kept twice. A store whose bytes cannot change needs no checks.
+    release have none. The latest tokens are kept twice. Where they are lost, the records and the audit entries of the
+    latest turns, which name the token as `"token":"…"`, tell it. A store whose bytes cannot change needs no checks.
 16. The oldest audit entries are dropped only before an entry that is named by its place, its version and its digest, so
     a stale request drops nothing, and the latest entry stays. It can be kept for longer than rule 7 says.
 """
@@ -354,9 +358,9 @@ class Commit(Effect["CommitResult"]):
         inherited: Tokens and records that the member takes over.
         forgets: Keep no previous document, because it holds what must be gone.
         shift: Seconds by which the store's clock is moved; 0 in production.
-        life: Seconds that the document and the one before it are kept after the commit.
-        stranger: Whether the member is a stranger: records and audit end with the document, if nothing of them is to be
-            kept for longer, an empty record is left out, and the store may pack what it stores.
+        life: Seconds that the document and the one before it are kept after the commit, at least.
+        stranger: Whether the member is a stranger: the audit ends with the document, if it is not kept for longer
+            already, no document before and no empty record is kept, and the store may pack what it stores.
 
     Raises:
         DocumentTooLarge: The document is over `MAX_DOCUMENT`; nothing was written.
@@ -383,11 +387,12 @@ class Commit(Effect["CommitResult"]):
 
 @attrs.frozen
 class Quarantine(Effect["Stored | Conflict"]):
-    """Move what is broken, whole, to a key of its own.
+    """Move what is broken to a key of its own.
 
-    Keys of a wrong type are moved on any head. If there is none, the document is moved, provided that the head is still
-    `expected`. The answer is `Stored` if no document is left, and `Conflict` if a newer one, or a sound one, is in
-    place. Without a document, the head continues from the audit.
+    What is damaged is moved on any head. If nothing is, the document is moved, provided that the head is still
+    `expected`. Keys are moved whole; of the state, the document with its head, or the one before. The answer is
+    `Stored` if no document is left, and `Conflict` if a newer one, or a sound one, is in place. Without a document, the
+    head continues from the audit.
     """
 
     member_id: str

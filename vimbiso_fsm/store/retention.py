@@ -6,8 +6,8 @@
 |                                | `TIMER_GRACE`                        | the latest timer in the document          |
 | … and audit of a stranger      | `STRANGER_LIFE`, session             | the stranger's latest commit              |
 | tokens                         | `TOKEN_KEPT`                         | the use of each token                     |
-| turn records                   | `TOKEN_KEPT`, `RECORDS_KEPT`         | the member's latest commit                |
-| … of messages without a turn   | `TOKEN_KEPT`, `UNTAKEN_KEPT`         | the member's latest commit                |
+| turn records                   | as the document, `RECORDS_KEPT`      | the member's latest commit                |
+| … of messages without a turn   | as the document, `UNTAKEN_KEPT`      | the member's latest commit                |
 | audit entries                  | `AUDIT_LIFE`, `AUDIT_KEPT`           | the commit that wrote each entry          |
 | … of refused messages in a row | `UNFOLDED`, `FOLD_EVERY` and one     | the commit that wrote the latest of them  |
 | … the latest, if all are       | `ARCHIVED_HEAD_LIFE`                 | the move of the entries to the archive    |
@@ -20,10 +20,10 @@
 | presence of a worker           | `SHARD_LEASE`, renewed by the worker | the latest heartbeat                      |
 | key of a member's own          | no end; until a wipe or an erasure   |                                           |
 | number of shards of the store  | no end                               |                                           |
-| key of a member's own          | no end; until a wipe or an erasure   |                                           |
 
-All lifetimes are in seconds and run on the store's clock. `store/script.py` lists the keys to which they apply, and
-rule 7 of `store/requests.py` says how entries of a list end.
+All lifetimes are in seconds and run on the store's clock. They are lower bounds: a commit renews the lives of a member
+when one would be too short, and then for a thirtieth of the life of the document more, so about once a day.
+`store/layout.py` lists the keys to which they apply, and rule 7 of `store/requests.py` says how entries of a list end.
 """
 
 from __future__ import annotations
@@ -74,10 +74,10 @@ TOKEN_KEPT: Final = TOKEN_LIFE + CLOCK_MARGIN
 
 A token that was used while the clock was behind, or is looked for while it is ahead, seems older than it is.
 """
+TOKENS_IN_STATE: Final = 8
+"""Latest tokens that stay in the state of a member, each twice, when the earlier ones are moved to a set."""
 TOKENS_AT_ONCE: Final = 1_000
 """Tokens that are read, taken over or forgotten in one call of the server, at most, so that none of them takes long."""
-NOTED_TOKENS: Final = 8
-"""The latest tokens that stand a second time beside the document of a member, as `store/script.lua` counts them."""
 RECORDS_KEPT: Final = 16
 """Turn records kept per member.
 
@@ -85,7 +85,7 @@ A repeated message is answered from its record. A repeat whose record is gone is
 answered without the replies of its first time.
 """
 UNTAKEN_KEPT: Final = 4
-"""Turn records kept per member, among `RECORDS_KEPT`, of messages that were answered and not taken.
+"""Turn records kept per member, beside `RECORDS_KEPT`, of messages that were answered and not taken.
 
 A member who writes many such messages does not drive out the records of turns, from which a state is recovered.
 """
@@ -113,10 +113,10 @@ again with a number that is archived.
 """
 INCIDENTS_KEPT: Final = 1_000
 """Incidents kept per member, and incidents of the store as a whole."""
-EXPIRED_PER_APPEND: Final = 16
-"""Entries older than `AUDIT_LIFE` that are dropped when one is appended, at most.
+EXPIRED_AT_ONCE: Final = 64
+"""Entries or incidents older than `AUDIT_LIFE` that are dropped at once, at most.
 
-A commit does not pay for the removal of thousands of entries; the next one continues.
+A commit does not pay for the removal of thousands of entries; the next renewal of the lives continues.
 """
 QUARANTINE_LIFE: Final = 30 * DAY
 """Seconds that a quarantined key is kept for examination."""

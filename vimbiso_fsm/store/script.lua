@@ -1,19 +1,27 @@
 -- The script of the store. Each request that must be atomic is one of its modes. requests.py has the rules.
 --
--- KEYS  1 state  2 prev  3 turns  4 audit  5 tokens  6 due     (layout.py has the table of keys)
+-- KEYS  1 state  2 prev  3 turns  4 audit  5 tokens  6 due     (layout.py has the table of keys; 2 and 3 of layout 2)
 --       7-12 their places in quarantine, 13 the list of these places (set_aside only)
 -- ARGV  1 mode  2 token (of a commit; else the name of the mode)  3 shift of the clock in seconds  4- of the mode
+--
+-- script.py writes the constants of retention.py, in capitals, before the first line.
 --
 -- Every reply starts with KEYS[1] and ARGV[2], so that a client recognises its own. Documents, entries and records are
 -- opaque bytes, because cjson would break big integers and empty lists. Only redis.call is used, because pcall can
 -- report a false success. Lua has no rollback, so all commands that can fail precede the first write. The server may
--- refuse the first write for lack of memory; after it, it refuses nothing more.
+-- refuse the first write for lack of memory, unless it frees some; after it, it refuses nothing more.
 
 local call = redis.call
 local mode, token = ARGV[1], ARGV[2]
 local time = call('TIME')
 local now = time[1] + time[2] / 1000000 + ARGV[3]
 local at = string.format('%.6f', now)
+local oldest = now - TOKEN_KEPT -- a token that was used then or earlier is forgotten
+
+-- An instant in seconds; %.14g of tostring would cut digits.
+local function whole(instant)
+  return string.format('%.0f', math.ceil(instant))
+end
 
 -- The head in the audit: that of the latest entry with a frame ("<version> <digest> @<at> <body>"), with a version more
 -- for each damaged entry after it. Nothing if a list of them has no frame at its end.
@@ -21,22 +29,9 @@ local function audited()
   for damaged = 0, 15 do
     local latest = call('LINDEX', KEYS[4], -1 - damaged)
     if not latest and damaged == 0 then return '0', '' end
-    local version, digest = string.match(latest or '', '^(%d+) (%w*) ')
+    local version, digest = string.match(latest or '', '^(%d+) ([%w_-]*) ')
     if version then return damaged == 0 and version or string.format('%.0f', version + damaged), digest end
   end
-end
-
--- The head, from the state or, without one, from the audit; and the latest tokens as the state holds them.
-local function head()
-  local state = call('HMGET', KEYS[1], 'v', 'h', 't')
-  if state[1] then
-    if not (state[2] and string.match(state[1], '^%d+$')) then error({err = 'WRONGTYPE the state holds no head'}) end
-    return state[1], state[2], state[3]
-  end
-  if call('EXISTS', KEYS[1]) == 1 then error({err = 'WRONGTYPE the state holds no head'}) end
-  local version, digest = audited()
-  if not version then error({err = 'WRONGTYPE the audit is not framed'}) end
-  return version, digest
 end
 
 -- The check of a document and its head, as the client makes it.
@@ -44,189 +39,334 @@ local function check_of(version, digest, document)
   return string.sub(redis.sha1hex(version .. ' ' .. digest .. ' ' .. document), 1, 16)
 end
 
--- Version, digest of the entry, document, and the check of the three; without a check, as an older release stored it,
--- the number of fields.
-local function kept(i)
-  local found = call('HMGET', KEYS[i], 'v', 'h', 'd', 'c')
-  if not found[4] then found[4] = #call('HGETALL', KEYS[i]) / 2 end
-  return found
+-- Let a key end at an instant, unless it ends later already.
+local function expire(i, instant)
+  local ends = whole(instant)
+  if call('EXPIRETIME', KEYS[i]) < tonumber(ends) then call('EXPIREAT', KEYS[i], ends) end
+end
+
+-- The places of records in the state: of turns, and of messages without a turn. Each is a ring.
+local function turn_field(number) return 'r' .. number % RECORDS_KEPT end
+local function untaken_field(number) return 'q' .. number % UNTAKEN_KEPT end
+
+-- Bring what layout 2 stored, in keys of its own, to the fields of the state. Return whether anything was there. The
+-- types of the keys are looked at first, and the first write frees memory, so that a full server answers a load.
+local function convert(v, h, d, c, t)
+  local fields, turns, untaken, ends = {}, 0, 0, call('EXPIRETIME', KEYS[1])
+  local function keep(field, value) fields[#fields + 1], fields[#fields + 2] = field, value end
+  local length = call('HLEN', KEYS[1])
+  if length > 0 and not v or length == 0 and call('EXISTS', KEYS[2], KEYS[3]) == 0 then return false end
+  if string.match(t or '', '^ .*%S$') then keep('t', t .. ' ') end
+  if length == 3 and h and d and not c then keep('c', check_of(v, h, d)) end -- of the time without checks
+  if call('TYPE', KEYS[2]).ok == 'hash' then
+    local before = call('HMGET', KEYS[2], 'v', 'h', 'd', 'c')
+    if before[1] and before[2] and before[3] then
+      local check = before[4] or check_of(before[1], before[2], before[3])
+      keep('p', before[1] .. ' ' .. before[2] .. ' ' .. check .. ' ' .. before[3])
+    end
+    ends = math.max(ends, call('EXPIRETIME', KEYS[2]))
+  end
+  if call('TYPE', KEYS[3]).ok == 'list' then
+    for _, record in ipairs(call('LRANGE', KEYS[3], 0, -1)) do
+      if string.match(record, '^%S*  ') then
+        keep(untaken_field(untaken), record)
+        untaken = untaken + 1
+      else
+        keep(turn_field(turns), record)
+        turns = turns + 1
+      end
+    end
+    ends = math.max(ends, call('EXPIRETIME', KEYS[3]))
+  end
+  if length == 0 and #fields == 0 then return false end
+  keep('m', turns .. ' ' .. untaken .. ' ' .. whole(math.max(ends, 0)))
+  if call('TYPE', KEYS[2]).ok == 'hash' then call('UNLINK', KEYS[2]) end
+  if call('TYPE', KEYS[3]).ok == 'list' then call('UNLINK', KEYS[3]) end
+  call('HSET', KEYS[1], unpack(fields))
+  if ends > 0 then call('EXPIREAT', KEYS[1], whole(ends)) end
+  return true
+end
+
+-- The fields of the state: version, digest, document and check; the latest tokens; the numbers of records so far of
+-- turns and of messages without one, and the instant at which the state ends.
+local function read_state()
+  local f = call('HMGET', KEYS[1], 'v', 'h', 'd', 'c', 't', 'm')
+  local turns, untaken, ends = string.match(f[6] or '', '^(%d+) (%d+) (%d+)$')
+  if not turns and convert(f[1], f[2], f[3], f[4], f[5]) then return read_state() end
+  return {
+    v = f[1], h = f[2], d = f[3], c = f[4], tokens = f[5], is_kept = turns ~= nil,
+    turns = tonumber(turns or 0), untaken = tonumber(untaken or 0), ends = tonumber(ends or 0),
+  }
+end
+
+-- Whether the state holds a document, or a part of one.
+local function holds_document(state) return state.v or state.h or state.d or state.c end
+
+-- The head, from the state or, without a document, from the audit.
+local function head(state)
+  if holds_document(state) or not state.is_kept and call('EXISTS', KEYS[1]) == 1 then
+    if state.h and string.match(state.v or '', '^%d+$') then return state.v, state.h end
+    error({err = 'WRONGTYPE the state holds no head'})
+  end
+  local version, digest = audited()
+  if not version then error({err = 'WRONGTYPE the audit is not framed'}) end
+  return version, digest
 end
 
 -- The stored data: the same structure for a load and for every commit that is not made.
-local function current(status, more)
-  local version, digest = head()
-  return {KEYS[1], token, status, at, version, digest, kept(1), more}
+local function current(status, state, more)
+  local version, digest = head(state)
+  return {KEYS[1], token, status, at, version, digest, {state.v, state.h, state.d, state.c}, more}
 end
 
--- The records made under the token ("<token> <root> <content> <body>").
-local function records()
+-- All records, oldest first, then those of messages without a turn.
+local function all_records(state)
+  local fields, found = {}, {}
+  for i = 0, RECORDS_KEPT - 1 do fields[#fields + 1] = turn_field(state.turns + i) end
+  for i = 0, UNTAKEN_KEPT - 1 do fields[#fields + 1] = untaken_field(state.untaken + i) end
+  for _, record in ipairs(call('HMGET', KEYS[1], unpack(fields))) do
+    if record then found[#found + 1] = record end
+  end
+  return found
+end
+
+-- The records made under the token ("<token> <root> <content> <body>"; the root is "=" if it is the token).
+local function records(state)
   local found = {}
-  for _, record in ipairs(call('LRANGE', KEYS[3], 0, -1)) do
+  for _, record in ipairs(all_records(state)) do
     local own, root = string.match(record, '^(%S*) (%S*) ')
     if own == token or root == token then found[#found + 1] = record end
   end
   return found
 end
 
--- The tokens stand a second time in the state, with their instants: damage to one in the set makes no message a new one.
--- Whether the token is used, by these. They count while the set is kept.
-local function noted(latest, oldest)
-  local _, place = string.find(latest or '', ' ' .. token .. ' ', 1, true)
-  local used = place and (tonumber(string.match(latest, '^%S+', place + 1)) or now) > oldest
-  return used and call('EXISTS', KEYS[5]) == 1
+-- Whether the token is used. The latest tokens stand twice in the state (" token at token at … "), so that damage to one
+-- makes no message a new one; earlier ones, and those of strangers, are in the set. Where the state is lost or its tokens
+-- are damaged, the records and the audit name the latest.
+local function is_used(state, version)
+  local score = call('ZSCORE', KEYS[5], token)
+  if score and tonumber(score) > oldest then return true end
+  local place = 1
+  while state.tokens do
+    local _, found = string.find(state.tokens, ' ' .. token .. ' ', place, true)
+    if not found then break end
+    if (tonumber(string.match(state.tokens, '^%d+', found + 1)) or now) > oldest then return true end
+    place = found
+  end
+  if state.is_kept then
+    local is_whole = string.sub(state.tokens or '', 1, 1) == ' '
+    return not is_whole and state.turns > 0 and #records(state) > 0
+  end
+  if version == '0' then return false end
+  for _, frame in ipairs(call('LRANGE', KEYS[4], -RECORDS_KEPT, -1)) do
+    if string.find(frame, '"token":"' .. token .. '"', 1, true) then
+      if tonumber(string.match(frame, '^%S* %S* @(%d+%.%d+) ') or now) > oldest then return true end
+    end
+  end
+  return false
 end
 
-local function note(latest, tokens)
-  local words = {}
-  for word in string.gmatch((latest or '') .. tokens, '%S+') do words[#words + 1] = word end
-  return ' ' .. table.concat(words, ' ', math.max(1, #words - 15)) -- eight tokens
+-- Remember tokens in the set: a list of instants, each with its token. What is expired is dropped by and by.
+local function use_in_set(tokens, option)
+  if #tokens == 0 then return end
+  if option then table.insert(tokens, 1, option) end
+  call('ZADD', KEYS[5], unpack(tokens))
+  expire(5, now + TOKEN_KEPT)
 end
 
--- Let a key end at an instant; with `longer`, unless it ends later already.
-local function expire(i, ends, longer)
-  if not longer or call('EXPIRETIME', KEYS[i]) < tonumber(ends) then call('EXPIREAT', KEYS[i], ends) end
+local function drop_tokens()
+  local expired = call('ZCOUNT', KEYS[5], 0, string.format('%.6f', oldest))
+  if expired > 0 then
+    local first = call('ZCOUNT', KEYS[5], '-inf', '(0')
+    call('ZREMRANGEBYRANK', KEYS[5], first, first + math.min(expired, TOKENS_AT_ONCE) - 1) -- the next turn goes on
+  end
 end
 
--- Append to a list that is kept by count and by age; a frame is its words, "@<at> " and its body. The oldest frames are
--- dropped: one above the count, and a bounded number of those that are too old. The loop ends at the latest frame,
--- which stays, or at one without a timestamp, whose age is not known. `ends`: when the list ends, unless it is kept for
--- longer already; by default with its latest frame.
-local function append(i, words, body, kept, life, most, ends)
-  local dropped = math.max(call('RPUSH', KEYS[i], words .. '@' .. at .. ' ' .. body) - kept, 0)
-  local dated = words == '' and '^@(%d+%.%d+) ' or '^%d+ %S* @(%d+%.%d+) '
-  for _ = 1, most do
-    local appended = string.match(call('LINDEX', KEYS[i], dropped), dated)
-    if not appended or tonumber(appended) > now - life then break end
+-- The tokens that the state holds, without the latest ones, as `use_in_set` takes them; and the text of the latest.
+local function parted(tokens, latest)
+  local pairs_of, moved = {}, {}
+  for used, instant in string.gmatch(tokens or '', '(%S+) ([%d.]+) ') do pairs_of[#pairs_of + 1] = {instant, used} end
+  local first = math.max(#pairs_of - 2 * latest, 0)
+  for i = 1, first do moved[#moved + 1], moved[#moved + 2] = pairs_of[i][1], pairs_of[i][2] end
+  local words = {''}
+  for i = first + 1, #pairs_of do words[#words + 1] = pairs_of[i][2] .. ' ' .. pairs_of[i][1] end
+  return moved, table.concat(words, ' ') .. ' '
+end
+
+-- Drop frames from the old end of a list that is kept by age, a bounded number of them. It ends at the latest frame, which
+-- stays, or at one without a timestamp, whose age is not known.
+local function drop_expired(i, dated)
+  local dropped = 0
+  for _, frame in ipairs(call('LRANGE', KEYS[i], 0, EXPIRED_AT_ONCE - 1)) do
+    local appended = string.match(frame, dated)
+    if not appended or tonumber(appended) > now - AUDIT_LIFE then break end
     dropped = dropped + 1
   end
   if dropped > 0 then call('LTRIM', KEYS[i], dropped, -1) end
-  expire(i, ends or string.format('%.0f', now + life), ends) -- %.14g of tostring would cut digits
 end
 
--- Remember the token of this request, and for how long records and tokens are kept. `records_end`: when the records end,
--- unless they are kept for longer already; by default with the token.
-local function use_token(oldest, life, records_end)
-  call('ZADD', KEYS[5], at, token)
-  local expired = call('ZCOUNT', KEYS[5], '-inf', string.format('%.6f', oldest))
-  if expired > 0 then call('ZREMRANGEBYRANK', KEYS[5], 0, math.min(expired, 1000) - 1) end -- the next turn goes on
-  local ends = string.format('%.0f', now + life)
-  expire(3, records_end or ends, records_end)
-  call('EXPIREAT', KEYS[5], ends)
+local OF_ENTRIES, OF_INCIDENTS = '^%d+ %S* @(%d+%.%d+) ', '^@(%d+%.%d+) '
+
+-- Append a frame, which is its words, "@<at> " and its body, to a list that is kept by count; return its length.
+local function append(i, words, body, kept)
+  local length = call('RPUSH', KEYS[i], words .. '@' .. at .. ' ' .. body)
+  if length > kept then call('LTRIM', KEYS[i], length - kept, -1) end
+  return length
 end
 
--- ARGV 4 version  5 digest  6 not after or ''  7 seconds a token lives, then to remember a message without a turn:
---      8 record  9 records kept  10 records kept of messages without a turn, which have an empty root
+-- ARGV 4 version  5 digest  6 not after or ''; then to remember a message without a turn:
+--      7 record, whose root is empty
 --      or for a commit:
---      8 new version  9 new digest  10 document  11 record  12 audit entry  13 wake-up or ''  14 member
---      15 seconds a document lives  16 records kept  17 entries kept  18 seconds they live  19 most too old to drop
---      20 '1' to forget the document before, or ''  21 '1' if the member is a stranger, or ''
---      22 check of version, digest and document
---      23 number of inherited tokens; each with its instant, then the inherited records
+--      7 new version  8 new digest  9 check of version, digest and document  10 document  11 record or ''
+--      12 audit entry  13 wake-up or ''  14 member  15 seconds a document lives
+--      16 '' or 'f' to forget the document before, 's' if the member is a stranger, of whom none is kept
+--      17 number of inherited tokens, or nothing; each with its instant, then the inherited records
 if mode == 'commit' or mode == 'remember' or mode == 'verify' then
-  local oldest = now - ARGV[7]
-  local used = call('ZSCORE', KEYS[5], token)
-  local version, digest, latest = head()
-  if used and tonumber(used) > oldest or noted(latest, oldest) then
-    -- A write, because a following WAIT only waits for writes of its own connection.
-    local left = call('PTTL', KEYS[5])
-    if left > 0 then call('PEXPIRE', KEYS[5], left) end
-    return current('duplicate', records())
+  local state = read_state()
+  local version, digest = head(state)
+  if is_used(state, version) then
+    for i = 1, 5, 4 do -- a write, because a following WAIT only waits for writes of its own connection
+      local left = call('PTTL', KEYS[i])
+      if left > 0 then
+        call('PEXPIRE', KEYS[i], left)
+        break
+      end
+    end
+    return current('duplicate', state, records(state))
   end
-  if version ~= ARGV[4] or digest ~= ARGV[5] then return current('conflict') end
-  if ARGV[6] ~= '' and now > tonumber(ARGV[6]) then return current('late') end
-
-  call('HSTRLEN', KEYS[2], 'd') -- to check their types: after the first write a wrong one is found too late
-  call('LLEN', KEYS[3])
-  call('LLEN', KEYS[4])
-  if ARGV[13] and (ARGV[13] ~= '' or ARGV[21] ~= '') then call('ZCARD', KEYS[6]) end
+  if version ~= ARGV[4] or digest ~= ARGV[5] then return current('conflict', state) end
+  if ARGV[6] ~= '' and now > tonumber(ARGV[6]) then return current('late', state) end
+  if mode ~= 'commit' then call('LLEN', KEYS[4]) end -- for its type alone: a commit writes to it first
   if mode == 'verify' then return {KEYS[1], token, 'committed', at} end
   if mode == 'remember' then
-    call('RPUSH', KEYS[3], ARGV[8]) -- the first write, which may be refused for lack of memory
-    local found, kept, without_turn = call('LRANGE', KEYS[3], 0, -1), {}, 0
-    for i = #found, 1, -1 do
-      local is_turn = not string.match(found[i], '^%S*  ')
-      if not is_turn then without_turn = without_turn + 1 end
-      if is_turn or without_turn <= tonumber(ARGV[10]) then table.insert(kept, 1, found[i]) end
-    end
-    if #kept < #found then
-      call('DEL', KEYS[3])
-      for i = 1, #kept do call('RPUSH', KEYS[3], kept[i]) end
-    end
-    call('LTRIM', KEYS[3], -ARGV[9], -1)
-    use_token(oldest, ARGV[7])
+    local ends = state.is_kept and state.ends or now + TOKEN_KEPT
+    local numbers = state.turns .. ' ' .. state.untaken + 1 .. ' ' .. whole(ends)
+    call('HSET', KEYS[1], 'm', numbers, untaken_field(state.untaken), ARGV[7])
+    if not state.is_kept then call('EXPIREAT', KEYS[1], whole(ends)) end
+    use_in_set({whole(now), token})
+    drop_tokens()
     return {KEYS[1], token, 'committed', at}
   end
 
-  call('COPY', KEYS[1], KEYS[2], 'REPLACE') -- if this is not refused for lack of memory, no later write is
-  local after = 23 + 2 * ARGV[23]
-  local fields = {'v', ARGV[8], 'h', ARGV[9], 'd', ARGV[10], 'c', ARGV[22]}
-  if ARGV[21] == '' then
-    local inherited = table.concat(ARGV, ' ', math.max(24, after - 15), after)
-    fields[9], fields[10] = 't', note(latest, ' ' .. inherited .. ' ' .. token .. ' ' .. at)
+  local forgets, is_stranger, wake = ARGV[16] ~= '', ARGV[16] == 's', ARGV[13]
+  local woken = (wake ~= '' or is_stranger) and call('ZSCORE', KEYS[6], ARGV[14])
+  local entries = append(4, ARGV[7] .. ' ' .. ARGV[8] .. ' ', ARGV[12], AUDIT_KEPT) -- refused for memory, or none is
+
+  -- Lives are renewed when they would be too short: about once a day.
+  local life = is_stranger and tonumber(ARGV[15]) or math.max(ARGV[15], TOKEN_KEPT)
+  local renews = state.ends < now + life
+  local ends = renews and whole(now + life + life / 30) or whole(state.ends)
+
+  local turns, untaken, tokens, moved = state.turns, state.untaken, state.tokens or ' ', {}
+  if string.sub(tokens, -1) ~= ' ' then tokens = tokens .. ' ' end -- as a worker of layout 2 has left them
+  local fields = {'v', ARGV[7], 'h', ARGV[8], 'c', ARGV[9], 'd', ARGV[10]}
+  local function keep(field, value) fields[#fields + 1], fields[#fields + 2] = field, value end
+  local function keep_record(record)
+    if string.match(record, '^%S*  ') then
+      keep(untaken_field(untaken), record)
+      untaken = untaken + 1
+    else
+      keep(turn_field(turns), record)
+      turns = turns + 1
+    end
   end
+  local after = 17 + 2 * (ARGV[17] or 0)
+  for i = after + 1, #ARGV do keep_record(ARGV[i]) end
+  if ARGV[11] ~= '' then keep_record(ARGV[11]) end
+  if is_stranger then
+    moved = {whole(now), token}
+  else
+    local used = token .. ' ' .. whole(now) .. ' '
+    tokens = tokens .. used .. used
+    if ARGV[7] % 4 == 0 then moved, tokens = parted(tokens, TOKENS_IN_STATE) end
+  end
+  keep('t', tokens)
+  keep('m', turns .. ' ' .. untaken .. ' ' .. ends)
+  if state.d and not forgets then keep('p', version .. ' ' .. digest .. ' ' .. state.c .. ' ' .. state.d) end
   call('HSET', KEYS[1], unpack(fields))
-  for i = 24, after, 2 do call('ZADD', KEYS[5], 'NX', ARGV[i + 1], ARGV[i]) end
-  for i = after + 1, #ARGV do call('RPUSH', KEYS[3], ARGV[i]) end
-  if ARGV[11] ~= '' and call('RPUSH', KEYS[3], ARGV[11]) > tonumber(ARGV[16]) then
-    call('LTRIM', KEYS[3], -ARGV[16], -1)
+  if forgets then call('HDEL', KEYS[1], 'p') end
+  use_in_set(moved)
+  if after > 17 then
+    local inherited = {}
+    for i = 18, after, 2 do inherited[#inherited + 1], inherited[#inherited + 2] = ARGV[i + 1], ARGV[i] end
+    use_in_set(inherited, 'NX')
   end
-  local document_ends = string.format('%.0f', now + ARGV[15])
-  local stranger_ends = ARGV[21] ~= '' and document_ends
-  append(4, ARGV[8] .. ' ' .. ARGV[9] .. ' ', ARGV[12], ARGV[17], ARGV[18], ARGV[19], stranger_ends)
-  use_token(oldest, ARGV[7], stranger_ends)
-  if ARGV[13] ~= '' then
-    call('ZADD', KEYS[6], 'LT', ARGV[13], ARGV[14])
-  elseif stranger_ends then
+  if wake ~= '' then
+    if not woken or tonumber(woken) > tonumber(wake) then call('ZADD', KEYS[6], wake, ARGV[14]) end
+  elseif woken then
     call('ZREM', KEYS[6], ARGV[14])
   end
-  if ARGV[20] ~= '' then call('DEL', KEYS[2]) end
-
-  call('EXPIREAT', KEYS[1], document_ends)
-  call('EXPIREAT', KEYS[2], document_ends)
+  if renews or entries < 3 then -- an entry that stood alone may have been kept for longer, see `drop_oldest`
+    if renews then call('EXPIREAT', KEYS[1], ends) end
+    if is_stranger then expire(4, tonumber(ends)) else call('EXPIREAT', KEYS[4], whole(now + AUDIT_LIFE + life / 30)) end
+    drop_expired(4, OF_ENTRIES)
+    drop_tokens()
+  end
   return {KEYS[1], token, 'committed', at}
 end
 
-if mode == 'load' then return current('stored') end
-if mode == 'load_previous' then return current('stored', kept(2)) end
-if mode == 'records' then return {KEYS[1], token, 'read', at, call('LRANGE', KEYS[3], 0, -1)} end
+if mode == 'load' then return current('stored', read_state()) end
+if mode == 'load_previous' then return current('stored', read_state(), call('HGET', KEYS[1], 'p')) end
+if mode == 'records' then return {KEYS[1], token, 'read', at, all_records(read_state())} end
 if mode == 'audit' then return {KEYS[1], token, 'read', at, call('LRANGE', KEYS[4], ARGV[4], ARGV[5])} end
 if mode == 'drop_oldest' then -- ARGV 4 entries to drop  5 version  6 digest of the next one  7 seconds it lives or ''
   local version, digest = string.match(call('LINDEX', KEYS[4], ARGV[4]) or '', '^(%d+) (%S*) ')
   local is_next = version == ARGV[5] and digest == ARGV[6]
-  if is_next and ARGV[7] ~= '' then call('EXPIREAT', KEYS[4], string.format('%.0f', now + ARGV[7])) end
+  if is_next and ARGV[7] ~= '' then call('EXPIREAT', KEYS[4], whole(now + ARGV[7])) end
   if is_next then call('LTRIM', KEYS[4], ARGV[4], -1) end
   return {KEYS[1], token, 'read', at, is_next and 1 or 0}
 end
-if mode == 'inherit' then
-  local tokens = call('ZRANGE', KEYS[5], ARGV[4], '+inf', 'BYSCORE', 'LIMIT', 0, ARGV[5], 'WITHSCORES')
-  return {KEYS[1], token, 'read', at, call('LRANGE', KEYS[3], 0, -1), tokens}
+if mode == 'inherit' then -- ARGV 4 the earliest instant of use or ''
+  local state, tokens = read_state(), {}
+  local function read(first, last)
+    local found = call('ZRANGE', KEYS[5], first, last, 'BYSCORE', 'LIMIT', 0, TOKENS_AT_ONCE, 'WITHSCORES')
+    for i = 1, #found do tokens[#tokens + 1] = found[i] end
+  end
+  if ARGV[4] == '' then read('-inf', '(0') end -- damaged ones
+  local is_later = ARGV[4] ~= '' and tonumber(ARGV[4]) > oldest
+  read(is_later and ARGV[4] or string.format('(%.6f', oldest), '+inf')
+  return {KEYS[1], token, 'read', at, all_records(state), tokens, state.tokens or ''}
 end
-if mode == 'use_tokens' then -- ARGV 4 seconds a token lives  5- tokens, each with its instant
+if mode == 'use_tokens' then -- ARGV 4- tokens, each with its instant
   local kind = call('TYPE', KEYS[5]).ok
   if kind ~= 'zset' and kind ~= 'none' then return {KEYS[1], token, 'read', at, 0} end
-  for i = 5, #ARGV, 2 do call('ZADD', KEYS[5], 'NX', ARGV[i + 1], ARGV[i]) end
-  call('EXPIREAT', KEYS[5], string.format('%.0f', now + ARGV[4]))
+  local used = {}
+  for i = 4, #ARGV, 2 do used[#used + 1], used[#used + 2] = ARGV[i + 1], ARGV[i] end
+  use_in_set(used, 'NX')
   return {KEYS[1], token, 'read', at, 1}
+end
+
+-- The document before stands in its field as "<version> <digest> <check> <document>".
+local function previous()
+  local version, digest, check, first = string.match(call('HGET', KEYS[1], 'p') or '', '^(%d+) (%S*) (%x+) ()')
+  if not version then return end
+  local document = string.sub(call('HGET', KEYS[1], 'p'), first)
+  return document, version, digest, check
 end
 
 -- ARGV 4 the bytes of the document or ''  5 those in their place  6 the bytes as they are packed
 --      7-9 the same of the document before  10- records and those in their place
 if mode == 'rewrite' then
-  local records, rewritten = call('LRANGE', KEYS[3], 0, -1), 0
-  for i = 1, 2 do
-    local old, new, packed = ARGV[1 + 3 * i], ARGV[2 + 3 * i], ARGV[3 + 3 * i]
-    local found = call('HMGET', KEYS[i], 'v', 'h', 'd')
-    if old ~= '' and found[1] and found[2] and (found[3] == old or found[3] == packed) then
-      call('HSET', KEYS[i], 'd', new, 'c', check_of(found[1], found[2], new))
-      rewritten = rewritten + 1
-    end
+  local state, rewritten = read_state(), 0
+  local function rewrite(field, value)
+    call('HSET', KEYS[1], field, value)
+    rewritten = rewritten + 1
   end
+  if ARGV[4] ~= '' and state.v and state.h and (state.d == ARGV[4] or state.d == ARGV[6]) then
+    call('HSET', KEYS[1], 'c', check_of(state.v, state.h, ARGV[5]))
+    rewrite('d', ARGV[5])
+  end
+  local before, version, digest = previous()
+  if ARGV[7] ~= '' and (before == ARGV[7] or before == ARGV[9]) then
+    rewrite('p', version .. ' ' .. digest .. ' ' .. check_of(version, digest, ARGV[8]) .. ' ' .. ARGV[8])
+  end
+  local places = {}
+  for i = 0, RECORDS_KEPT - 1 do places[#places + 1] = turn_field(i) end
+  for i = 0, UNTAKEN_KEPT - 1 do places[#places + 1] = untaken_field(i) end
+  local found = call('HMGET', KEYS[1], unpack(places))
   for i = 10, #ARGV, 2 do
-    for place, record in ipairs(records) do
-      if record == ARGV[i] then
-        call('LSET', KEYS[3], place - 1, ARGV[i + 1])
-        rewritten = rewritten + 1
-      end
+    for place, record in ipairs(found) do
+      if record == ARGV[i] then rewrite(places[place], ARGV[i + 1]) end
     end
   end
   return {KEYS[1], token, 'read', at, rewritten}
@@ -305,9 +445,9 @@ if mode == 'wake_ups' then -- ARGV 4 until or ''  5 most
   return {KEYS[1], token, 'read', at, call('ZRANGE', KEYS[1], '-inf', last, 'BYSCORE', 'LIMIT', 0, ARGV[5])}
 end
 
-if mode == 'lease' then -- ARGV 4 worker  5 milliseconds, 0 to return the lease  6 milliseconds of the longest one
+if mode == 'lease' then -- ARGV 4 worker  5 milliseconds, 0 to return the lease
   local owner = call('GET', KEYS[1])
-  if owner and owner ~= ARGV[4] and call('PTTL', KEYS[1]) <= tonumber(ARGV[6]) then
+  if owner and owner ~= ARGV[4] and call('PTTL', KEYS[1]) <= LONGEST_LEASE * 1000 then
     return {KEYS[1], token, 'read', at, owner}
   end
   if ARGV[5] == '0' then
@@ -317,22 +457,22 @@ if mode == 'lease' then -- ARGV 4 worker  5 milliseconds, 0 to return the lease 
   call('SET', KEYS[1], ARGV[4], 'PX', ARGV[5])
   return {KEYS[1], token, 'read', at, ARGV[4]}
 end
-if mode == 'attend' then -- ARGV 4 worker  5 seconds, 0 to leave  6 seconds of the longest presence
+if mode == 'attend' then -- ARGV 4 worker  5 seconds, 0 to leave
   call('ZADD', KEYS[1], string.format('%.6f', now + ARGV[5]), ARGV[4])
   call('ZREMRANGEBYSCORE', KEYS[1], '-inf', at)
-  call('ZREMRANGEBYSCORE', KEYS[1], string.format('(%.6f', now + ARGV[6]), '+inf')
+  call('ZREMRANGEBYSCORE', KEYS[1], string.format('(%.6f', now + LONGEST_LEASE), '+inf')
   return {KEYS[1], token, 'read', at, call('ZRANGE', KEYS[1], 0, -1)}
 end
 
 -- Damage to keys that belong to no single member: a due set, a lease, the set of workers, an entry of the index.
 -- KEYS the damaged keys, then their places in quarantine; without places they are deleted
--- ARGV 4 number of keys  5 their type  6 seconds that quarantined keys live  7- the damaged entries
+-- ARGV 4 number of keys  5 their type  6- the damaged entries
 if mode == 'set_aside_shared' then
-  local ends = string.format('%.0f', now + ARGV[6])
+  local ends = whole(now + QUARANTINE_LIFE)
   for i = 1, tonumber(ARGV[4]) do
     local kind, to = call('TYPE', KEYS[i]).ok, ARGV[4] + i
     local whole = kind ~= 'none' and kind ~= ARGV[5]
-    for j = 7, #ARGV do
+    for j = 6, #ARGV do
       if kind == 'string' and call('GET', KEYS[i]) == ARGV[j] then whole = true end
       local score = kind == 'zset' and not whole and call('ZSCORE', KEYS[i], ARGV[j])
       if score then
@@ -355,58 +495,74 @@ end
 
 -- A due set of another type is the damage of its shard, not of the member that meets it. The empty entry in the new set
 -- is damage too: the worker that reads it reports it and wakes all members of the shard, whose entries are lost.
-if mode == 'renew_due' then -- KEYS a due set and its place in quarantine  ARGV 4 seconds that quarantined keys live
+if mode == 'renew_due' then -- KEYS a due set and its place in quarantine
   local kind = call('TYPE', KEYS[1]).ok
   if kind == 'zset' or kind == 'none' then return {KEYS[1], token, 'read', at, 0} end
   call('RENAME', KEYS[1], KEYS[2])
-  call('EXPIREAT', KEYS[2], string.format('%.0f', now + ARGV[4]))
+  call('EXPIREAT', KEYS[2], whole(now + QUARANTINE_LIFE))
   call('ZADD', KEYS[1], 0, '')
   return {KEYS[1], token, 'read', at, 1}
 end
 
 -- KEYS of these modes: a list of incidents, and its place in quarantine, where it goes if it is no list
-if mode == 'report' then -- ARGV 4 incident  5 incidents kept  6 seconds they live  7 most too old to drop
-  local kind = call('TYPE', KEYS[1]).ok --  8 seconds that quarantined keys live
+if mode == 'report' then -- ARGV 4 incident
+  local kind = call('TYPE', KEYS[1]).ok
   if kind ~= 'list' and kind ~= 'none' then
     call('RENAME', KEYS[1], KEYS[2])
-    call('EXPIREAT', KEYS[2], string.format('%.0f', now + ARGV[8]))
+    call('EXPIREAT', KEYS[2], whole(now + QUARANTINE_LIFE))
   end
   local latest = call('LINDEX', KEYS[1], -1)
   if not latest or string.gsub(latest, '^@%d+%.%d+ ', '') ~= ARGV[4] then -- otherwise its first reply was lost
-    append(1, '', ARGV[4], ARGV[5], ARGV[6], ARGV[7])
+    append(1, '', ARGV[4], INCIDENTS_KEPT)
+    drop_expired(1, OF_INCIDENTS)
+    call('EXPIREAT', KEYS[1], whole(now + AUDIT_LIFE))
   end
   return {KEYS[1], token, 'read', at}
 end
 if mode == 'incidents' then return {KEYS[1], token, 'read', at, call('LRANGE', KEYS[1], ARGV[4], ARGV[5])} end
 
 -- The keys of the following modes may have any type. TYPE is the only read that cannot fail.
-local TYPES = {'hash', 'hash', 'list', 'list', 'zset'}
-local NAMES = {'state', 'prev', 'turns', 'audit', 'tokens'}
-
-local function fault(i)
+local function wrong_type(i, name, type)
   local kind = call('TYPE', KEYS[i]).ok
-  if kind == 'none' then return nil end
-  if kind ~= TYPES[i] then return NAMES[i] .. ' is a ' .. kind .. ', not a ' .. TYPES[i] end
-  if i < 3 then
-    local version, digest, document, check = unpack(kept(i))
-    if not (version and digest and string.match(version .. ' ' .. digest, '^%d+ %w*$')) then
-      return NAMES[i] .. ' holds no head'
-    end
-    if not document or check ~= 3 and check ~= check_of(version, digest, document) then
-      return NAMES[i] .. ' is not what was written'
-    end
-  end
-  if i == 4 and not audited() then return 'audit is not framed' end
+  return kind ~= 'none' and kind ~= type and name .. ' is a ' .. kind .. ', not a ' .. type
 end
 
-local function sound_head()
-  if call('EXISTS', KEYS[1]) == 1 and not fault(1) then return head() end
-  if fault(4) then return '0', '' end
+local function fault_of_state()
+  local wrong = wrong_type(1, 'state', 'hash')
+  if wrong then return wrong end
+  local state = read_state()
+  if not holds_document(state) and (state.is_kept or call('EXISTS', KEYS[1]) == 0) then return end
+  if not string.match((state.v or '') .. ' ' .. (state.h or ' '), '^%d+ [%w_-]*$') then return 'state holds no head' end
+  if not state.d or state.c ~= check_of(state.v, state.h, state.d) then return 'state is not what was written' end
+end
+
+local function fault_of_previous()
+  if call('TYPE', KEYS[1]).ok ~= 'hash' or call('HEXISTS', KEYS[1], 'p') == 0 then return end
+  local document, version, digest, check = previous()
+  if not document or check ~= check_of(version, digest, document) then return 'prev is not what was written' end
+end
+
+-- What is wrong with each of the keys state, prev (a field of the state), audit and tokens, at their places in KEYS.
+local function faults()
+  local audit = wrong_type(4, 'audit', 'list')
+  if not audit and not audited() then audit = 'audit is not framed' end
+  return {
+    [1] = fault_of_state(), [2] = fault_of_previous(),
+    [4] = audit or nil, [5] = wrong_type(5, 'tokens', 'zset') or nil,
+  }
+end
+
+local function sound_head(found)
+  if not found[1] then
+    local state = call('EXISTS', KEYS[1]) == 1 and read_state()
+    if state and state.v then return state.v, state.h end
+  end
+  if found[4] then return '0', '' end
   return audited()
 end
 
 if mode == 'settle' then -- ARGV 4 version  5 digest  6 wake-up or ''  7 member
-  local version, digest = sound_head()
+  local version, digest = sound_head(faults())
   if version == ARGV[4] and digest == ARGV[5] then
     if ARGV[6] == '' then call('ZREM', KEYS[6], ARGV[7]) else call('ZADD', KEYS[6], ARGV[6], ARGV[7]) end
   end
@@ -414,12 +570,13 @@ if mode == 'settle' then -- ARGV 4 version  5 digest  6 wake-up or ''  7 member
 end
 
 if mode == 'inspect' then
-  local faults = {}
-  for i = 1, 5 do faults[#faults + 1] = fault(i) end
-  local version, digest = sound_head()
-  local previous = not fault(2) and kept(2)[3]
-  local document = call('TYPE', KEYS[1]).ok == 'hash' and kept(1)[3]
-  return {KEYS[1], token, 'broken', at, version, digest, table.concat(faults, '; '), previous, document}
+  local found, words = faults(), {}
+  for i = 1, 5 do words[#words + 1] = found[i] end
+  local version, digest = sound_head(found)
+  local is_hash = call('TYPE', KEYS[1]).ok == 'hash'
+  local before = is_hash and not found[2] and previous()
+  local document = is_hash and call('HGET', KEYS[1], 'd')
+  return {KEYS[1], token, 'broken', at, version, digest, table.concat(words, '; '), before or false, document}
 end
 
 -- Whether the list of quarantined keys can be used: a sorted set, or none. One of another type names no keys, and a name
@@ -449,16 +606,20 @@ if mode == 'aside' then
 end
 
 -- KEYS 7 the list of quarantined keys, then these keys
--- ARGV 4 version  5 digest  6 new version  7 new digest  8 audit entry  9 entries kept  10 seconds they live
---      11 most too old to drop  12 member
+-- ARGV 4 version  5 digest  6 new version  7 new digest  8 audit entry  9 member
 if mode == 'wipe' then
-  local version, digest = head()
+  local state = read_state()
+  local version, digest = head(state)
   if digest == ARGV[7] then return {KEYS[1], token, 'committed', at} end -- it was made before, and its reply lost
-  if not (version == ARGV[4] and digest == ARGV[5]) then return current('conflict') end
-  if #asides(7) ~= #KEYS - 7 then return current('conflict') end
+  if not (version == ARGV[4] and digest == ARGV[5]) then return current('conflict', state) end
+  if #asides(7) ~= #KEYS - 7 then return current('conflict', state) end
+  call('ZCARD', KEYS[5]) -- for their types: after the first write a wrong one is found too late
   call('ZCARD', KEYS[6])
-  append(4, ARGV[6] .. ' ' .. ARGV[7] .. ' ', ARGV[8], ARGV[9], ARGV[10], ARGV[11])
-  call('ZREM', KEYS[6], ARGV[12])
+  append(4, ARGV[6] .. ' ' .. ARGV[7] .. ' ', ARGV[8], AUDIT_KEPT)
+  drop_expired(4, OF_ENTRIES)
+  call('EXPIREAT', KEYS[4], whole(now + AUDIT_LIFE))
+  use_in_set((parted(state.tokens, 0)))
+  call('ZREM', KEYS[6], ARGV[9])
   call('UNLINK', KEYS[1], KEYS[2], KEYS[3], unpack(KEYS, 7))
   return {KEYS[1], token, 'committed', at}
 end
@@ -466,7 +627,10 @@ end
 -- KEYS 7 the incidents of the member
 -- ARGV 4 first version  5 last version  6 tombstone  7 '1' to remove all else of the member, or ''  8 member
 if mode == 'erase' then
-  if ARGV[7] ~= '' and call('EXISTS', KEYS[1]) == 1 then return current('conflict') end
+  if ARGV[7] ~= '' then
+    local state = read_state()
+    if holds_document(state) then return current('conflict', state) end
+  end
   local first, last, left = tonumber(ARGV[4]), tonumber(ARGV[5]), call('PTTL', KEYS[4])
   -- The frames from the end of the list down to the first of the range, latest first; the others are not touched.
   local before, after, erased, seen = call('LLEN', KEYS[4]), {}, 0, false
@@ -493,34 +657,53 @@ if mode == 'erase' then
     if left > 0 then call('PEXPIRE', KEYS[4], left) end
   end
   if ARGV[7] ~= '' then
-    call('UNLINK', KEYS[2], KEYS[3], KEYS[5], KEYS[7])
+    call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[5], KEYS[7])
     call('ZREM', KEYS[6], ARGV[8])
   end
   return {KEYS[1], token, 'erased', at, erased}
 end
 
--- ARGV 4 version  5 digest  6 seconds that quarantined keys live. Keys of a wrong type are moved on any head, because
--- they cannot be read; a document only on the head on which it was found damaged. The head continues from the audit.
+-- ARGV 4 version  5 digest. What is damaged is moved on any head; a sound document, which the client cannot read, only on
+-- the head on which it was found. The head continues from the audit. A server without memory still does it: RENAME is
+-- never refused, and fields are deleted before they are written elsewhere.
 if mode == 'set_aside' then
-  local version, digest = sound_head()
-  local ends = string.format('%.0f', now + ARGV[6])
-  local function move(i)
-    call('RENAME', KEYS[i], KEYS[i + 6])
+  local found, ends = faults(), whole(now + QUARANTINE_LIFE)
+  local version, digest = sound_head(found)
+  local function name(i)
     call('EXPIREAT', KEYS[i + 6], ends)
     if not names_asides(13) then return end
     call('ZADD', KEYS[13], ends, KEYS[i + 6])
     call('ZREMRANGEBYSCORE', KEYS[13], '-inf', at)
     call('EXPIREAT', KEYS[13], ends)
   end
-  local moved = false
-  for i = 1, 5 do
-    if fault(i) then
-      move(i)
-      moved = true
-    end
+  local function move(i)
+    call('RENAME', KEYS[i], KEYS[i + 6])
+    name(i)
   end
-  if not moved and version == ARGV[4] and digest == ARGV[5] and call('EXISTS', KEYS[1]) == 1 then move(1) end
-  return current(call('EXISTS', KEYS[1]) == 0 and 'stored' or 'conflict')
+  local function move_fields(i, fields)
+    local values, moved = call('HMGET', KEYS[1], unpack(fields)), {}
+    for place, value in ipairs(values) do
+      if value then moved[#moved + 1], moved[#moved + 2] = fields[place], value end
+    end
+    if #moved == 0 then return end
+    call('HDEL', KEYS[1], unpack(fields))
+    call('HSET', KEYS[i + 6], unpack(moved))
+    name(i)
+  end
+  local is_moved = next(found) ~= nil
+  if found[2] then move_fields(2, {'p'}) end
+  if found[1] then
+    local is_state = call('TYPE', KEYS[1]).ok == 'hash' and call('HEXISTS', KEYS[1], 'm') == 1
+    if is_state then move_fields(1, {'v', 'h', 'd', 'c'}) else move(1) end
+  end
+  if found[4] then move(4) end
+  if found[5] then move(5) end
+  local state = read_state()
+  if not is_moved and version == ARGV[4] and digest == ARGV[5] and holds_document(state) then
+    move_fields(1, {'v', 'h', 'd', 'c'})
+    state = read_state()
+  end
+  return current(holds_document(state) and 'conflict' or 'stored', state)
 end
 
 return redis.error_reply('ERR the store knows no mode ' .. mode)

@@ -17,29 +17,33 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 from vimbiso_fsm.errors import DamagedDocument, DamagedKey, StoreUnavailable
 from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.messages.message import Channel
-from vimbiso_fsm.store import requests
+from vimbiso_fsm.store import requests, retention
 from vimbiso_fsm.store.index import is_record
 from vimbiso_fsm.store.layout import Keys, unword, word
 from vimbiso_fsm.store.packing import PACKED, pack, unpack
 from vimbiso_fsm.store.requests import Effect
-from vimbiso_fsm.store.retention import (
-    AUDIT_KEPT,
-    AUDIT_LIFE,
-    EXPIRED_PER_APPEND,
-    INCIDENTS_KEPT,
-    LONGEST_LEASE,
-    QUARANTINE_LIFE,
-    RECORDS_KEPT,
-    SHARDS,
-    TOKEN_KEPT,
-    TOKENS_AT_ONCE,
-    UNTAKEN_KEPT,
-)
+from vimbiso_fsm.store.retention import AUDIT_KEPT, INCIDENTS_KEPT, SHARDS, TOKEN_KEPT, TOKENS_AT_ONCE
 
-SCRIPT: Final = files("vimbiso_fsm.store").joinpath("script.lua").read_bytes()
+_CONSTANTS: Final = (
+    "AUDIT_KEPT",
+    "AUDIT_LIFE",
+    "EXPIRED_AT_ONCE",
+    "INCIDENTS_KEPT",
+    "LONGEST_LEASE",
+    "QUARANTINE_LIFE",
+    "RECORDS_KEPT",
+    "TOKENS_AT_ONCE",
+    "TOKENS_IN_STATE",
+    "TOKEN_KEPT",
+    "UNTAKEN_KEPT",
+)
+"""The constants of `retention.py` that the script uses."""
+SCRIPT: Final = b"local %b = %b\n%b" % (
+    ", ".join(_CONSTANTS).encode(),
+    ", ".join(f"{vars(retention)[name]:.0f}" for name in _CONSTANTS).encode(),
+    files("vimbiso_fsm.store").joinpath("script.lua").read_bytes(),
+)
 SHA: Final = hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest()
-_AGES: Final = (AUDIT_LIFE, EXPIRED_PER_APPEND)
-_BOUNDS: Final = (RECORDS_KEPT, AUDIT_KEPT, *_AGES)
 _DATED: Final = re.compile(rb"@\d+\.\d+ ")
 """The timestamp that the script writes before the body of an entry or an incident.
 
@@ -168,7 +172,7 @@ def was_freed(command: Command, reply: object) -> bool:
 def renewal(member_id: str, keys: Keys = DEFAULT_KEYS) -> Command:
     """Encode the renewal of the due set of a member's shard, if it has another type, which is put aside."""
     due = keys.of_shard("due", requests.shard_of(member_id))
-    return _command((due, keys.set_aside(due, time.time_ns(), 0)), b"renew_due", QUARANTINE_LIFE)
+    return _command((due, keys.set_aside(due, time.time_ns(), 0)), b"renew_due")
 
 
 def was_renewed(command: Command, reply: object) -> bool:
@@ -254,7 +258,7 @@ def _encode(request: requests.Request, digests: Digests, keys: Keys) -> Command:
         case requests.Quarantine(member_id, expected):
             aside = keys.quarantined(member_id, expected.version, time.time_ns())
             keys_to = (*keys.member(member_id), *aside, keys.of_member("asides", member_id))
-            return _command(keys_to, b"set_aside", expected.version, word(expected.digest), QUARANTINE_LIFE)
+            return _command(keys_to, b"set_aside", expected.version, word(expected.digest))
         case requests.ReadQuarantine(member_id):
             return _command((keys.of_member("asides", member_id),), b"asides")
         case requests.ShowQuarantined(_, quarantined):
@@ -266,7 +270,7 @@ def _encode(request: requests.Request, digests: Digests, keys: Keys) -> Command:
                 *(key.key.encode() for key in quarantined),
             )
             heads = (expected.version, word(expected.digest), entry.version, word(entry.digest))
-            return _command(keys_to, b"wipe", *heads, entry.body, AUDIT_KEPT, *_AGES, _raw(member_id))
+            return _command(keys_to, b"wipe", *heads, entry.body, _raw(member_id))
         case requests.Erase(member_id, first, last, body, everything):
             keys_to = (*keys.member(member_id), keys.incidents(member_id))
             return _command(keys_to, b"erase", first, last, body, b"1" if everything else b"", _raw(member_id))
@@ -292,10 +296,10 @@ def _encode(request: requests.Request, digests: Digests, keys: Keys) -> Command:
         case requests.ReadRecords(member_id):
             return _command(keys.member(member_id), b"records")
         case requests.ReadInherited(member_id, since):
-            return _command(keys.member(member_id), b"inherit", _instant(since) or "-inf", TOKENS_AT_ONCE)
+            return _command(keys.member(member_id), b"inherit", _instant(since))
         case requests.UseTokens(member_id, tokens):
             used = (each for token, at in tokens for each in (word(token), _instant(at)))
-            return _command(keys.member(member_id), b"use_tokens", TOKEN_KEPT, *used)
+            return _command(keys.member(member_id), b"use_tokens", *used)
         case requests.FindOwner(channel):
             return _entries(b"look_up", channel, digests, keys)
         case requests.Link(channel, member_id, instead_of):
@@ -309,18 +313,13 @@ def _encode(request: requests.Request, digests: Digests, keys: Keys) -> Command:
         case requests.ReadDue(shard, until, limit):
             return _command((keys.of_shard("due", shard),), b"wake_ups", _instant(until), limit)
         case requests.Heartbeat(worker, seconds):
-            present = (_raw(worker), _instant(seconds), _instant(LONGEST_LEASE))
-            return _command((keys.one("workers"),), b"attend", *present)
+            return _command((keys.one("workers"),), b"attend", _raw(worker), _instant(seconds))
         case requests.Lease(shard, worker, seconds):
-            milliseconds = (round(seconds * 1000), round(LONGEST_LEASE * 1000))
-            return _command((keys.of_shard("lease", shard),), b"lease", _raw(worker), *milliseconds)
+            return _command((keys.of_shard("lease", shard),), b"lease", _raw(worker), round(seconds * 1000))
         case requests.SetAside():
             return _encode_set_aside(request, digests, keys)
         case requests.RecordIncident(member_id, body):
-            incidents = keys.incidents(member_id)
-            return _command(
-                (incidents, keys.incidents_aside(member_id)), b"report", body, INCIDENTS_KEPT, *_AGES, QUARANTINE_LIFE
-            )
+            return _command((keys.incidents(member_id), keys.incidents_aside(member_id)), b"report", body)
         case requests.ReadIncidents(member_id, last):
             return _command((keys.incidents(member_id),), b"incidents", *_latest(last, INCIDENTS_KEPT))
         case requests.ReadOwner():
@@ -348,39 +347,33 @@ def _encode_commit(commit: requests.Commit, keys: tuple[bytes, ...]) -> Command:
         *keys,
         _mode(commit),
         token,
-        repr(commit.shift),
+        repr(commit.shift) if commit.shift else b"0",
         expected.version,
         word(expected.digest),
         _instant(commit.not_after),
-        TOKEN_KEPT,
     )
     if document is None:
-        if commit.record:
-            frame = _frame(commit.token, "", commit.content, commit.record)
-            checked = (*checked, frame, RECORDS_KEPT, UNTAKEN_KEPT)
-        return Command(checked, keys[0], token)
+        frame = _frame(commit.token, "", commit.content, commit.record) if commit.record else None
+        return Command(checked if frame is None else (*checked, frame), keys[0], token)
     entry = requests.check_commit(commit)
     digest = word(entry.digest)
     inherited = commit.inherited
-    body, record = entry.body, _frame(commit.token, commit.root, commit.content, commit.record)
+    body, record = entry.body, commit.record
     if commit.stranger:
-        document, body = pack(document), pack(body)
-        record = _frame(commit.token, commit.root, commit.content, pack(commit.record)) if commit.record else b""
+        document, body, record = pack(document), pack(body), record and pack(record)
     words: Words = (
         *checked,
         entry.version,
         digest,
+        _check(b"%d" % entry.version, digest, document),
         document,
-        record,
+        _frame(commit.token, commit.root, commit.content, record) if record or not commit.stranger else b"",
         body,
         _instant(commit.wake_at),
         _raw(commit.member_id),
         commit.life,
-        *_BOUNDS,
-        b"1" if commit.forgets else b"",
-        b"1" if commit.stranger else b"",
-        _check(b"%d" % entry.version, digest, document),
-        *(_encode_inherited(inherited) if inherited else (0,)),
+        b"s" if commit.stranger else b"f" if commit.forgets else b"",
+        *(_encode_inherited(inherited) if inherited else ()),
     )
     return Command(words, keys[0], token)
 
@@ -413,10 +406,12 @@ def _encode_rewrite(rewrite: requests.Rewrite) -> Iterator[bytes]:
         found, changed = part or (b"", b"")
         yield from (found, changed, pack(found) if found else b"")  # a stranger's is stored packed
     for old, new in rewrite.records:
-        frame, words = _frame(new.token, new.root, new.content, new.body), _words(old.token, old.root, old.content)
-        for body in dict.fromkeys((old.body, pack(old.body))):  # a stranger's is stored packed
-            yield from (_frame(old.token, old.root, old.content, body), frame)
-        yield from (b"%b %b" % (words, old.body), frame)  # as an older release stored it, without a check
+        frame = _frame(new.token, new.root, new.content, new.body)
+        whole = b"%b %b %b" % (word(old.token), word(old.root), word(old.content))  # as older releases stored them
+        for words in dict.fromkeys((_words(old.token, old.root, old.content), whole)):
+            for body in dict.fromkeys((old.body, pack(old.body))):  # a stranger's is stored packed
+                yield from (_checked(words, body), frame)
+        yield from (b"%b %b" % (whole, old.body), frame)  # without a check
 
 
 def _encode_set_aside(request: requests.SetAside, digests: Digests, keys: Keys) -> Command:
@@ -428,7 +423,7 @@ def _encode_set_aside(request: requests.SetAside, digests: Digests, keys: Keys) 
     if not isinstance(shared, requests.Heartbeat | requests.Lease):
         nanoseconds = time.time_ns()
         places = tuple(keys.set_aside(key, nanoseconds, place) for place, key in enumerate(damaged))
-    return _command((*damaged, *places), b"set_aside_shared", len(damaged), kind, QUARANTINE_LIFE, *request.entries)
+    return _command((*damaged, *places), b"set_aside_shared", len(damaged), kind, *request.entries)
 
 
 def _latest(last: int | None, kept: int) -> tuple[int, int]:
@@ -441,12 +436,16 @@ def _instant(seconds: float | None) -> str:
 
 
 def _frame(token: str, root: str, content: str, body: bytes) -> bytes:
-    words = _words(token, root, content)
+    """Return the frame of a turn record, "<token> <root> <content> =<check> <body>"; "=" is the token as the root."""
+    return _checked(_words(token, root, content), body)
+
+
+def _checked(words: bytes, body: bytes) -> bytes:
     return b"%b =%b %b" % (words, _record_check(words, body), body)
 
 
 def _words(token: str, root: str, content: str) -> bytes:
-    return b"%b %b %b" % (word(token), word(root), word(content))
+    return b"%b %b %b" % (word(token), b"=" if root == token else word(root), word(content))
 
 
 def _record_check(words: bytes, body: bytes) -> bytes:
@@ -479,8 +478,8 @@ def _decode(request: requests.Request, reply: list[Any]) -> object:
     match request, reply[2:]:
         case requests.Load(member_id, False), [b"stored", *stored]:
             return _stored(member_id, stored)
-        case requests.Load(member_id), [b"stored", *stored, previous]:
-            return _stored(member_id, stored, _document(member_id, previous))
+        case requests.Load(member_id), [b"stored", *stored, None | bytes() as previous]:
+            return _stored(member_id, stored, previous and _previous(member_id, previous))
         case requests.Quarantine(member_id), [b"stored", *stored]:
             return _stored(member_id, stored)
         case (
@@ -519,10 +518,8 @@ def _read(request: requests.Request, found: list[Any], at: float) -> object:
             return owner
         case requests.UseTokens() | requests.DropOldest(), [0 | 1 as done] if type(done) is int:
             return done == 1
-        case requests.ReadInherited(), [list(frames), list(used)]:
-            pairs = zip(map(_token_of, _all_bytes(used[::2])), used[1::2], strict=True)
-            tokens = tuple((token, _score_of(score, at)) for token, score in pairs if token is not None)
-            return requests.Inherited(tokens, _records(_all_bytes(frames)))
+        case requests.ReadInherited(), [list(frames), list(used), bytes(latest)]:
+            return requests.Inherited(_tokens(request, used, latest, at), _records(_all_bytes(frames)))
         case _, [list(items)]:
             return _listed(request, _all_bytes(items))
         case _:
@@ -565,6 +562,24 @@ def _token_of(encoded: bytes) -> str | None:
         return unword(encoded)
     except UnicodeError:
         return None
+
+
+_LATEST: Final = re.compile(rb"([\w%.~-]+) (\d{1,11}(?:\.\d+)?) ")
+"""One of the latest tokens in the state, with its instant."""
+
+
+def _tokens(
+    request: requests.ReadInherited, used: list[Any], latest: bytes, at: float
+) -> tuple[tuple[str, float], ...]:
+    """Return a portion of the tokens of a set and of the latest ones, the earliest first."""
+    pairs = zip(map(_token_of, _all_bytes(used[::2])), used[1::2], strict=True)
+    tokens = {token: _score_of(score, at) for token, score in pairs if token is not None}
+    first = max(request.since or 0.0, at - TOKEN_KEPT)
+    for encoded, instant in _LATEST.findall(latest):
+        token, number = _token_of(encoded), float(instant)
+        if token is not None and (number > first or number == request.since):
+            tokens[token] = number
+    return tuple(sorted(tokens.items(), key=lambda item: (item[1], item[0])))[:TOKENS_AT_ONCE]
 
 
 def _score_of(reply: Any, at: float) -> float:
@@ -647,10 +662,6 @@ def _head(version: bytes, digest: bytes) -> requests.Head:
     return requests.Head(int(version), unword(digest))
 
 
-_FIELDS: Final = 3
-"""The number of fields of a document that an older release stored, without a check."""
-
-
 def _document(member_id: str, kept: Any) -> bytes | None:
     """Decode the fields beside which a document is stored; None if there are none.
 
@@ -658,18 +669,26 @@ def _document(member_id: str, kept: Any) -> bytes | None:
         Altered: It is not what was written.
     """
     match kept:
-        case [None, None, None, 0]:
+        case [None, None, None, None]:
             return None
-        case [bytes(), bytes(), bytes(document), int(number)] if number == _FIELDS:
-            return unpack(document)
         case [bytes(version), bytes(digest), bytes(document), bytes(check)]:
             if check == _check(version, digest, document).encode():
                 return unpack(document)
-        case [None | bytes(), None | bytes(), None | bytes(), int() | bytes()]:
+        case [None | bytes(), None | bytes(), None | bytes(), None | bytes()]:
             pass
         case _:
             raise SenselessReply
     raise Altered(member_id)
+
+
+def _previous(member_id: str, frame: bytes) -> bytes | None:
+    """Decode the document before, from its frame "<version> <digest> <check> <document>".
+
+    Raises:
+        Altered: It is not what was written.
+    """
+    version, digest, check, document = (*frame.split(b" ", 3), b"", b"", b"")[:4]
+    return _document(member_id, [version, digest, document, check])
 
 
 def _entries_of(member_id: str, frames: list[bytes]) -> tuple[requests.Entry, ...]:
@@ -685,7 +704,7 @@ def _records(frames: list[bytes]) -> tuple[requests.Record, ...]:
 
 
 def _record(frame: bytes) -> requests.Record | None:
-    """Read a turn record from its frame, "<token> <root> <content> =<check> <body>"; None if it is damaged.
+    """Read a turn record from its frame; None if it is damaged.
 
     A record without a check is older. Its body is a JSON object, perhaps packed.
     """
@@ -700,7 +719,7 @@ def _record(frame: bytes) -> requests.Record | None:
         token, root, content = map(unword, words)
     except ValueError:
         return None
-    return requests.Record(token, root, content, unpack(body))
+    return requests.Record(token, token if root == "=" else root, content, unpack(body))
 
 
 _WORD: Final = re.compile(rb"[A-Za-z0-9%_.~-]*")
