@@ -20,7 +20,7 @@ from vimbiso_fsm.document.codec import document_to_raw, encode
 from vimbiso_fsm.document.document import Document, first_document
 from vimbiso_fsm.document.json_codec import dumps
 from vimbiso_fsm.engine.reading import faults
-from vimbiso_fsm.engine.salvage import Salvage, salvage
+from vimbiso_fsm.engine.salvage import Remains, Salvage, recover, salvage
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import Call, call
 from vimbiso_fsm.flow.privacy import SECRET
@@ -57,6 +57,16 @@ def test_bytes_that_are_no_document_give_a_fresh_one(data: bytes):
     assert found.document.channel == CHANNEL
     assert not found.document.guest
     assert saved(data, guest=True).document.guest
+
+
+@pytest.mark.parametrize("stands", [True, False])
+def test_a_login_token_is_kept_only_if_it_still_stood_in_the_damaged_bytes(stands: bool):
+    """The token of the previous document counts only if the damaged bytes hold it, since a logout is final."""
+    before = member_document(version=3)
+    damaged = encode(before)[:-9] if stands else encode(attrs.evolve(before, jwt_token=None, authenticated=False))[:-9]
+    found = recover(BOT, b"", saved(b""), Remains(previous=encode(before), unproven=damaged))
+    assert found.document.channels == before.channels
+    assert (found.document.jwt_token == before.jwt_token, found.document.authenticated) == (stands, stands)
 
 
 def test_core_fields_that_still_obey_are_kept():
