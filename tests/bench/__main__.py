@@ -34,6 +34,8 @@ from tests.bench.members import talk
 from tests.bench.network import DELAY, network
 from tests.bench.server import Placement, Server, placements
 from tests.bench.threads import share_out
+from tests.deployments import cluster, watched
+from tests.engines import valkey_program
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -115,10 +117,17 @@ def _members(server: Server, options: argparse.Namespace, load: str) -> int:
 
 def _threads(server: Server, options: argparse.Namespace, load: str) -> int:
     """Print how the turns of many threads were shared out."""
-    print(f"server    {server}", f"load      {load}", sep="\n", flush=True)
-    shares = share_out(server, options.threads, options.seconds * options.blocks)
-    print(*shares.lines, sep="\n")
-    return 1 if shares.errors else 0
+    with ExitStack() as stack:
+        if options.of == "cluster":
+            place, url = "a cluster of three nodes", stack.enter_context(cluster(valkey_program())).url
+        elif options.of == "sentinel":
+            place, url = "a primary that Sentinels watch", stack.enter_context(watched(valkey_program())).url
+        else:
+            place, url = str(server), server.url
+        print(f"server    {place}", f"load      {load}", sep="\n", flush=True)
+        shares = share_out(url, options.threads, options.seconds * options.blocks)
+        print(*shares.lines, sep="\n")
+        return 1 if shares.errors else 0
 
 
 def _growth(options: argparse.Namespace, load: str) -> int:
@@ -160,6 +169,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--fsync", choices=["everysec", "always", "no"], default="everysec", help="(%(default)s)")
     parser.add_argument("--counts", action="store_true", help="instead: figures that do not depend on the machine")
     parser.add_argument("--threads", type=int, metavar="NUMBER", help="instead: so many threads on one manager")
+    parser.add_argument("--of", choices=["server", "cluster", "sentinel"], default="server", help="for --threads")
     parser.add_argument(
         "--length", type=int, nargs="?", const=10_000, metavar="TURNS", help="instead: of so many turns"
     )

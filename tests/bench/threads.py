@@ -1,6 +1,7 @@
 """Share a sync manager among many threads, and count the turns that each of them made.
 
-`make bench ARGS="--threads 40"` runs it. A fair manager lets each thread make about as many turns as any other.
+`make bench ARGS="--threads 40"` runs it, with `--of cluster` or `--of sentinel` on those. A fair manager lets each
+thread make about as many turns as any other.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from statistics import median
 import attrs
 
 from tests.bench.conversation import TILL, Conversation, advanced
-from tests.bench.server import Server
 from vimbiso_fsm import FlowStateManager
 
 __all__ = ["Shares", "share_out"]
@@ -38,11 +38,11 @@ class Shares:
         yield f"errors    {', '.join(f'{number} {name}' for name, number in self.errors.items()) or 'none'}"
 
 
-def share_out(server: Server, threads: int, seconds: float) -> Shares:
+def share_out(url: str, threads: int, seconds: float) -> Shares:
     """Let threads make turns, each for members of its own, for a number of seconds."""
     turns, errors = [0] * threads, Counter[str]()
     ready, go = threading.Barrier(threads + 1), threading.Event()
-    with FlowStateManager.from_url(server.url, TILL.bot, namespace=TILL.namespace, rates=None) as manager:
+    with FlowStateManager.from_url(url, TILL.bot, namespace=TILL.namespace, rates=None) as manager:
 
         def work(number: int) -> None:
             member = Conversation(TILL, number)
