@@ -49,10 +49,10 @@ def test_no_turn_costs_more_than_its_bound():
 
 
 def test_each_turn_after_the_first_is_one_trip():
-    """A first contact takes at most three trips, and each later turn takes one."""
+    """A first contact takes at most two trips, and each later turn takes one."""
     with Server.start("everysec") as server:
         first, *later = first_turns(server)
-    assert first <= 3
+    assert first <= 2
     assert later == [1, 1, 1]
 
 

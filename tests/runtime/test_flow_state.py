@@ -941,7 +941,7 @@ def test_a_worker_dies_at_each_step(store: AtomicStateManager, client: Client):
     usual = Story(store, EVERYTHING, crash=(counting := Dying(store, 0, after=False)))
     expected = usual.tell()
     assert_all_is_well(usual, expected, expected)
-    assert counting.performed > 20
+    assert counting.performed > 19
     for at in range(1, counting.performed + 1):
         for after in (False, True):
             client.flushall()

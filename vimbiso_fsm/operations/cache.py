@@ -42,6 +42,11 @@ class Cache:
         self._guests = _Documents(size, most)
         self._members: dict[Address, str] = {}
 
+    @property
+    def remembers(self) -> bool:
+        """Whether anything is kept."""
+        return self._size > 0
+
     def document(self, member_id: str) -> Known | None:
         """Return the latest known document of a member."""
         return self._documents.get(member_id) or self._guests.get(member_id)

@@ -23,6 +23,14 @@ class Door(Protocol):
         """
         ...
 
+    def has_room(self) -> bool:
+        """Return whether many new guests can be taken in now."""
+        ...
+
+    def unadmit(self) -> None:
+        """Take back the count of a guest who was taken in and is known after all."""
+        ...
+
 
 class Clock(Protocol):
     """The clock of a manager."""

@@ -2,7 +2,8 @@
 
 the member     `FindOwner`, unless the owner of the channel is cached
 the document   `Load`, unless it is cached; a damaged one is repaired; where nothing was ever stored, the bot's importer
-               may import a record
+               may import a record. A guest whom the worker does not know is presumed to be new: the commit of the first
+               turn is made only if that is so, and else answered with the document
 the turns      decide and commit; make the proposed call, whose result is the next turn (`turn.py`)
 a duplicate    return the first result; while its call is pending, wait for it
 a promotion    complete it, and decide the message at the member
@@ -103,6 +104,7 @@ class _Handling:
         self._elsewhere = False
         self._looked_before = False
         self._admitted = False
+        self._presumed = False
         self._imports = imports and context.bot.importer is not None
         self._event: Event = message
         self._turns = MemberTurns(context)
@@ -147,9 +149,29 @@ class _Handling:
             cache.linked(place.address, owner.member_id)
         known = cache.document(turns.member_id)
         if known is None or not self._leads_to(known.document):
+            if known is None and not self._linked and self._presume():
+                return None
             return await self._read(await requests.Load(turns.member_id))
         turns.head, turns.document = known.head, known.document
         return None if known.document.speaks_to(place.address) else await self._go_elsewhere()
+
+    def _presume(self) -> bool:
+        """Begin with a new document for a guest whom the worker does not know; return whether that may be.
+
+        It is done once a message, by a worker that remembers guests, and where nothing else would be asked of the store
+        if nothing is stored.
+        """
+        turns, context = self._turns, self._context
+        may = context.cache.remembers and not self._imports and not self._presumed and not self._place.address.account
+        if not may or len(context.bot.digests.guest_ids(self._place.address)) > 1:
+            return False
+        if context.door is not None and not context.door.has_room():
+            return False  # a guest who is refused has to be a new one
+        self._presumed = True
+        self._admit()
+        turns.head = requests.NO_HEAD
+        turns.document = self._new_document()
+        return True
 
     async def _go_elsewhere(self) -> Outcome | None:
         """Leave a conversation with another account of the bot alone, and read that of the guest on this one."""
@@ -164,6 +186,7 @@ class _Handling:
             turns.head = stored.head
             match open_document(context.bot, turns.member_id, stored, instant(max(stored.at, context.now))):
                 case Sound(document):
+                    self._unadmit()
                     turns.document, self._salvage = document, None
                     if not self._leads_to(document) and (owner := await self._other_owner(document)) is not None:
                         return await self._depart(owner)
@@ -224,6 +247,13 @@ class _Handling:
         if door is not None and not self._linked and not self._admitted:
             self._admitted = True
             door.admit(self._place.address)
+
+    def _unadmit(self) -> None:
+        """Take back the count of a guest who was presumed to be new and is known."""
+        door = self._context.door
+        if door is not None and self._presumed and self._admitted:
+            self._admitted = False
+            door.unadmit()
 
     async def _earlier_guest(self) -> requests.Stored | requests.Broken | None:
         """Return what is stored of the guest under an earlier id: of an earlier key, or of the time without accounts.

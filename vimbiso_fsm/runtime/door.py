@@ -105,6 +105,18 @@ class Door:
                     self._full_at.pop(key, None)  # one message of many senders must not fill the table
                 raise
 
+    def has_room(self) -> bool:
+        """Return whether many new guests can be taken in now, so that other threads leave room for one."""
+        rate = self._rates.guests
+        return rate is None or rate.room(self._guests_full_at, self._clock()) >= LINE
+
+    def unadmit(self) -> None:
+        """Take back the count of a guest who is known after all."""
+        rate = self._rates.guests
+        if rate is not None:
+            with self._lock:
+                self._guests_full_at -= rate.every
+
     def _take_guest(self, now: float) -> None:
         rate = self._rates.guests
         if rate is None:

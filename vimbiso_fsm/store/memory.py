@@ -263,7 +263,7 @@ class MemoryStore:
             case requests.Link(channel, member_id, instead_of):
                 if self._channels.get(channel.address) in (None, instead_of):
                     self._channels[channel.address] = member_id
-                return requests.Linked(self._channels[channel.address])
+                return requests.Linked(self._channels[channel.address], at=self._at())
             case requests.Unlink(channel, member_id):
                 for address in {channel.address, channel.address.without_account}:
                     if self._channels.get(address) == member_id:
@@ -332,11 +332,11 @@ class MemoryStore:
                 raise TypeError(f"{type(request).__name__} is not a request of a store")
 
     def _owner(self, address: Address) -> requests.Linked:
-        owner = self._channels.get(address)
+        owner, at = self._channels.get(address), self._at()
         if owner is not None or not address.account:
-            return requests.Linked(owner)
+            return requests.Linked(owner, at=at)
         owner = self._channels.get(address.without_account)
-        return requests.Linked(owner, own=owner is None)
+        return requests.Linked(owner, owner is None, at)
 
     def _incidents_of(self, member_id: str | None) -> _Dated[bytes]:
         return _living(self._incidents.get(member_id, ()), self._at())

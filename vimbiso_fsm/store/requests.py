@@ -285,10 +285,12 @@ class Linked:
         member_id: The owner; None if the channel has none.
         own: Whether the channel's own entry says so. An entry of the time before accounts of the bot were told apart
             has no account; it answers for every account that has no entry of its own.
+        at: The instant of the answer on the store's clock, in seconds since the epoch; None if the store does not tell.
     """
 
     member_id: str | None
     own: bool = True
+    at: float | None = attrs.field(default=None, eq=False, repr=False)
 
 
 @attrs.frozen

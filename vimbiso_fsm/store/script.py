@@ -509,9 +509,9 @@ def _read(request: requests.Request, found: list[Any], at: float) -> object:
         case requests.Rewrite(), [int(parts)] if type(parts) is int and parts >= 0:
             return parts
         case requests.Link(), [None | bytes() as owner]:
-            return requests.Linked(_name(request, owner))
+            return requests.Linked(_name(request, owner), at=at)
         case requests.FindOwner() | requests.Unlink(), [None | bytes() as owner, 0 | 1 as own] if type(own) is int:
-            return requests.Linked(_name(request, owner), own == 1)
+            return requests.Linked(_name(request, owner), own == 1, at)
         case requests.Lease(), [None | bytes() as owner]:
             return requests.Leased(_name(request, owner))
         case requests.ReadOwner() | requests.ReadStoreRecord() | requests.Claim(), [None | bytes() as owner]:
