@@ -32,10 +32,14 @@ def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def filled(url: str, encryption: Encryption | None, number: str = "263771234567") -> str:
-    """Let a guest say something, and return the guest's id."""
+def filled(url: str, encryption: Encryption | None, number: str = "263771234567", *texts: str) -> str:
+    """Let a guest say something, "hi" first, and return the guest's id."""
     with FlowStateManager.from_url(url, fruit_bot(), encryption=encryption) as manager:
-        return manager.handle(Message(Channel("whatsapp", number), "m1", "hi")).state.member_id
+        channel = Channel("whatsapp", number)
+        member_id = manager.handle(Message(channel, "m1", "hi")).state.member_id
+        for place, text in enumerate(texts, 2):
+            manager.handle(Message(channel, f"m{place}", text))
+    return member_id
 
 
 def document(url: str, member_id: str) -> bytes:
@@ -139,7 +143,8 @@ def test_own_keys_are_kept_where_the_environment_says(server: Server, monkeypatc
     """With the keys of members elsewhere, an erasure by the command drops them there."""
     monkeypatch.setenv("VIMBISO_KEYS", ONE)
     monkeypatch.setenv("VIMBISO_MEMBER_KEYS", f"{server.url}?db=1")
-    member_id = filled(server.url, Encryption(OLD, member_keys=f"{server.url}?db=1"))
+    owner = Encryption(OLD, member_keys=f"{server.url}?db=1")
+    member_id = filled(server.url, owner, "263771234567", "order fruit")  # a stranger has no key
     with AtomicStateManager.from_url(f"{server.url}?db=1") as keys, keys.servers.client as client:
         assert any(client.scan_iter("*:keys"))
         code, out, _ = invoke("reencrypt", "--redis", server.url, *FLOWS)
