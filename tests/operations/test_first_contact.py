@@ -26,8 +26,9 @@ class Counted:
 
     def perform(self, request: Any) -> Any:
         """Perform a request, and note its kind."""
-        if isinstance(request, FindOwner | Load | Commit):
-            self.asked.append(type(request))
+        kind = type(request)
+        if issubclass(kind, FindOwner | Load | Commit):
+            self.asked.append(kind)
         return self.store.perform(request)
 
 
