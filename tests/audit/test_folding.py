@@ -10,10 +10,11 @@ from datetime import timedelta
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cli_runs import embedded, invoke
+from tests.examples import examples
 from tests.operations.test_untaken import Payments, pay_chat
 from vimbiso_fsm import AsyncFlowStateManager, FlowStateManager, Message
 from vimbiso_fsm.audit.entries import AuditEntry, AuditStep, seal, unseal
@@ -93,7 +94,7 @@ rows = st.lists(
 ).map(lambda parts: [kind for kinds, times in parts for kind in kinds * times])
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(rows)
 def test_a_fold_loses_no_more_than_the_guards_of_what_it_stands_for(kinds):
     """The chain stays whole, each version has one entry, other entries stay the same, and all reasons are counted."""
@@ -126,7 +127,7 @@ def test_a_fold_loses_no_more_than_the_guards_of_what_it_stands_for(kinds):
     assert folds("m-1", again) == ()
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(st.permutations(STAYS), st.integers(1, 150))
 def test_a_row_of_any_length_leaves_a_bounded_number_of_entries(kinds, times):
     """Any number of messages at one question leaves at most one fold and the latest entries."""

@@ -385,7 +385,7 @@ def test_empty_words_are_a_wrong_answer(managed: Managed, text: str):
         assert conversation(outcome.state) == conversation(before)
 
 
-@pytest.mark.parametrize("kind", ["image", "sticker", "location", "contacts", "reaction", "unknown", "never_heard_of"])
+@pytest.mark.parametrize("kind", ["image", "sticker", "location", "contacts", "unknown", "never_heard_of"])
 def test_an_image_is_answered_in_words(managed: Managed, kind: str):
     """A message of another kind than text is refused with a hint, and the question is asked again."""
     manager = managed()

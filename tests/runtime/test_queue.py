@@ -178,7 +178,7 @@ def test_the_patience_with_conflicts_begins_when_a_message_is_served():
     stored = Stored(Head(), None, at=1_000.0)
     context = Context(flows.bot, Cache(), 1_000.0, patience=5.0, waited=60.0)
     exchange = Held(context, partial(handle, message=said(ADA, "1", "hi")))
-    for result, waited in ((Linked(None), 60.0), (stored, 60.0), (Conflict(stored), 64.9)):
+    for result, waited in ((Linked(None), 60.0), (Conflict(stored), 64.9)):
         exchange.take(result, 1_000.0, waited)
     assert isinstance(exchange.request, Commit)
     with pytest.raises(Contended):

@@ -171,10 +171,10 @@ async def _run(
 
 
 def _converted(server: Server, before: int) -> int:
-    """Return about how many records are converted: each has four keys, and one of its channel."""
+    """Return about how many records are converted: each has two keys, and one of its channel."""
     with server.client() as client:
         keys: Any = client.dbsize()
-        return int(keys - before) // 5
+        return int(keys - before) // 3
 
 
 async def _check(server: Server, filled: _Filled, report: list[str], figures: Figures) -> None:
