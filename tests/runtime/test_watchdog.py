@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
@@ -439,3 +440,22 @@ def test_a_bound_that_is_none(bounds: dict[str, Any]):
     """A watchdog with an invalid bound is refused."""
     with pytest.raises(FlowError, match=f"Watchdog: {next(iter(bounds))} is"):
         Watchdog(**bounds)
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_no_collection_begins_while_the_frames_are_read(collects: bool, monkeypatch: pytest.MonkeyPatch):
+    """Garbage is not collected while the frames are read; afterwards it is, if it was before."""
+    seen: list[bool] = []
+
+    def read() -> dict[int, object]:
+        seen.append(gc.isenabled())
+        return {}
+
+    monkeypatch.setattr(sys, "_current_frames", read)
+    if not collects:
+        gc.disable()
+    try:
+        watchdog._Looker().look()
+        assert (seen, gc.isenabled()) == ([False], collects)
+    finally:
+        gc.enable()

@@ -23,11 +23,12 @@ Time is counted in looks and not by a clock, so that a process that was stopped,
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import PurePath
 from types import FrameType
 from typing import Any, Final, TypeAlias
@@ -168,6 +169,21 @@ class _Late:
         self.strike_at: float | None = bounds.stop
 
 
+def _frames() -> Mapping[int, FrameType]:
+    """Return the current frame of each thread, by the thread's identifier.
+
+    The interpreter holds its lock of all threads meanwhile. A collection of garbage that begins there can free a
+    `threading.local`, which waits for the same lock, so that the process stands still for ever.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return sys._current_frames()
+    finally:
+        if collects:
+            gc.enable()
+
+
 class _Looker:
     """The thread that looks at the stretches of all managers of the process.
 
@@ -248,7 +264,7 @@ class _Looker:
 
     def look(self) -> None:
         """Look once at all stretches: report the late ones, and end those that take too long."""
-        threads = sys._current_frames()
+        threads = _frames()
         for ident, stretch in list(RUNNING.items()):
             late = self._late.get(ident)
             if stretch is NO_STRETCH:
