@@ -39,7 +39,7 @@ PUBLIC = {
     *("Bot", "Call", "Channel", "Flow", "FlowStateManager", "Message", "Money", "Outcome"),
     *("Refused", "Row", "State", "Text", "Transition", "Turn", "call"),
 }
-OPTIONAL = {"aiogram", "hypothesis", "opentelemetry"}
+OPTIONAL = {"aiogram", "hypothesis", "opentelemetry", "sqlalchemy"}
 """Packages that a module may miss: the wheel is installed with the extras cli and embedded."""
 
 
