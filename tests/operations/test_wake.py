@@ -23,9 +23,9 @@ from tests.bots import Bank, fruit_bot, member_document, one_flow
 from tests.shells import Shell
 from vimbiso_fsm.audit.entries import AuditEntry, Incident, unseal
 from vimbiso_fsm.document.codec import encode
-from vimbiso_fsm.document.document import Document
+from vimbiso_fsm.document.document import Document, Undelivered
 from vimbiso_fsm.document.ids import instant
-from vimbiso_fsm.document.replies_codec import replies_from_raw
+from vimbiso_fsm.document.replies_codec import replies_from_raw, replies_to_keep
 from vimbiso_fsm.engine.commit import commit_of
 from vimbiso_fsm.engine.events import CallReturned, SessionExpired, turn_token
 from vimbiso_fsm.engine.outbox import DELIVERY_LEASE, OUTBOX
@@ -37,16 +37,16 @@ from vimbiso_fsm.flow.flow import NoData
 from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.catalogue import ENGLISH
-from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.operations.cache import Cache
-from vimbiso_fsm.operations.effects import Deliver, RunCall
+from vimbiso_fsm.operations.effects import Deliver, RunCall, answered
 from vimbiso_fsm.operations.update import updated
 from vimbiso_fsm.operations.wake import DELIVERY_DELAY
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.requests import Commit, Committed, Link, Load, ReadDue, ReadIncidents, SetWakeUp, shard_of
-from vimbiso_fsm.testing.chat import CHANNEL, START, Chat, Clock, Held, words
+from vimbiso_fsm.testing.chat import CHANNEL, START, Chat, Clock, Held, Waking, words
 
 MEMBER = "m-1"
 LOST = ConnectionError("lost")
@@ -881,6 +881,111 @@ def test_a_delivery_that_was_said_meanwhile_changes_nothing():
     assert chat.stored().document == before
 
 
+def late_result(*, delivers: bool) -> tuple[Chat, Message, Waking]:
+    """Return a chat whose call outlived the handling of its message, that message, and the waking with the result.
+
+    The waking is held where it delivers the replies, or has ended if it delivers nothing.
+    """
+    chat = at_confirm(delivers=delivers)
+    message = chat.message("yes")
+    step = until(chat, chat.begin(message, cache=Cache()), RunCall)  # its task is cancelled, and the call goes on
+    waking = chat.waking(answer=answered(step, "receipt-1"), cache=Cache())
+    if delivers:
+        until(chat, waking, Deliver)
+    else:
+        chat.end(waking)
+    assert waits(chat) == ["Paid: receipt-1", "What now?"]
+    return chat, message, waking
+
+
+@pytest.mark.parametrize("delivers", [False, True])
+def test_replies_that_a_redelivered_message_brought_wait_no_longer(delivers: bool):
+    """A late result that a redelivered message was answered with is told, so the next text answers its question."""
+    chat, message, waking = late_result(delivers=delivers)
+    again = chat.handle(message)
+    assert (again.status, words(again.replies)) == ("duplicate", ["Paid: receipt-1", "What now?"])
+    assert (again.state.outbox, chat.document().outbox) == ((), ())
+    assert words(chat.handle(message).replies) == words(again.replies)
+    chat.end(waking)
+    answer = chat.say("order")
+    assert answer.status == "advanced"
+    assert "Paid: receipt-1" not in words(answer.replies)
+    settled(chat)
+
+
+def test_a_redelivery_and_the_delivery_of_its_late_result_in_any_order():
+    """At whichever step of a delivery the message comes again, and the other way round, nothing is left to tell."""
+    for first, second in itertools.product(range(6), range(6)):
+        chat, message, waking = late_result(delivers=True)
+        again = chat.begin(message, cache=Cache())
+        for operation, steps in ((waking, first), (again, second), (waking, 1)):
+            for _ in range(steps):
+                if operation.request is not None:
+                    chat.step(operation)
+        assert words(chat.finish(again).replies) == ["Paid: receipt-1", "What now?"]
+        chat.end(waking)
+        assert len(chat.delivered) == 1
+        assert chat.document().outbox == ()
+        assert chat.say("order").status == "advanced"
+        chat.check()
+
+
+def test_a_redelivered_message_makes_good_a_delivery_that_failed():
+    """Replies whose delivery failed are told by the answer to a redelivered message, and not delivered again."""
+    chat, message, waking = late_result(delivers=True)
+    chat.plan = [LOST]
+    chat.end(waking)
+    assert words(chat.handle(message).replies) == ["Paid: receipt-1", "What now?"]
+    assert chat.document().outbox == ()
+    chat.wait(60).wake()
+    assert chat.taken == []
+    settled(chat)
+
+
+def test_the_late_results_of_several_calls_are_told_together():
+    """A redelivered message takes the replies of each of its calls from the outbox, and none a second time."""
+
+    def stock(turn: Turn[NoData]) -> Call[int | Refused]:
+        return call(Bank.stock)
+
+    chat = one_chat(
+        State("ask", ask=Text("?")),
+        State("asking", call=stock, policy=READ_ONLY),
+        State("asked", say=Text("One.")),
+        State("repeating", call=stock, policy=READ_ONLY),
+        State("told", ask=Text("!")),
+        ways=[
+            Transition("go", "ask", "asking"),
+            Transition("done", "asking", "asked"),
+            Transition("auto", "asked", "repeating"),
+            Transition("done", "repeating", "told"),
+            Transition("failed", ["asking", "repeating"], "ask"),
+            Transition("go", "told", "ask"),
+        ],
+    )
+    message = chat.message("go")
+    chat.wake(answer=answered(until(chat, chat.begin(message, cache=Cache()), RunCall), 1))
+    assert waits(chat) == ["One.", "!"]
+    kept, before = chat.document().outbox, len(chat.entries())
+    assert words(chat.handle(message).replies) == ["One.", "!"]
+    assert chat.document().outbox == ()
+    assert len(chat.entries()) == before + len(kept) == before + 2
+    chat.plant(attrs.evolve(chat.document(), version=chat.document().version + 1, outbox=kept))  # as a recovery may
+    assert words(chat.handle(message).replies) == ["One.", "!"]
+
+
+def test_a_redelivered_message_leaves_what_it_did_not_bring():
+    """Replies of other turns, and those that wait for a login, stay in the outbox when a message comes again."""
+    chat, message, _ = late_result(delivers=False)
+    document = chat.document()
+    other = Undelivered("other", replies_to_keep([Text("Too slow.")]))
+    held = attrs.evolve(document.outbox[0], tries=DELIVERY_TRIES)
+    for kept in ((other,), (held,), (attrs.evolve(other, id=held.id),)):
+        chat.plant(attrs.evolve(document, version=chat.document().version + 1, outbox=kept))
+        assert chat.handle(message).state.outbox == kept
+        assert chat.document().outbox == kept
+
+
 def test_more_than_the_outbox_holds():
     """A full outbox drops its oldest replies, and the audit has their number."""
     chat = one_chat(
@@ -1171,10 +1276,12 @@ happenings = st.lists(
         st.tuples(st.just("bank"), st.sampled_from(["refuse", "raise", "usual"])),
         st.tuples(st.just("deliver"), st.sampled_from(["raise", "die", "usual"])),
         st.tuples(st.just("die"), st.sampled_from(["stock", "yes"])),
+        st.tuples(st.just("again"), st.just(0)),
     ),
     max_size=24,
 )
-"""Actions with their arguments: messages, time, wakings with and without delivery, faults, workers that die in a call."""
+"""Actions with their arguments: messages, time, wakings with and without delivery, faults, workers that die in a call, and
+the latest message again."""
 
 
 class Life:
@@ -1185,6 +1292,7 @@ class Life:
         self.chat = member_chat(self.bank)
         self.put_out: dict[str, list[str]] = {}
         self.heard: dict[str, int] = {}
+        self.message = self.chat.message("hi")
 
     def note(self) -> None:
         """Remember the replies in the outbox."""
@@ -1204,7 +1312,7 @@ class Life:
                     )
                 }
                 version = chat.document().version
-                message = chat.message(value)
+                self.message = message = chat.message(value)
                 said = words(chat.handle(message).replies)
                 if chat.document().version > version and chat.outcome and chat.outcome.status != "failed":
                     expected = [word for each in waiting.values() for word in each]
@@ -1230,8 +1338,15 @@ class Life:
                         chat.step(dying)
                         self.count()
                     chat.delivers = False
+            case "again":
+                waiting_now = {one.id for one in chat.document().outbox}
+                again = words(chat.handle(self.message).replies)
+                for id in waiting_now - {one.id for one in chat.document().outbox}:
+                    assert set(self.put_out[id]) <= set(again)
+                    self.heard[id] = self.heard.get(id, 0) + 1
             case _:
-                dying_turn = chat.begin(chat.message(value))
+                self.message = chat.message(value)
+                dying_turn = chat.begin(self.message)
                 while dying_turn.outcome is None and not isinstance(dying_turn.request, RunCall):
                     chat.step(dying_turn)
                 # Replies that have left the outbox are in the first result of this message, which a redelivery gets.

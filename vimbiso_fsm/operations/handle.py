@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import cached_property
+from typing import Any
 
 import attrs
 
@@ -27,9 +28,18 @@ from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.engine.ahead import SKEW
 from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.decide import current_question, decide
-from vimbiso_fsm.engine.events import CallReturned, Event, LeaseExpired, ReplyRoute, content_digest, turn_token
+from vimbiso_fsm.engine.events import (
+    CallReturned,
+    Delivered,
+    Event,
+    LeaseExpired,
+    ReplyRoute,
+    content_digest,
+    turn_token,
+)
 from vimbiso_fsm.engine.reading import Absent, Encrypted, Foreign, Newer, Sound, open_document, refuse_encrypted
 from vimbiso_fsm.engine.salvage import Salvage, evicted
+from vimbiso_fsm.engine.schedule import DELIVERY_TRIES
 from vimbiso_fsm.errors import DocumentTooLarge, Unreadable
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.replies import Reply, Text
@@ -116,6 +126,7 @@ class _Handling:
         self._repeating = False
         self._status = ""
         self._replies: list[Reply] = []
+        self._repeated: dict[str, list[Any]] = {}  # the raw replies of earlier turns, by their id in the outbox
 
     # The member and the document ----------------------------------------------------------------------------------
 
@@ -428,7 +439,7 @@ class _Handling:
         if stored.changed and stored.document.moved is not None:
             return await self._promote(stored.document, stored)
         if stored.call is None:
-            return self._finish(turns.document)
+            return self._finish_repeat(turns.document) if self._repeated else self._finish(turns.document)
         return await self._call(stored)
 
     async def _not_committed(self, result: TurnResult) -> Outcome | None:
@@ -507,15 +518,29 @@ class _Handling:
             return await self._follow_on(document)
         turns, context, call = self._turns, self._context, document.call
         if call is None or call.root != turn_token(self._message) or self._event is not self._message:
-            return self._finish(document)
+            return self._finish_repeat(document)
         if instant(context.now) >= call.leased_until:
             self._event = LeaseExpired(call.key, call.root, call.tries)
             return None
         if context.is_overdue:
-            return self._finish(document)
+            return self._finish_repeat(document)
         turns.attempts += 1
         await Pause(turns.attempts)
         return await self._not_committed(await turns.settle(await self._verify()))
+
+    def _finish_repeat(self, document: Document) -> Outcome | None:
+        """Finish a repeated message, after the replies that its answer brings were taken from the outbox.
+
+        The answer counts as a delivery of its own. Else the member would be told twice, and the next text would be
+        taken for one from before the question. Replies that wait for a login, and so for no delivery, stay.
+        """
+        for waiting in document.outbox:
+            brought = self._repeated.get(waiting.id, ())
+            if waiting.tries < DELIVERY_TRIES and all(reply in brought for reply in waiting.replies):
+                del self._repeated[waiting.id]  # once, also if what is stored does not change
+                self._event = Delivered(waiting.id, waiting.tries + 1, done=True)
+                return None
+        return self._finish(document)
 
     def _verify(self) -> requests.Commit:
         """Return a commit that stores nothing and is answered with whether this message was handled before."""
@@ -527,7 +552,9 @@ class _Handling:
         refuse_encrypted(document.member_id, *(record.body for record in records))
         for record in records:
             with suppress(Unreadable, TypeError, KeyError):  # a record of an older release has no check
-                replies += replies_from_raw(loads(record.body)["replies"])
+                raw = loads(record.body)["replies"]
+                replies += replies_from_raw(raw)
+                self._repeated[record.token[:16]] = raw
         return self._said(replies, document)
 
     def _said(self, replies: Iterable[Reply], document: Document) -> tuple[Reply, ...]:
