@@ -46,7 +46,7 @@ from vimbiso_fsm.engine.told import take_told
 from vimbiso_fsm.errors import DocumentTooLarge, InvalidMessage
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.interrupts import CallbackStopped, is_interrupt
-from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.messages.message import REPLY_TO, Channel, Message
 from vimbiso_fsm.messages.replies import Reply, Text
 from vimbiso_fsm.messages.told import ChatOpened, Fact
 
@@ -278,17 +278,20 @@ def _open(bot: Bot, document: Document, event: Event, now: datetime) -> Draft:
     token = turn_token(event)
     root = event.root if isinstance(event, CallReturned | LeaseExpired) else token
     draft = Draft(bot, document, _channel(document.channel, event), now, token, root)
+    draft.message = event if isinstance(event, Message) else None
     draft.off_session = document.session_since is None and not isinstance(event, Message | ChatOpened)
     return draft
 
 
 def _channel(stored: Channel, event: Event) -> Channel:
-    """The channel of the turn. Known metadata is kept, as long as there is room."""
+    """The channel of the turn. Known metadata is kept, as long as there is room, but no place of an earlier message."""
     if not isinstance(event, Message | Fact) or event.channel is None or event.channel == stored:
         return stored
     if event.channel.address.without_account != stored.address.without_account:
         return event.channel
+    stays = isinstance(event, Fact)  # it is told of the member, and stands nowhere
+    kept = {name: value for name, value in stored.metadata.items() if stays or name != REPLY_TO}
     try:
-        return attrs.evolve(stored, metadata={**stored.metadata, **event.channel.metadata})
+        return attrs.evolve(stored, metadata={**kept, **event.channel.metadata})
     except InvalidMessage:
         return event.channel
