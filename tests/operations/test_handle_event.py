@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
 
 import attrs
 import pytest
@@ -11,7 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.shells import Shell
-from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, Message, Refused, State, Text, Transition, Turn
+from vimbiso_fsm import (
+    Bot,
+    Caller,
+    Channel,
+    Flow,
+    FlowStateManager,
+    Message,
+    Refused,
+    State,
+    Text,
+    Transition,
+    Turn,
+    call,
+)
 from vimbiso_fsm.channels import (
     AddressChanged,
     ChatOpened,
@@ -362,3 +376,82 @@ def test_facts_in_any_order_and_number_merge_nobody(steps: list[Any]):
         state = shell.do("state", known)
         linked = {address.identifier for address in state.channels} if state is not None else set()
         assert linked == {identifier for identifier, owner in owners.items() if owner == known}
+
+
+def test_a_notice_told_again_does_not_touch_the_next_owner_of_the_number(shell: Shell):
+    """The next person on the former number has its tokens, so that the notice is a duplicate there."""
+    logged_in(shell)
+    shell.do("handle_event", MOVED)
+    next_owner = logged_in(shell, OLD, "carl")
+    before = shell.do("state", next_owner)
+    assert shell.do("handle_event", MOVED).status == "duplicate"
+    assert shell.do("state", next_owner) == before
+    assert (shell.do("member_of", OLD), shell.do("member_of", NEW)) == (next_owner, "m-ann")
+
+
+def test_facts_told_at_the_same_time_are_taken_in_once(valkey_url: str):
+    """On a real server, each fact that eight threads of two managers hand over has one effect."""
+    managers = [FlowStateManager.from_url(valkey_url, bot(), rates=None) for _ in range(2)]
+    facts = [*(reacted(number) for number in range(5)), MOVED]
+    try:
+        for number, text in enumerate(("hi", "ann")):
+            managers[0].handle(Message(OLD, f"m{number}", text))
+        for fact in facts:
+            with ThreadPoolExecutor(8) as pool:
+                outcomes = list(pool.map(lambda each, fact=fact: managers[each % 2].handle_event(fact), range(8)))
+            assert [outcome.status for outcome in outcomes].count("advanced") == 1, outcomes
+            assert {outcome.status for outcome in outcomes} <= {"advanced", "duplicate", "ignored"}
+        entries = [entry.detail.get("event") for entry in managers[1].history("m-ann")]
+        assert [entries.count(name) for name in ("Reacted", "AddressChanged")] == [5, 1]
+        assert [managers[1].member_of(channel) for channel in (OLD, NEW)] == [None, "m-ann"]
+    finally:
+        for manager in managers:
+            manager.close()
+
+
+class Till(Protocol):
+    """The port of a service."""
+
+    def pay(self, *, caller: Caller = ...) -> str: ...
+
+
+class SlowTill:
+    """A service during whose call the member's number changes."""
+
+    def __init__(self) -> None:
+        self.meanwhile: Callable[[], object] = lambda: None
+        self.paid = 0
+
+    def pay(self, *, caller: Caller) -> str:
+        """Pay."""
+        self.paid += 1
+        self.meanwhile()
+        return "r1"
+
+
+def test_the_answer_of_a_call_is_kept_when_the_number_changes_meanwhile():
+    """A call that is on its way when the number changes is made once, and its answer is stored at the member."""
+    flow = attrs.evolve(
+        desk,
+        states=[
+            *desk.states[:2],
+            State("paying", call=lambda turn: call(Till.pay), into="value"),
+            State("kept", say=Text("Paid."), final=True),
+        ],
+        transitions=[
+            desk.transitions[0],
+            Transition("answer", "note", "paying"),
+            Transition("done", "paying", "kept"),
+            Transition("failed", "paying", "note"),
+        ],
+    )
+    till, store = SlowTill(), MemoryStore(Clock(), secret=STORE_SECRET)
+    shell = Shell("sync", Bot(flow, services={"till": till}), store)
+    other = Shell("sync", Bot(flow, services={"till": till}), store)
+    member_id = logged_in(shell)
+    till.meanwhile = lambda: other.do("handle_event", MOVED)
+    shell.do("handle", shell.message("rent", channel=OLD))
+    state = shell.do("state", member_id)
+    assert (till.paid, state.call, state.jwt_token) == (1, None, None)
+    assert [shell.do("member_of", channel) for channel in (OLD, NEW)] == [None, member_id]
+    assert "done" in [step.trigger for entry in shell.do("history", member_id) for step in entry.steps]
