@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 import attrs
-import pytest
 
 from tests.cases.small_flows import YOU, Answer, door
 from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, Message, Row, State, Text, Transition, Turn
@@ -149,9 +148,6 @@ def picking(rows: list[Row]) -> FlowStateManager:
     return FlowStateManager.in_memory(Bot(pick))
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="The message_thread_id is dropped, so the reply leaves the topic."
-)
 def test_a_reply_stays_in_the_topic_of_a_private_chat():
     """A message in a topic (`message_thread_id`) of a private chat is answered in that topic (Case 34)."""
     said = {

@@ -148,6 +148,17 @@ def test_a_short_code_takes_no_plus():
     assert sms.render(Channel("sms", "33733"), [Text("hi")])[0]["To"] == "33733"
 
 
+def test_whatsapp_by_twilio_is_whatsapp():
+    """A sender with Twilio's prefix is a member on WhatsApp, and is answered there in messages without segments."""
+    (said,) = sms.parse(body(From="whatsapp:+263771000001", To="whatsapp:+263780000000")).messages
+    assert said.channel == Channel("whatsapp", "263771000001").with_account("whatsapp:+263780000000")
+    rows = tuple(Row(str(number), f"Title {number} " + "ü" * 40, "and a description") for number in range(20))
+    (first, *rest) = sms.render(said.channel, [Text("…", text="…"), Menu(Text("", text="Which?"), rows)])
+    assert first == {"To": "whatsapp:+263771000001", "Body": "…"}
+    assert all(len(payload["Body"]) <= 1600 for payload in rest)
+    assert "20. Title 20" in rest[-1]["Body"] or "20. Title 19" in rest[-1]["Body"]
+
+
 def test_typography_does_not_cost_a_segment():
     """Typographic characters are replaced by their plain forms."""
     (payload,) = sms.render(ADA, [Text("It’s “done” – all of it…")])

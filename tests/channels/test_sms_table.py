@@ -19,7 +19,7 @@ from vimbiso_fsm.messages.told import Called, OptedOut, OtherFact, Reacted, Stat
 
 ACCOUNT, WHATSAPP = "+15550001111", "whatsapp:+15550001111"
 YOU = Channel("sms", "16505550001").with_account(ACCOUNT)
-THEM = Channel("sms", "whatsapp:+16505550001").with_account(WHATSAPP)
+THEM = Channel("whatsapp", "16505550001").with_account(WHATSAPP)
 URL = "https://api.twilio.example/2010-04-01/Accounts/AC1/Messages/MM1/Media/ME"
 
 

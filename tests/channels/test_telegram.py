@@ -11,11 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.cases.small_flows import seat
 from tests.channels.strategies import NOW, any_json, any_reply, broken, reachable, says_all
+from vimbiso_fsm import Bot
 from vimbiso_fsm.channels import ChannelFormat, telegram
 from vimbiso_fsm.errors import InvalidMessage
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Button, Buttons, Menu, Row, Text
+from vimbiso_fsm.testing.chat import Chat
 
 ADA = Channel("telegram", "4711", {"name": "Ada", "language": "en"})
 SENDER = {"id": 4711, "is_bot": False, "first_name": " Ada\n", "language_code": "en"}
@@ -47,6 +50,36 @@ def test_a_typed_text():
     assert said.channel.metadata["language"] == "en"  # what Bot.language goes by
     assert said.account == "vimbiso_bot"
     assert said.sent_at == datetime.fromtimestamp(1_760_000_000, UTC)
+
+
+def test_a_pressed_button_tells_its_query_and_its_message():
+    """The sender gets the ids of the query and of the message with the button, and the topic of that message."""
+    asked = {"message_id": 9, "chat": CHAT, "message_thread_id": 5, "is_topic_message": True}
+    (said,) = parsed(callback(data="yes", message=asked)).messages
+    assert said.channel.reply_to == {"query": "1", "message": 9, "topic": 5}
+    assert telegram.render(said.channel, [Text("a", text="a")])[0]["message_thread_id"] == 5
+
+
+@pytest.mark.parametrize("topic", [True, "5", -1, 0, 10**30, None, [5]])
+def test_a_broken_topic_is_none(topic):
+    """A topic that is no id is left out, and the message is read."""
+    (said,) = parsed(message(text="hi", message_thread_id=topic, is_topic_message=True)).messages
+    assert said.channel.reply_to == {}
+    assert "message_thread_id" not in telegram.render(said.channel, [Text("a", text="a")])[0]
+
+
+def test_a_place_is_that_of_the_latest_message():
+    """A late reply goes to the topic of the latest message, and a message outside of one leaves no old topic behind."""
+    chat = Chat(Bot(seat()), channel=ADA.with_account("vimbiso_bot"))
+    chat.delivers = True
+    within = message(text="hi", message_thread_id=5, is_topic_message=True)
+    later = {**message(text="hi"), "update_id": 78}
+    said, outside = (telegram.parse(json.dumps(each).encode(), account="vimbiso_bot") for each in (within, later))
+    chat.handle(said.messages[0])
+    chat.wait(61).wake()
+    assert [delivery.channel.reply_to for delivery in chat.delivered] == [{"topic": 5}]
+    state = chat.handle(outside.messages[0]).state
+    assert (state.channel.reply_to, state.channel.metadata["name"]) == ({}, "Ada")
 
 
 @pytest.mark.parametrize(

@@ -17,16 +17,17 @@ from vimbiso_fsm import (
     Limits,
     Message,
     NoData,
+    Refused,
     State,
     Text,
     Transition,
     Turn,
 )
 from vimbiso_fsm.messages import readers
-from vimbiso_fsm.messages.contents import Attachment, Contact, Contacts, Content, Form, Location
+from vimbiso_fsm.messages.contents import Attachment, Contact, Contacts, Content, Form, Location, Referral
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.requests import Commit
-from vimbiso_fsm.testing.chat import CHANNEL, START, Talk
+from vimbiso_fsm.testing.chat import CHANNEL, START, Clock, Talk
 
 HERE = Location(48.8584, 2.2945, "secret-name", "secret-street")
 PLACE = readers.either(readers.location, readers.free_text(20))
@@ -259,3 +260,39 @@ def test_a_content_is_encrypted_with_the_document() -> None:
     assert not [secret for secret in (b"secret", b"48.85", b"my gate") if any(secret in each for each in stored)]
     outcome = manager.handle(Message(CHANNEL, "m3", "Ada"))
     assert outcome.replies[0].text == "Thanks Ada; my gate."
+
+
+def test_callbacks_see_how_a_message_came_about() -> None:
+    """Guards and texts of a turn read the marks of its message; a turn without a message has none."""
+    seen: list[tuple[str, str, bool]] = []
+
+    def note(turn: Turn[NoData]) -> Text:
+        said = turn.message
+        seen.append(
+            ("", "", False)
+            if said is None
+            else (said.payload, said.referral.id if said.referral else "", said.forwarded)
+        )
+        return Text("Well?")
+
+    def own_words(turn: Turn[NoData]) -> bool | Refused:
+        return Refused("forwarded") if turn.message is not None and turn.message.forwarded else True
+
+    flow: Flow[NoData] = Flow(
+        "links", initial="ask",
+        states=[State("ask", ask=note, reads=str, timeout=60), State("late", ask=note), State("end", final=True)],
+        transitions=[
+            Transition("answer", "ask", "end", conditions=own_words),
+            Transition("timeout", "ask", "late"),
+            Transition("yes", "late", "end"),
+        ],
+    )  # fmt: skip
+    clock = Clock()
+    manager = FlowStateManager.in_memory(Bot(flow), clock=clock)
+    ad = Referral("ad", "120")
+    member_id = manager.handle(Message(CHANNEL, "1", "start", payload="ref_42", referral=ad)).state.member_id
+    refused = manager.handle(Message(CHANNEL, "2", "mine", forwarded=True))
+    clock.at += 61
+    manager.wake(member_id)
+    assert refused.status == "refused"
+    assert (seen[0], seen[-1]) == (("ref_42", "120", False), ("", "", False))

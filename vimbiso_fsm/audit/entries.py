@@ -57,8 +57,8 @@ class AuditEntry:
         member_id: The member.
         channel: The type of the channel, and a digest of its identifier.
         kind: "transition", "refusal", "command", "page", "start", "call", "timer", "session", "delivery", "recovery",
-            "move", "link", "unlink", "merge", "update", "migration", "reset", "wipe", "erase", "clock", "folded" or
-            "error".
+            "move", "link", "unlink", "merge", "update", "migration", "reset", "wipe", "erase", "clock", "event",
+            "folded" or "error".
         status: The status of the outcome.
         token: The token of the commit.
         root: The token of the message that led to it.
@@ -117,8 +117,9 @@ class Incident:
             "legacy" (a record of the previous release that could not be imported), "damage" (a damaged key that
             belongs to no single member was put aside or restored, or a worker met a damaged document), "waking" (a
             waking of the member failed) or "clock" (the store's clock and that of a process differ by more than an
-            hour, or do no longer) or "archive" (the archive refuses, has another entry of the same version, or a
-            damaged entry cannot be moved to it).
+            hour, or do no longer), "archive" (the archive refuses, has another entry of the same version, or a damaged
+            entry cannot be moved to it) or "address" (the channel tells of a new address of the member that could not
+            be linked).
         member_id: The member; None for an incident of the store as a whole.
         channel: The type of the channel, and a digest of its identifier.
         token: The token of the message.

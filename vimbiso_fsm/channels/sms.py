@@ -1,4 +1,4 @@
-"""SMS in Twilio's formats: form-encoded webhook bodies to messages, replies to `To` and `Body`.
+"""SMS, and WhatsApp by Twilio, in its formats: form-encoded webhook bodies to messages, replies to `To` and `Body`.
 
 An SMS is sent and paid for in segments: 160 septets of the GSM 7-bit alphabet or 70 UTF-16 units when alone, 153 or 67
 when joined (3GPP TS 23.038 and 23.040). Each message is kept to `SEGMENTS` segments.
@@ -18,7 +18,7 @@ import attrs
 
 from vimbiso_fsm.channels.delivery import Delivery, same_secret
 from vimbiso_fsm.channels.plain import Option, Size, numbered, options, question, shorten, split, utf16
-from vimbiso_fsm.channels.sms_forms import read_form
+from vimbiso_fsm.channels.sms_forms import WHATSAPP, read_form
 from vimbiso_fsm.errors import InvalidMessage
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Reply
@@ -31,6 +31,8 @@ SEGMENTS: Final = 3
 """Segments of one message."""
 TITLE_LENGTH: Final = 40
 """Units of an option's title, if the whole text is too long for `SEGMENTS` segments."""
+WHATSAPP_LENGTH: Final = 1600
+"""UTF-16 units of a WhatsApp message by Twilio, which has no segments."""
 PHONE_DIGITS: Final = 8
 """Digits of the shortest phone number. A shorter number is a short code and takes no `+`."""
 
@@ -88,6 +90,7 @@ def parse(body: bytes, *, now: datetime | None = None) -> Delivery:
     """Read one Twilio webhook: what was said by SMS, MMS or WhatsApp, or what Twilio tells.
 
     The sender is kept as digits without `+`, as the other channels write a phone number; `account` is the bot's number.
+    A sender on WhatsApp is a member of channel type "whatsapp", who is the same one by whichever way they are reached.
     A message with several files is as many messages of one burst. A word that Twilio has answered itself (`STOP`,
     `START`, `HELP`, by its field `OptOutType`) is told and not said.
 
@@ -156,11 +159,19 @@ def render(channel: Channel, replies: Iterable[Reply]) -> list[Payload]:
     """Write the parameters of Twilio messages, each within `SEGMENTS` segments.
 
     Options are a numbered list. If the list is too long, titles are shortened and descriptions are left out. If it is
-    still too long, it is split between lines, so no option is lost.
+    still too long, it is split between lines, so no option is lost. To a member on WhatsApp, the whole list is written,
+    in messages of at most `WHATSAPP_LENGTH` units.
     """
-    number = channel.identifier
+    number, by_whatsapp = channel.identifier, channel.type == "whatsapp"
     to = f"+{number}" if number.isascii() and number.isdigit() and len(number) >= PHONE_DIGITS else number
-    return [{"To": to, "Body": piece} for reply in replies for piece in _pieces(reply)]
+    pieces = _whole if by_whatsapp else _pieces
+    return [
+        {"To": f"{WHATSAPP}{to}" if by_whatsapp else to, "Body": piece} for reply in replies for piece in pieces(reply)
+    ]
+
+
+def _whole(reply: Reply) -> list[str]:
+    return split(numbered(question(reply), options(reply)).strip(), WHATSAPP_LENGTH, utf16)
 
 
 def _pieces(reply: Reply) -> list[str]:

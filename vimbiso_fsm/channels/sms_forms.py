@@ -12,6 +12,8 @@ from vimbiso_fsm.messages.told import Called, OptedOut, OtherFact, Reacted, Stat
 
 MOST_FILES: Final = 10
 """Files of one message; Twilio sends at most ten."""
+WHATSAPP: Final = "whatsapp:"
+"""The prefix of an address that Twilio reaches by WhatsApp."""
 STATUSES: Final[Mapping[str, str]] = {"undelivered": "failed", "canceled": "failed"}
 """Twilio's names of statuses that have another one here."""
 WISHES: Final[Mapping[str, Any]] = {"STOP": "stop", "START": "start", "HELP": "help"}
@@ -54,8 +56,10 @@ def _said(fields: Mapping[str, str]) -> Delivery:
 
 
 def _member(sender: str) -> Channel:
-    """Return the channel of a sender: the digits of a number."""
-    return Channel("sms", sender.strip().removeprefix("+"))
+    """Return the channel of a sender: the digits of a number, which is one of WhatsApp with the prefix `whatsapp:`."""
+    address = sender.strip()
+    number = address.removeprefix(WHATSAPP)
+    return Channel("sms" if number == address else "whatsapp", number.removeprefix("+"))
 
 
 def _contents(fields: Mapping[str, str], words: str) -> list[Said]:

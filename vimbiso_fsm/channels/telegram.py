@@ -82,11 +82,21 @@ def render(channel: Channel, replies: Iterable[Reply]) -> list[Payload]:
     descriptions, so these are written in the text. A text that is too long is split; a reply without words and options
     is left out.
 
+    A reply stays in the topic of the private chat in which the member has written last. `channel.reply_to` has, after a
+    pressed button, the id of its query for `answerCallbackQuery`, and the id of its message for `editMessageText`.
+
     The payloads of files and locations are for other methods, which they name: `payload["method"]` is "sendPhoto",
     "sendDocument" and so on. A payload without it is for `sendMessage`. A template, which Telegram does not have, is
     its words.
     """
-    return [{"chat_id": channel.identifier, **content} for reply in replies for content in _contents(reply)]
+    place = {"chat_id": channel.identifier, **_topic(channel)}
+    return [{**place, **content} for reply in replies for content in _contents(reply)]
+
+
+def _topic(channel: Channel) -> Payload:
+    """Return the parameter for the topic of the latest message, if it was said in one."""
+    topic = channel.reply_to.get("topic")
+    return {"message_thread_id": topic} if isinstance(topic, int) else {}
 
 
 def writes_numbers(reply: Reply) -> bool:

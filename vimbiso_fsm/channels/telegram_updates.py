@@ -25,7 +25,8 @@ from vimbiso_fsm.channels.delivery import (
     take,
 )
 from vimbiso_fsm.channels.telegram_contents import content_of, marks_of
-from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.messages.contents import MAX_INTEGER
+from vimbiso_fsm.messages.message import REPLY_TO, Channel, Message
 from vimbiso_fsm.messages.told import Blocked, Edited, OtherFact, Paid, Reacted, SaidElsewhere, Told
 
 NAME_LENGTH: Final = 100
@@ -103,12 +104,13 @@ class Reader:
             return Delivery(events=(elsewhere,))
         if maybe(query, "data", TEXT) is None and maybe(query, "game_short_name", TEXT) is not None:
             return Delivery(events=(self._other("game", query),))
-        return self._said(query, {"choice": take(query, "data", TEXT)})
+        return self._said(query, {"choice": take(query, "data", TEXT)}, _pressed(query, message))
 
-    def _said(self, said: Mapping[str, Any], content: Said) -> Delivery:
+    def _said(self, said: Mapping[str, Any], content: Said, place: Mapping[str, Any] | None = None) -> Delivery:
         sent_at = instant(said.get("date"), self.now)
         sender: Mapping[str, Any] = take(said, "from", OBJECT)
-        return Delivery((Message(_channel(sender), self.id, account=self.account, sent_at=sent_at, **content),))
+        channel = _channel(sender, _topic(said) if place is None else place)
+        return Delivery((Message(channel, self.id, account=self.account, sent_at=sent_at, **content),))
 
     # Told -------------------------------------------------------------------------------------------------------------
 
@@ -203,9 +205,27 @@ PARTS: Final[Mapping[str, int]] = {
 """The parts of one unit of a currency in which Telegram tells amounts, where these are not 100."""
 
 
-def _channel(user: Mapping[str, Any]) -> Channel:
-    """Return the private chat of a user, which has the user's id."""
+def _topic(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the topic of the private chat in which a message stands."""
+    topic = attempted(lambda: maybe(message, "message_thread_id", NUMBER))
+    return {"topic": topic} if message.get("is_topic_message") is True and _is_id(topic) else {}
+
+
+def _pressed(query: Mapping[str, Any], message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the place of a pressed button: its query, its message, and the topic of that."""
+    place: dict[str, Any] = {"query": short(query.get("id"), 64)} if query.get("id") else {}
+    number = attempted(lambda: maybe(message, "message_id", NUMBER))
+    return {**place, **({"message": number} if _is_id(number) else {}), **_topic(message)}
+
+
+def _is_id(number: int | None) -> bool:
+    return number is not None and 0 < number <= MAX_INTEGER
+
+
+def _channel(user: Mapping[str, Any], place: Mapping[str, Any] | None = None) -> Channel:
+    """Return the private chat of a user, which has the user's id, and the place in it of what the user says."""
     name = plain.shorten(one_line(maybe(user, "first_name", TEXT) or ""), NAME_LENGTH)
     language = plain.shorten(one_line(maybe(user, "language_code", TEXT) or ""), NAME_LENGTH)
     metadata = {known: value for known, value in (("name", name), ("language", language)) if value}
-    return Channel("telegram", str(take(user, "id", NUMBER)), metadata)
+    at = {REPLY_TO: dict(place)} if place else {}
+    return Channel("telegram", str(take(user, "id", NUMBER)), {**metadata, **at})

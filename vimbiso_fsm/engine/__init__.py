@@ -23,6 +23,7 @@ list, which import-linter checks:
     salvage         the valid part of a damaged document, and the state in which the member stood
     calls           the outcome of a call
     interpret       a message in the member's current state
+    told            a fact that the channel tells
     room            the room that a turn may fill in a document
     commit          the decision of a turn, and the commit that stores it
     decide          the turn as a whole

@@ -43,6 +43,7 @@ from vimbiso_fsm.flow.calls import Call, Caller
 from vimbiso_fsm.flow.privacy import without
 from vimbiso_fsm.messages.message import Address, Channel, Message
 from vimbiso_fsm.messages.replies import Reply
+from vimbiso_fsm.messages.told import Fact
 from vimbiso_fsm.store.requests import Commit, Head
 from vimbiso_fsm.store.retention import DOCUMENT_LIFE, STRANGER_LIFE, TIMER_GRACE
 
@@ -245,6 +246,8 @@ def _document(draft: Draft, event: Event) -> Document:
         profile = _as_stored(profile, member.stored_profile, "profile", intact)
         account = _as_stored(account, member.current_account, "current_account", intact)
     channel = draft.channel if intact or draft.channel is not before.channel else attrs.evolve(draft.channel)
+    if isinstance(event, Fact) and before.version and not draft.begun:  # the member has not spoken there
+        channel = before.channel if intact else attrs.evolve(before.channel)
     token = life_of(draft.bot, before, member, draft.now)
     session = session_after(draft, event)
     after = Document(
@@ -272,8 +275,9 @@ def _document(draft: Draft, event: Event) -> Document:
     )
     if not draft.parts:
         return after
-    address = draft.bot.route(channel).address
-    return after.parted(after.linked(address) or (address,), token=draft.token, undone=draft.root)
+    address = draft.bot.route(draft.channel).address
+    undone = "" if isinstance(event, Fact) else draft.root
+    return after.parted(after.linked(address) or (address,), token=draft.token, undone=undone)
 
 
 def _channels(draft: Draft, channel: Channel) -> tuple[Address, ...]:

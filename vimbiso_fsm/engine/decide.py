@@ -1,9 +1,9 @@
 """The turn as a whole: `decide(bot, document, event, now) -> Decision`.
 
-The event is a message, the answer of a call, or an event that is due without a message. If a callback of an author
-raises, `failure` decides: the document stays as it was, the member reads a plain sentence with a reference, and the
-audit gets an error entry. The effect of a call is a fact even then: its answer is kept (`kept_answer.py`). Identifiers
-are hashes of the event's token, so that two decisions of the same turn are the same.
+The event is a message, a fact that the channel tells, the answer of a call, or an event that is due without a message.
+If a callback of an author raises, `failure` decides: the document stays as it was, the member reads a plain sentence
+with a reference, and the audit gets an error entry. The effect of a call is a fact even then: its answer is kept
+(`kept_answer.py`). Identifiers are hashes of the event's token, so that two decisions of the same turn are the same.
 """
 
 from __future__ import annotations
@@ -42,11 +42,13 @@ from vimbiso_fsm.engine.pending import waiting_words
 from vimbiso_fsm.engine.room import refuse_for_size
 from vimbiso_fsm.engine.session import part, take_session_ending, take_session_expired
 from vimbiso_fsm.engine.timers import take_state_timeout
+from vimbiso_fsm.engine.told import take_told
 from vimbiso_fsm.errors import DocumentTooLarge, InvalidMessage
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.interrupts import CallbackStopped, is_interrupt
-from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.messages.message import REPLY_TO, Channel, Message
 from vimbiso_fsm.messages.replies import Reply, Text
+from vimbiso_fsm.messages.told import ChatOpened, Fact
 
 POSTPONED: Final = timedelta(seconds=60)
 """The time after which a due event that raised is decided again."""
@@ -114,6 +116,8 @@ def decide(
                 take_delivered(draft, event)
             case ClockReturned():
                 draft.kind = "clock"
+            case _:
+                take_told(draft, event)
         return close(draft, event, route)
     except NotTheMembers:
         draft = _open(bot, document if is_intact(document) else restored(document), event, now)
@@ -193,7 +197,8 @@ def _failed(
     done = call is not None and call.done
     if call is not None and done:
         draft.detail |= {"call": f"{call.service}.{call.method}", "outcome": "done"}
-    if route == "handle" or (done and isinstance(event, CallReturned)):  # the member waits for this answer
+    heard = route == "handle" and not isinstance(event, Fact)
+    if heard or (done and isinstance(event, CallReturned)):  # the member waits for this answer
         draft.say(_failure_words(draft, reference))
     if not isinstance(event, Message):  # the event comes again, and must not count as a repetition of its failure
         draft.token = hashed("failure", draft.token, str(draft.version))
@@ -213,7 +218,7 @@ def _unstored(
     bot: Bot, document: Document, event: Event, now: datetime, error: BaseException, route: ReplyRoute
 ) -> Decision:
     """The decision after an error that cannot be stored either: the member is told, and the document stays."""
-    if route != "handle":
+    if route != "handle" or isinstance(event, Fact):
         raise error
     draft = _open(bot, document, event, now)
     draft.say(_failure_words(draft, draft.token[:10]))
@@ -273,17 +278,20 @@ def _open(bot: Bot, document: Document, event: Event, now: datetime) -> Draft:
     token = turn_token(event)
     root = event.root if isinstance(event, CallReturned | LeaseExpired) else token
     draft = Draft(bot, document, _channel(document.channel, event), now, token, root)
-    draft.off_session = document.session_since is None and not isinstance(event, Message)
+    draft.message = event if isinstance(event, Message) else None
+    draft.off_session = document.session_since is None and not isinstance(event, Message | ChatOpened)
     return draft
 
 
 def _channel(stored: Channel, event: Event) -> Channel:
-    """The channel of the turn. Known metadata is kept, as long as there is room."""
-    if not isinstance(event, Message) or event.channel == stored:
+    """The channel of the turn. Known metadata is kept, as long as there is room, but no place of an earlier message."""
+    if not isinstance(event, Message | Fact) or event.channel is None or event.channel == stored:
         return stored
     if event.channel.address.without_account != stored.address.without_account:
         return event.channel
+    stays = isinstance(event, Fact)  # it is told of the member, and stands nowhere
+    kept = {name: value for name, value in stored.metadata.items() if stays or name != REPLY_TO}
     try:
-        return attrs.evolve(stored, metadata={**stored.metadata, **event.channel.metadata})
+        return attrs.evolve(stored, metadata={**kept, **event.channel.metadata})
     except InvalidMessage:
         return event.channel

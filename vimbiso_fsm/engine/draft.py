@@ -33,7 +33,7 @@ from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.machine import AnyPosition
 from vimbiso_fsm.flow.state import Declared, State
 from vimbiso_fsm.flow.turn import Turn
-from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.readers import TurnReader
 from vimbiso_fsm.messages.replies import Buttons, Menu, Reply, Said, Text
 
@@ -89,6 +89,7 @@ class Draft:
         stays: Whether the member answers a question, and stays there if a service is busy.
         notices: The number of first replies that tell what happened before the message, such as the end of a session.
         burst: The name of the burst that the message belongs to; empty without one.
+        message: The message of the turn; None if it is of another event.
     """
 
     def __init__(self, bot: Bot, document: Document, channel: Channel, now: datetime, token: str, root: str) -> None:
@@ -131,6 +132,7 @@ class Draft:
         self.stays: bool = False
         self.notices: int = 0
         self.burst: str = ""
+        self.message: Message | None = None
 
     def take_member(self, member: Member[Any]) -> None:
         """Take over the member that a callback made.
@@ -229,7 +231,7 @@ class Draft:
         """Return the turn as a callback of the run sees it."""
         bot = self.bot
         return Turn(
-            self.data(run), self.member, self.channel, self.now, run.flow, run.step,
+            self.data(run), self.member, self.channel, self.now, run.flow, run.step, message=self.message,
             zone_of=bot.zone_for, proof_of=bot.proves,
         )  # fmt: skip
 

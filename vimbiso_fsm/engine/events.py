@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
 from vimbiso_fsm.document.ids import hashed
 from vimbiso_fsm.messages.message import Message
+from vimbiso_fsm.messages.told import Fact, Told
 
 
 @attrs.frozen
@@ -149,6 +150,7 @@ Event: TypeAlias = (
     | DeliveryDue
     | Delivered
     | ClockReturned
+    | Told
 )
 """The events that a turn is decided on."""
 
@@ -160,10 +162,14 @@ member's next message or the next worker that delivers.
 """
 
 
+_FACT: Final = frozenset(attrs.fields_dict(Fact))
+"""The fields that all facts have."""
+
+
 def turn_token(event: Event) -> str:
     """Return the token of an event. Equal events have equal tokens, so a redelivered one is the same turn.
 
-    A message is named by the type of its channel, the account, the sender and its id.
+    A message is named by the type of its channel, the account, the sender and its id, and a fact by its class, too.
     """
     match event:
         case Message(channel=channel):
@@ -188,16 +194,22 @@ def turn_token(event: Event) -> str:
             return hashed("stray", event.key, str(event.tries))
         case ClockReturned():
             return hashed("clock", event.at.isoformat(), str(event.version))
+        case _:  # a fact
+            about = event.channel
+            whom = ("", "") if about is None else (about.type, about.identifier)
+            return hashed("told", type(event).__name__, *whom, event.account, event.id)
 
 
 def content_digest(event: Event) -> str:
-    """Return the digest of a message's content, "" for other events.
+    """Return the digest of what a message says or a fact tells, "" for other events.
 
-    A message with a known token and another content is no duplicate.
+    One with a known token and another content is no duplicate.
     """
     if isinstance(event, Message):
         words = (event.kind, event.text or "", event.choice or "")
         if event.content is not None or event.payload or event.referral is not None:
             return hashed(*words, event.beside_words)[:16]
         return hashed(*words)[:16]
+    if isinstance(event, Fact):  # without the instant, which is not read while the channel's clock is ahead
+        return hashed(*(str(getattr(event, name)) for name in attrs.fields_dict(type(event)) if name not in _FACT))[:16]
     return ""

@@ -110,7 +110,7 @@ def interpret(draft: Draft, message: Message, *, recovered: Text | None, arrived
     if message.content is not None and (words is None or _is_for_reader(draft, message.content)):
         return _typed(draft, message, None, arrived)
     if words is None:
-        return _begin(draft) if draft.run is None else _refuse(draft, [Refused("message.unsupported")])
+        return begin(draft) if draft.run is None else _refuse(draft, [Refused("message.unsupported")])
     limit = draft.bot.limits.text
     if len(words) > limit:
         return _refuse(draft, [Refused("message.too_long", limit=limit)])
@@ -139,7 +139,7 @@ def _typed(draft: Draft, message: Message, text: str | None, arrived: datetime) 
                 return _follow(draft, shortcut, answers)
     run = draft.run
     if run is None:
-        return _begin(draft)
+        return begin(draft)
     here = draft.here
     if here.flow.late_text == "close" and run.since is not None and arrived < run.since:
         return _closed(draft, "choice.late")
@@ -198,7 +198,7 @@ def _press(draft: Draft, choice: str) -> None:
     """Interpret a pressed button or row. A bare id counts as if it were typed, but never as a global word."""
     pressed = question.pressed(choice)
     if draft.run is None:
-        return _begin(draft)
+        return begin(draft)
     if not _take(draft, pressed_bare(draft, choice) if pressed is None else (pressed.choice,)):
         _refuse(draft, [Refused("choice.unknown")])
 
@@ -218,7 +218,7 @@ def _take(draft: Draft, choices: Sequence[str]) -> bool:
     return bool(choices)
 
 
-def _begin(draft: Draft) -> None:
+def begin(draft: Draft) -> None:
     """Start the home flow."""
     draft.kind = "start"
     draft.hear()

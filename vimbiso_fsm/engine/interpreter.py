@@ -64,7 +64,7 @@ def fire(draft: Draft, trigger: str, answer: Any = None, *, reason: Refused | No
         data = flow.data_with(data, state.into, answer)
     turn = Turn(
         data, draft.member, draft.channel, draft.now, flow.name, state.name, trigger, answer, reason,
-        zone_of=draft.bot.zone_for, proof_of=draft.bot.proves,
+        message=draft.message, zone_of=draft.bot.zone_for, proof_of=draft.bot.proves,
     )  # fmt: skip
     fired = here.fire(turn)
     to = here.machine.positions[fired.to] if fired.to is not None else None

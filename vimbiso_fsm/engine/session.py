@@ -23,6 +23,7 @@ from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.session import SessionLife
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.replies import Text
+from vimbiso_fsm.messages.told import AddressChanged, ChatOpened
 
 
 def take_session_expired(draft: Draft, event: SessionExpired) -> None:
@@ -84,10 +85,11 @@ def renewed(
 def session_after(draft: Draft, event: Event) -> Session:
     """Return the session after an event. A message or the answer of a call renews it; no other event does.
 
-    Only a message opens one. Without a session, a login that a timer has led to has an end all the same.
+    Only a message, or an opened chat that begins the conversation, opens one, and a changed address ends it. Without a
+    session, a login that a timer has led to has an end all the same.
     """
     before = draft.before
-    if isinstance(event, SessionExpired) or draft.parts:
+    if isinstance(event, SessionExpired | AddressChanged) or draft.parts:
         return Session()
     if isinstance(event, SessionEnding):
         return Session(before.deadline, before.session_since)
@@ -96,7 +98,7 @@ def session_after(draft: Draft, event: Event) -> Session:
     if draft.off_session and isinstance(event, StateTimeout | CallReturned):
         login = draft.member.jwt_token is not None
         return Session(renewed(None, None, flow, life, draft.now, warns=False).deadline if login else None)
-    if not isinstance(event, Message | CallReturned):
+    if not isinstance(event, Message | CallReturned) and not (isinstance(event, ChatOpened) and draft.begun):
         return before.session
     warns = life.warning > 0 and run is not None and draft.holds_answers(run)
     return renewed(draft.session_since, before.deadline, flow, life, draft.now, warns=warns)

@@ -24,6 +24,7 @@ from vimbiso_fsm.flow.commands import Commands, Shortcut
 from vimbiso_fsm.flow.flow import AnyFlow, Flow
 from vimbiso_fsm.flow.machine import AnyMachine, AnyPosition, Machine
 from vimbiso_fsm.flow.privacy import secret_names
+from vimbiso_fsm.flow.reactions import Reactions, declared_reactions
 from vimbiso_fsm.flow.session import Limits, SessionLife, session_life
 from vimbiso_fsm.flow.zones import ZoneOf, declared_zone, declared_zone_of, member_zone
 from vimbiso_fsm.messages import locales
@@ -32,6 +33,7 @@ from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.proof import KINDS, PROOFS, Proof, proven_phone
 from vimbiso_fsm.messages.replies import Reply
+from vimbiso_fsm.messages.told import Told
 
 if TYPE_CHECKING:
     from vimbiso_fsm.flow.tokens import Tokens
@@ -171,6 +173,8 @@ class Bot:
             cannot be structured as this class is not stored, and a stored one is damage. Its fields may be marked
             `SECRET`; `vimbiso state` then masks them.
         limits: Bounds of a conversation.
+        on: The reactions to what a channel tells, by the class of the fact: `{ChatOpened: greeted}`. A reaction is a
+            pure function of the turn and the fact; see `vimbiso_fsm.flow.reactions`. One of the open flow has priority.
         digests: The digests that stand for addresses, with the keys of the store on which a manager runs the bot.
 
     Raises:
@@ -197,7 +201,9 @@ class Bot:
     importer: Importer[Any] | None = attrs.field(default=None, kw_only=True)
     profile: type | None = attrs.field(default=None, converter=_profile_class, kw_only=True)
     limits: Limits = attrs.field(factory=Limits, kw_only=True)
+    on: Reactions = attrs.field(factory=dict, converter=declared_reactions, kw_only=True)
     digests: Digests = attrs.field(init=False, factory=Digests)
+    reacts: frozenset[type[Told]] = attrs.field(init=False, repr=False)
     proofs: Mapping[str, Proof] = attrs.field(init=False, repr=False)
     catalogue: Catalogue = attrs.field(init=False, repr=False)
     machines: Mapping[str, AnyMachine] = attrs.field(init=False, repr=False)
@@ -219,6 +225,8 @@ class Bot:
         for machine in (*self.machines.values(), *self.kept.values()):
             for position in machine.positions.values():
                 position.prepare(self.catalogue)
+        own = (machine.flow.on for machine in (*self.machines.values(), *self.kept.values()))
+        fill("reacts", frozenset(kind for on in (self.on, *own) for kind in on))
         steps = {flow.name: frozenset(flow.by_name) for flow in self.flows}
         kept = {key: frozenset(machine.flow.by_name) for key, machine in self.kept.items()}
         fill("validator", StateValidator(steps, frozenset(self.proofs), kept, self.profile))

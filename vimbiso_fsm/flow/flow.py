@@ -43,6 +43,7 @@ from vimbiso_fsm.flow.checks import (
 )
 from vimbiso_fsm.flow.migrations import Migration, check_migrations
 from vimbiso_fsm.flow.privacy import public_names, secret_names
+from vimbiso_fsm.flow.reactions import Reactions, declared_reactions
 from vimbiso_fsm.flow.state import RESERVED_TRIGGERS, AnyTransition, State, Transition, sequence
 from vimbiso_fsm.flow.turn import Guard
 from vimbiso_fsm.messages.replies import Text
@@ -76,6 +77,8 @@ class Flow(Generic[D]):
         migrations: The migrations of runs of older versions, one for each version that is still in use.
         depends: The fields that a field is made from: `{"to": "handle", "rate": ("amount", "handle")}`. When a field
             changes, the fields made from it return to their defaults, unless the same step sets them anew.
+        on: The reactions to what a channel tells while the flow is the open one, by the class of the fact. They have
+            priority over those of the bot.
 
     Raises:
         FlowError: The declaration has a fault. The error names the flow, the place, the fault and the remedy.
@@ -92,6 +95,7 @@ class Flow(Generic[D]):
     late_text: Literal["decide", "close"] = attrs.field(default="decide", kw_only=True)
     migrations: Sequence[Migration] = attrs.field(default=(), kw_only=True)
     depends: Mapping[str, str | Sequence[str]] = attrs.field(factory=dict, kw_only=True)
+    on: Reactions = attrs.field(factory=dict, kw_only=True)
     by_name: Mapping[str, State[D]] = attrs.field(init=False)
     by_trigger: Mapping[tuple[str, str], tuple[Transition[D], ...]] = attrs.field(init=False)
     buttons: Mapping[str, tuple[str, ...]] = attrs.field(init=False)
@@ -107,6 +111,7 @@ class Flow(Generic[D]):
         fill("requires", sequence(self.requires))
         fill("states", tuple(self.states))
         fill("transitions", tuple(self.transitions))
+        fill("on", declared_reactions(self.on, self.name))
         check_data(self)
         check_frozen(self)
         check_requires(self, sequence(self.requires))

@@ -16,7 +16,7 @@ import attrs
 from vimbiso_fsm.document.data_types import data_type
 from vimbiso_fsm.document.document import Member, P_co, StoredProfile, language_of
 from vimbiso_fsm.document.typed_data import unstructure
-from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.proof import PROOFS, Proof, proven_phone
 from vimbiso_fsm.messages.refusals import Refused
 
@@ -62,6 +62,8 @@ class Turn(Generic[D_co, P_co]):
         trigger: The trigger that is fired; empty for callbacks that belong to no transition.
         answer: What was read or chosen, or what a call or a sub-flow returned.
         reason: Why a call failed; set on trigger `failed`.
+        message: The message that the turn takes in; None in a turn of a timer, of a call or of a fact. Its marks say
+            how it came about: `payload`, `referral`, `forwarded`, `replied_to`.
     """
 
     data: D_co = attrs.field(repr=False)
@@ -73,6 +75,7 @@ class Turn(Generic[D_co, P_co]):
     trigger: str = ""
     answer: Any = attrs.field(default=None, repr=False)
     reason: Refused | None = None
+    message: Message | None = attrs.field(default=None, eq=False, repr=False)
     _zone_of: Callable[[Member[Any]], tzinfo] = attrs.field(default=_utc, alias="zone_of", eq=False, repr=False)
     _proof_of: Callable[[Channel], Proof] = attrs.field(default=_declared, alias="proof_of", eq=False, repr=False)
 

@@ -95,6 +95,8 @@ class Address:
 
 ACCOUNT: Final = "account"
 """The name in the metadata of a channel under which the bot's address on the channel stands."""
+REPLY_TO: Final = "reply_to"
+"""The name in the metadata of a channel under which the place of the latest message stands."""
 
 
 @attrs.frozen
@@ -106,7 +108,7 @@ class Channel:
         identifier: The address of the member on the channel: a phone number, a chat id. It is opaque; what it proves of
             its speaker is declared by the type (`Bot.proves`).
         metadata: What the channel knows of the member, as storable values. The text `account` in it is the bot's own
-            address on the channel.
+            address on the channel, and the object `reply_to` is the place of the latest message.
 
     Raises:
         InvalidMessage: A field is empty, too long, of the wrong type or not storable.
@@ -121,6 +123,16 @@ class Channel:
         """The bot's address on the channel (a phone-number id, a bot's name); empty if the channel does not tell it."""
         account = self.metadata.get(ACCOUNT)
         return account if isinstance(account, str) else ""
+
+    @property
+    def reply_to(self) -> Mapping[str, Any]:
+        """The place of the latest message, in the channel's own terms; empty if the channel tells none.
+
+        It is a topic, the id of a pressed button's query, or the message with the button. Only the renderer and the
+        sender of the channel read it. It is kept with the question and is part of the metadata, which bound it.
+        """
+        place = self.metadata.get(REPLY_TO)
+        return place if isinstance(place, Mapping) else {}
 
     @cached_property
     def address(self) -> Address:

@@ -18,13 +18,10 @@ from typing import Any
 
 import attrs
 
-from vimbiso_fsm.audit.entries import Incident
 from vimbiso_fsm.audit.folding import is_fold_due
 from vimbiso_fsm.document.codec import decode, encode
 from vimbiso_fsm.document.document import Document, first_document
 from vimbiso_fsm.document.ids import instant
-from vimbiso_fsm.document.json_codec import loads
-from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.engine.ahead import SKEW
 from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.decide import current_question, decide
@@ -37,10 +34,10 @@ from vimbiso_fsm.engine.events import (
     content_digest,
     turn_token,
 )
-from vimbiso_fsm.engine.reading import Absent, Encrypted, Foreign, Newer, Sound, open_document, refuse_encrypted
+from vimbiso_fsm.engine.reading import Absent, Encrypted, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.engine.salvage import Salvage, evicted
 from vimbiso_fsm.engine.schedule import DELIVERY_TRIES
-from vimbiso_fsm.errors import DocumentTooLarge, Unreadable
+from vimbiso_fsm.errors import DocumentTooLarge
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.replies import Reply, Text
 from vimbiso_fsm.operations.context import Context
@@ -52,7 +49,15 @@ from vimbiso_fsm.operations.leave import leave
 from vimbiso_fsm.operations.mend import mend, resumed_with_notice, store_recovery
 from vimbiso_fsm.operations.promote import Unlinked
 from vimbiso_fsm.operations.shared import find_owner, proven_owner
-from vimbiso_fsm.operations.turn import NONE_BUSY, STALE, MemberTurns, TurnResult
+from vimbiso_fsm.operations.turn import (
+    NONE_BUSY,
+    STALE,
+    MemberTurns,
+    TurnResult,
+    first_replies,
+    record_mismatch,
+    stored_replies,
+)
 from vimbiso_fsm.store import requests
 
 
@@ -486,16 +491,7 @@ class _Handling:
         """Refuse a message whose token was used with another content, and record an incident."""
         document, turns, channel = self._take(mismatch.current), self._turns, self._message.channel
         self._status, self._replies = "refused", [*self._said([Text("message.reused")], document)]
-        incident = Incident(
-            instant(mismatch.current.at),
-            "mismatch",
-            turns.member_id,
-            self._context.bot.digests.shown(channel),
-            turn_token(self._message),
-            document.run.flow if document.run else "",
-            document.run.id if document.run else "",
-        )
-        await requests.RecordIncident(turns.member_id, incident.body)
+        await record_mismatch(self._context, turns.member_id, mismatch, document, channel, turn_token(self._message))
         return self._finish(document)
 
     async def _duplicate(self, duplicate: requests.Duplicate) -> Outcome | None:
@@ -508,7 +504,8 @@ class _Handling:
             self._status = "duplicate"
             self._replies = []
         document = self._take(duplicate.current)
-        self._replies += self._first_replies(duplicate.records, document)
+        self._repeated |= stored_replies(turns.member_id, duplicate.records)
+        self._replies += first_replies(self._context.bot, duplicate.records, document)
         self._repeating = True
         return None if self._event is self._message else await self._repeat(document)
 
@@ -546,16 +543,6 @@ class _Handling:
         """Return a commit that stores nothing and is answered with whether this message was handled before."""
         token, turns = turn_token(self._message), self._turns
         return requests.Commit(turns.member_id, turns.head, token, token, content_digest(self._message), None, None)
-
-    def _first_replies(self, records: tuple[requests.Record, ...], document: Document) -> tuple[Reply, ...]:
-        replies: list[Reply] = []
-        refuse_encrypted(document.member_id, *(record.body for record in records))
-        for record in records:
-            with suppress(Unreadable, TypeError, KeyError):  # a record of an older release has no check
-                raw = loads(record.body)["replies"]
-                replies += replies_from_raw(raw)
-                self._repeated[record.token[:16]] = raw
-        return self._said(replies, document)
 
     def _said(self, replies: Iterable[Reply], document: Document) -> tuple[Reply, ...]:
         return self._context.bot.say(replies, document.profile, document.channel)

@@ -6,21 +6,29 @@ decision here. The result of a commit is a value, and the operation decides how 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 
+from vimbiso_fsm.audit.entries import Incident
 from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.ids import hashed, instant
+from vimbiso_fsm.document.json_codec import loads
+from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.engine.ahead import corrected
 from vimbiso_fsm.engine.commit import Decision, caller, commit_of
 from vimbiso_fsm.engine.decide import failure
 from vimbiso_fsm.engine.draft import is_entering
 from vimbiso_fsm.engine.events import CallReturned, Event, LeaseExpired, ReplyRoute
-from vimbiso_fsm.errors import DocumentTooLarge
+from vimbiso_fsm.engine.reading import refuse_encrypted
+from vimbiso_fsm.errors import DocumentTooLarge, Unreadable
+from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import READ_ONLY
+from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import LEASE_OVER, RunCall, answered, fault_of, never
 from vimbiso_fsm.operations.promote import Promoted, Unlinked, promote
@@ -223,3 +231,51 @@ class MemberTurns:
         if error is not None:
             self.context.errors.append((step.pending.root[:10], error))
         return answered(step, result)
+
+
+# What was taken before ------------------------------------------------------------------------------------------------
+
+
+def stored_replies(member_id: str, records: tuple[requests.Record, ...]) -> dict[str, list[Any]]:
+    """Return the replies of the turns that these records are of, as raw data, by the turn's id in the outbox.
+
+    Raises:
+        EncryptedState: A record is encrypted, and its key is not at hand.
+    """
+    stored: dict[str, list[Any]] = {}
+    refuse_encrypted(member_id, *(record.body for record in records))
+    for record in records:
+        with suppress(Unreadable, TypeError, KeyError):  # a record of an older release has no check
+            raw = loads(record.body)["replies"]
+            replies_from_raw(raw)
+            stored[record.token[:16]] = raw
+    return stored
+
+
+def first_replies(bot: Bot, records: tuple[requests.Record, ...], document: Document) -> tuple[Reply, ...]:
+    """Return the replies of the turns that these records are of, in the member's language.
+
+    Raises:
+        EncryptedState: A record is encrypted, and its key is not at hand.
+    """
+    stored = stored_replies(document.member_id, records)
+    return bot.say(
+        [reply for raw in stored.values() for reply in replies_from_raw(raw)], document.profile, document.channel
+    )
+
+
+async def record_mismatch(
+    context: Context, member_id: str, mismatch: requests.Mismatch, document: Document, channel: Channel, token: str
+) -> None:
+    """Record the incident that a token was used with another content."""
+    run = document.run
+    incident = Incident(
+        instant(mismatch.current.at),
+        "mismatch",
+        member_id,
+        context.bot.digests.shown(channel),
+        token,
+        run.flow if run else "",
+        run.id if run else "",
+    )
+    await requests.RecordIncident(member_id, incident.body)

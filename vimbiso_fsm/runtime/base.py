@@ -18,6 +18,7 @@ from vimbiso_fsm.audit.flow_audit import FlowAuditLogger, Observer
 from vimbiso_fsm.audit.redaction import error_record
 from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.engine.events import CallReturned, turn_token
+from vimbiso_fsm.engine.told import is_of_interest
 from vimbiso_fsm.errors import (
     BotNotFound,
     FlowError,
@@ -31,9 +32,11 @@ from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.rates import Rates
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.replies import Text
+from vimbiso_fsm.messages.told import Fact, Paid, StatusChanged, Told
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import NotMade, Operation, RunCall, TakePlace, answered, fault_of, is_lease_over
+from vimbiso_fsm.operations.handle_event import EventOutcome, handle_event
 from vimbiso_fsm.operations.wake import wake
 from vimbiso_fsm.runtime import binding
 from vimbiso_fsm.runtime.budget import Budget
@@ -170,6 +173,32 @@ class BaseManager:
             raise InvalidMessage("", f"handle() takes a Message, not a {type(message).__name__}")
         if message.channel.type not in self.bot.validator.channel_types:
             raise InvalidMessage("channel type", f"{message.channel.type!r} is not known; name it in Bot(channels=…)")
+
+    def taking(self, event: Told) -> tuple[Begin[EventOutcome], str] | EventOutcome:
+        """Return the operation that takes a fact in, and the id by which it waits in a queue.
+
+        A fact that can lead to nothing is ignored here, so that the store is not asked. One that the member causes
+        counts as a message of its address.
+
+        Raises:
+            InvalidMessage: It is no fact, or the bot does not know the type of its channel.
+            TooManyMessages: It is above the rate of its address.
+        """
+        if not isinstance(event, Fact):
+            raise InvalidMessage("", f"handle_event() takes a fact of a delivery, not a {type(event).__name__}")
+        channel = event.channel
+        if channel is not None and channel.type not in self.bot.validator.channel_types:
+            raise InvalidMessage("channel type", f"{channel.type!r} is not known; name it in Bot(channels=…)")
+        if not is_of_interest(self.bot, event):
+            return EventOutcome("ignored", reason="no reaction")
+        if channel is None:
+            return EventOutcome("ignored", reason="unknown member")
+        address = self.bot.route(channel).address
+        member_id = self.cache.member(address)
+        if self.door is not None and not isinstance(event, StatusChanged | Paid):
+            self.door.enter(address, cached=member_id is not None)
+        begin = partial(handle_event, event=event, delivers=self.deliver is not None)
+        return begin, member_id or self.bot.digests.guest_id(address)
 
     def context(self, waited: float = 0.0) -> Context:
         """Return the context of an operation that has waited in a queue for `waited` seconds."""

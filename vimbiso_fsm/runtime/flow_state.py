@@ -42,6 +42,7 @@ from vimbiso_fsm.flow.interrupts import CallbackStopped
 from vimbiso_fsm.flow.rates import DEFAULT_RATES, Rates
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Reply
+from vimbiso_fsm.messages.told import Told
 from vimbiso_fsm.operations.claim import claim
 from vimbiso_fsm.operations.effects import (
     DELIVERY,
@@ -62,6 +63,7 @@ from vimbiso_fsm.operations.effects import (
 from vimbiso_fsm.operations.erase import Erasure, erase
 from vimbiso_fsm.operations.export import Exported, export
 from vimbiso_fsm.operations.handle import Outcome, handle
+from vimbiso_fsm.operations.handle_event import EventOutcome
 from vimbiso_fsm.operations.history import Filters, read_history, read_incidents
 from vimbiso_fsm.operations.link import Linking, Merging, link, merge, unlink
 from vimbiso_fsm.operations.recover import Recovery, recover
@@ -401,6 +403,25 @@ class FlowStateManager:
         except NotAnswered as error:
             base.not_answered(message, error)
             raise
+
+    def handle_event(self, event: Told) -> EventOutcome:
+        """Take in what the channel tells, one of `Delivery.events`, once, and return the outcome.
+
+        The bot, or the flow that is open, reacts to it (`Bot(on=…)`). An opened chat begins the conversation. A changed
+        address is linked to the member, and the former one is unlinked: its session and its login end. A fact about an
+        unknown member changes nothing.
+
+        Raises:
+            InvalidMessage: It is no fact, the bot does not know the type of its channel, or its new address is none.
+            TooManyMessages: It is above the rate of its address, or a chat of a new guest above theirs.
+            DamagedDocument: The member's document is damaged. Their next message repairs it.
+            StoreUnavailable, CommitUnknown, Contended: Handle the same fact again; it takes effect once.
+            NewerState, ForeignState, EncryptedState: As in `handle`.
+        """
+        if self._start is not None:
+            self._ready()
+        taking = self._base.taking(event)
+        return taking if isinstance(taking, EventOutcome) else self._run(*taking, self._base.call_wait)
 
     @checked
     def wake(self, member_id: str) -> tuple[AuditEntry, ...]:
@@ -1062,6 +1083,13 @@ class AsyncFlowStateManager:
         except NotAnswered as error:
             base.not_answered(message, error)
             raise
+
+    async def handle_event(self, event: Told) -> EventOutcome:
+        """Take in what the channel tells, once, and return the outcome. See `FlowStateManager.handle_event`."""
+        if self._start is not None:
+            await self._ready()
+        taking = self._base.taking(event)
+        return taking if isinstance(taking, EventOutcome) else await self._run(*taking, self._base.call_wait)
 
     @checked
     async def wake(self, member_id: str) -> tuple[AuditEntry, ...]:

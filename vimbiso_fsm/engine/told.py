@@ -1,0 +1,99 @@
+"""The turn of a fact that the channel tells.
+
+The reaction that the flow of the open state declares decides, otherwise that of the bot. Two facts have a rule of their
+own beside it: an opened chat begins the conversation as a first message does, and a changed address ends the session on
+the former one, whose number may be another person's by now. A fact answers no question, is never refused to the member
+and renews no session. Without a reaction and a rule, nothing is stored.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import attrs
+
+from vimbiso_fsm.engine.draft import Draft
+from vimbiso_fsm.engine.interpret import begin
+from vimbiso_fsm.engine.session import end_session, is_login_over, is_session_over, log_out
+from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.reactions import Reaction, react
+from vimbiso_fsm.flow.turn import Turn
+from vimbiso_fsm.messages.told import AddressChanged, ChatOpened, Told
+
+RULED: Final = frozenset({AddressChanged, ChatOpened})
+"""The facts that have a rule beside the reactions."""
+
+
+def is_of_interest(bot: Bot, fact: Told) -> bool:
+    """Return whether a fact may lead to a turn: it has a rule, or the bot or one of its flows declares a reaction."""
+    return type(fact) in RULED or type(fact) in bot.reacts
+
+
+def take_told(draft: Draft, fact: Told) -> None:
+    """React to a fact.
+
+    Args:
+        draft: The draft of the turn.
+        fact: The fact.
+    """
+    draft.kind = "event"
+    reaction, turn = _reaction(draft, fact)
+    reacted = react(reaction, turn, fact) if reaction is not None else None
+    if reacted is not None and reacted.refused is not None:
+        draft.status = "refused"
+        draft.codes.append(reacted.refused.code)
+    elif reacted is not None:
+        if reacted.member is not turn.member:
+            draft.take_member(reacted.member)
+        for words in reacted.says:
+            draft.say(words)
+    does = bool(draft.replies or draft.codes) or draft.member is not draft.met
+    if isinstance(fact, ChatOpened) and draft.status != "refused" and _is_idle(draft):
+        begin(draft)
+        does = True
+    if isinstance(fact, AddressChanged):
+        _leave_address(draft)
+        does = True
+    if not does:
+        return draft.ignore()
+    draft.detail = {**draft.detail, "event": type(fact).__name__}
+
+
+def _reaction(draft: Draft, fact: Told) -> tuple[Reaction | None, Turn[Any]]:
+    """Return the reaction to a fact, and the turn as it sees it. A session that is over has no login."""
+    run, bot = draft.run, draft.bot
+    own = bot.machine(run).flow.on.get(type(fact)) if run is not None else None
+    if run is not None and own is not None:
+        turn = draft.turn(run)
+    else:
+        turn = Turn(
+            None, draft.member, draft.channel, draft.now, "", "", zone_of=bot.zone_for, proof_of=bot.proves
+        )  # fmt: skip
+    if (is_session_over(draft) or is_login_over(draft)) and draft.member.jwt_token is not None:
+        log_out(draft)
+        turn = attrs.evolve(turn, member=draft.member)
+    return own or bot.on.get(type(fact)), turn
+
+
+def _is_idle(draft: Draft) -> bool:
+    """Whether nothing is open, parked or on its way, so that a first message would begin the conversation."""
+    return draft.run is None and not draft.suspended and draft.pending is None
+
+
+def _leave_address(draft: Draft) -> None:
+    """End the session on the former address, and unlink it. A guest, who is known by it alone, keeps nothing."""
+    said = list(draft.replies)
+    if draft.pending is None and draft.session_since is not None and not draft.before.guest:
+        end_session(draft)
+    else:  # the outcome of a call is stored where it was begun
+        draft.session_since = None
+        log_out(draft)
+    draft.replies = said
+    draft.kind = "unlink"
+    draft.detail = {"channels": [draft.bot.digests.shown(draft.channel)], "by": "channel"}
+    draft.parts = not draft.before.guest
+    if draft.before.guest:
+        if draft.pending is None:
+            draft.run, draft.suspended = None, ()
+        draft.outbox = ()
+        draft.member = attrs.evolve(draft.member, profile={}, current_account={}, language=None)

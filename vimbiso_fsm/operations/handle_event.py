@@ -1,0 +1,241 @@
+"""Take in one fact that the channel tells. Idempotent: a fact that is told again has no second effect.
+
+the member     `FindOwner`, or the guest on the channel. A fact about an address of which nothing is stored changes
+               nothing and stores nothing, unless it is an opened chat, which begins a conversation as a message does
+the turn       decide and commit under the token of the fact; nothing is committed that changes nothing
+a call         what the turn proposes is made, and its result is stored as a late one (`wake.py`)
+a new address  `readdress.py`, before the turn, so that a fact told again completes what was begun
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Literal
+
+import attrs
+
+from vimbiso_fsm.audit.folding import is_fold_due
+from vimbiso_fsm.document.document import Document, first_document
+from vimbiso_fsm.document.ids import instant
+from vimbiso_fsm.engine.commit import Decision
+from vimbiso_fsm.engine.decide import decide
+from vimbiso_fsm.engine.events import CallReturned, content_digest, turn_token
+from vimbiso_fsm.engine.reading import Absent, Damaged, Encrypted, Foreign, Newer, Sound, open_document
+from vimbiso_fsm.errors import DamagedDocument
+from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.messages.replies import Reply
+from vimbiso_fsm.messages.told import AddressChanged, ChatOpened, Told
+from vimbiso_fsm.operations.context import Context
+from vimbiso_fsm.operations.effects import STILL_RUNNING, TakePlace
+from vimbiso_fsm.operations.fold import fold
+from vimbiso_fsm.operations.guests import find_guest
+from vimbiso_fsm.operations.leave import leave
+from vimbiso_fsm.operations.promote import promote
+from vimbiso_fsm.operations.readdress import new_channel, readdress
+from vimbiso_fsm.operations.shared import find_owner
+from vimbiso_fsm.operations.turn import NONE_BUSY, MemberTurns, first_replies, record_mismatch
+from vimbiso_fsm.operations.wake import wake
+from vimbiso_fsm.store.requests import Broken, Commit, Committed, Duplicate, Load, Mismatch, Stored
+
+
+@attrs.frozen
+class EventOutcome:
+    """The result of a fact.
+
+    Attributes:
+        status: "advanced" if it was taken in, "refused" if a reaction refused it or its id was used for another fact,
+            "duplicate" if it was taken in before, "ignored" if it changes nothing, or "failed" if a reaction raised.
+        replies: What is to be said, each with its final words in `.text`. It goes to `channel`.
+        channel: The member's channel; None where nothing is said.
+        member_id: The member or guest; None if the address is that of none.
+        reason: Why it was ignored: "no reaction", "unknown member" or "nothing to do"; empty otherwise.
+        confirmed: Whether the store has confirmed in time that it keeps the turn with the required durability.
+    """
+
+    status: Literal["advanced", "refused", "duplicate", "ignored", "failed"]
+    replies: tuple[Reply, ...] = attrs.field(default=(), repr=False)
+    channel: Channel | None = attrs.field(default=None, repr=False)
+    member_id: str | None = None
+    reason: str = ""
+    confirmed: bool = True
+
+
+async def handle_event(context: Context, event: Told, *, delivers: bool) -> EventOutcome:
+    """Take in a fact about a member.
+
+    Args:
+        context: The context of the operation.
+        event: The fact; its channel is known.
+        delivers: Whether the shell can deliver replies.
+
+    Raises:
+        Contended: Other writers were faster until the patience was over.
+        DamagedDocument: The member's document is damaged. Their next message repairs it.
+        InvalidMessage: The new address in the fact is none.
+        NewerState: A newer release has stored the member's document.
+        ForeignState: The member's document is of a flow that the bot never had.
+        TooManyMessages: A chat was opened by a new guest, above the rate of new guests.
+        EncryptedState: The member's data is encrypted, and its key is not at hand.
+    """
+    taking = _Taking(context, event, delivers)
+    for attempt in itertools.count(1):
+        outcome = await taking.attempt()
+        if outcome is not None:
+            return outcome
+        await context.pause(taking.member_id, attempt)
+    raise AssertionError("unreachable")
+
+
+class _Taking:
+    """The taking in of one fact."""
+
+    def __init__(self, context: Context, event: Told, delivers: bool) -> None:
+        assert event.channel is not None
+        self._context, self._event, self._delivers = context, event, delivers
+        self._channel = event.channel
+        self._place = context.bot.route(event.channel)
+        self._turns = MemberTurns(context)
+        self._admitted = False
+
+    @property
+    def member_id(self) -> str:
+        """The member or guest whom the fact is about."""
+        return self._turns.member_id
+
+    async def attempt(self) -> EventOutcome | None:
+        """Take the fact in at what is stored now. None if other writers were faster, or something had to end first."""
+        context, turns, place = self._context, self._turns, self._place
+        owner = (await find_owner(context, place)).member_id
+        if owner is None:
+            turns.member_id, stored = await find_guest(context.bot.digests, place.address)
+        else:
+            turns.member_id, stored = owner, await Load(owner)
+        turns.head = stored.head
+        match open_document(context.bot, turns.member_id, stored, instant(max(stored.at, context.now))):
+            case Sound(document):
+                turns.document = document
+            case Absent():
+                if not isinstance(self._event, ChatOpened):
+                    return EventOutcome("ignored", reason="unknown member")
+                self._admit(owner)
+                now = instant(context.now)
+                turns.document = first_document(
+                    turns.member_id, self._channel, now, place.address, version=turns.head.version
+                )
+            case Newer(error) | Foreign(error) | Encrypted(error):
+                raise error
+            case Damaged(faults=faults):
+                raise DamagedDocument(turns.member_id, "; ".join(faults[:3]))
+        document = turns.document
+        if document.moved is not None:
+            await promote(context, document, turns.head)
+        elif document.leaving:
+            await leave(context, document, turns.head)
+        elif (owner is not None and not document.has(place.address)) or not document.speaks_to(place.address):
+            return EventOutcome("ignored", reason="unknown member")  # of another account, or unlinked since
+        else:
+            return await self._take(document, stored)
+        return None
+
+    def _admit(self, owner: str | None) -> None:
+        """Take in a new guest, once a fact.
+
+        Raises:
+            TooManyMessages: The guest is above the rate of new guests.
+        """
+        door = self._context.door
+        if door is not None and owner is None and not self._admitted:
+            self._admitted = True
+            door.admit(self._place.address)
+
+    async def _take(self, document: Document, stored: Stored | Broken) -> EventOutcome | None:
+        """Decide the fact on a document, and commit the decision."""
+        context, turns, event = self._context, self._turns, self._event
+        if isinstance(event, AddressChanged):
+            new = new_channel(context, event, self._channel)
+            if new.address.identifier == self._place.identifier:
+                return EventOutcome("ignored", member_id=document.person, reason="nothing to do")
+            result = await turns.settle(await self._verify())
+            if not isinstance(result, Committed):
+                return await self._not_committed(result, document)
+            if not document.guest and await readdress(context, document.person, new):
+                return await self._again(document)
+        return await self._commit(document)
+
+    async def _again(self, document: Document) -> EventOutcome | None:
+        """Decide on what is stored after the new address was linked."""
+        turns = self._turns
+        stored = await Load(turns.member_id)
+        reading = open_document(self._context.bot, turns.member_id, stored, instant(self._context.now))
+        if not isinstance(reading, Sound) or not reading.document.has(self._place.address):
+            return None
+        turns.head, turns.document = stored.head, reading.document
+        return await self._commit(reading.document)
+
+    def _verify(self) -> Commit:
+        """Return a commit that stores nothing and is answered with whether this fact was taken in before."""
+        token, turns = turn_token(self._event), self._turns
+        return Commit(turns.member_id, turns.head, token, token, content_digest(self._event), None, None)
+
+    async def _commit(self, document: Document) -> EventOutcome | None:
+        context, turns, event = self._context, self._turns, self._event
+        busy = NONE_BUSY
+        while True:
+            decision = decide(context.bot, document, event, instant(context.now), busy=busy)
+            if decision.call is None or await TakePlace(decision.call):
+                break
+            busy |= {decision.call.service}
+        if decision.changed:
+            result = await turns.commit(decision, event, "handle")
+            if isinstance(result, Committed):
+                return await self._go_on(turns.decision)
+        else:  # nothing is stored, and the fact may have been taken in before
+            result = await turns.settle(await self._verify())
+            if isinstance(result, Committed):
+                return EventOutcome("ignored", member_id=document.person, reason="nothing to do")
+        return await self._not_committed(result, document)
+
+    async def _not_committed(self, result: object, document: Document) -> EventOutcome | None:
+        match result:
+            case Duplicate():
+                said = first_replies(self._context.bot, result.records, document)
+                return self._outcome("duplicate", said, document)
+            case Mismatch():
+                await record_mismatch(
+                    self._context, self.member_id, result, document, self._channel, turn_token(self._event)
+                )
+                return self._outcome("refused", (), document)
+            case _:
+                return None
+
+    async def _go_on(self, decision: Decision) -> EventOutcome:
+        """Do what a stored decision leads to: fold the audit, let the address go, make the call."""
+        context, turns = self._context, self._turns
+        document = decision.document
+        if decision.entry is not None and is_fold_due(decision.entry):
+            await fold(turns.member_id)
+        if document.leaving:
+            await leave(context, document, turns.head)
+            return self._outcome(decision.status, decision.replies, document)
+        outcome = self._outcome(decision.status, decision.replies, document)
+        call = turns.next_call(decision)
+        if call is not None:
+            result = await call
+            answer = None if result is STILL_RUNNING else turns.returned(call, result)
+            if isinstance(answer, CallReturned):
+                await wake(context, turns.member_id, delivers=self._delivers, answer=answer)
+        return outcome
+
+    def _outcome(self, status: str, replies: tuple[Reply, ...], document: Document) -> EventOutcome:
+        """Return the outcome. What is said goes to the channel of the fact, or where the member is reached then."""
+        event = self._event
+        moved = isinstance(event, AddressChanged) and not document.has(self._place.address)
+        channel = document.channel if moved else self._channel
+        known = status if status in ("advanced", "refused", "duplicate", "ignored") else "failed"
+        return EventOutcome(
+            known,  # type: ignore[arg-type]  # one of the literals
+            replies,
+            channel if replies else None,
+            document.person,
+            confirmed=self._context.confirmed,
+        )
