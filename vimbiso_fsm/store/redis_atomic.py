@@ -493,9 +493,8 @@ class AtomicStateManager(_Manager[redis.Redis | redis.RedisCluster | Servers, Se
         except Exception as error:  # a connection that another thread closes raises whatever it meets
             raise NotSent from error
         try:
-            lasting = self._confirm is not None and attempts.lasting
-            sent = Sent(words, attempts.asking, lasting)
-            [answer] = await converse(connection, exchange, [sent], self._confirm)
+            batch = [Sent(words, attempts.asking, attempts.lasting)]
+            [answer] = await converse(connection, exchange, batch, self._confirm)
         finally:
             connections.give(pool, connection)
         if isinstance(answer.reply, Exception):
