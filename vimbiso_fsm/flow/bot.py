@@ -220,7 +220,7 @@ class Bot:
         fill("versions", _Versions(self.machines, self.kept))
         for machine in (*self.machines.values(), *self.kept.values()):
             for position in machine.positions.values():
-                position.prepare(self.catalogue)
+                position.prepare(self.catalogue, self.commands)
         steps = {flow.name: frozenset(flow.by_name) for flow in self.flows}
         kept = {key: frozenset(machine.flow.by_name) for key, machine in self.kept.items()}
         fill("validator", StateValidator(steps, frozenset(self.proofs), kept, self.profile))
