@@ -60,11 +60,15 @@ class Me:
 
     def payers(self, amount: Money) -> tuple[Account, ...]:
         """Return the accounts that can pay the amount."""
-        return tuple(account for account in self.accounts if self.tier >= 5 or account.holds(amount))
+        return tuple(account for account in self.accounts if self._pays(account, amount))
 
     def covers(self, amount: Money) -> bool:
         """Return whether the account in use can pay the amount."""
-        return self.account in self.payers(amount)
+        account = self.account
+        return account in self.dashboard.accounts and account.owned and self._pays(account, amount)
+
+    def _pays(self, account: Account, amount: Money) -> bool:
+        return self.dashboard.tier >= 5 or account.holds(amount)
 
     def within_limit(self, amount: Money) -> bool:
         """Return whether the member may still offer the amount today."""
@@ -74,13 +78,19 @@ class Me:
 def me(turn: Turn[object, Dashboard]) -> Me:
     """Return the member's dashboard and the account in use."""
     member = turn.member
-    return Me(member.profile, _in_use(member.profile, member.current_account.get("handle")))
+    dashboard = member.profile
+    return Me(dashboard, _in_use(dashboard, member.current_account.get("handle")))
 
 
 def _in_use(dashboard: Dashboard, handle: str | None) -> Account:
     """Return the member's account with that handle, otherwise their first."""
-    owned = [account for account in dashboard.accounts if account.owned]
-    return next((account for account in owned if account.handle == handle), owned[0] if owned else Account())
+    first = None
+    for account in dashboard.accounts:
+        if account.owned and account.handle == handle:
+            return account
+        if account.owned and first is None:
+            first = account
+    return first or Account()
 
 
 def logged_in(turn: Turn[D, Dashboard]) -> Changes[D]:

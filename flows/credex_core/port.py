@@ -95,8 +95,10 @@ class Account:
 
     def balance(self, currency: str) -> Money:
         """Return the balance in a denomination."""
-        zero = Money(Decimal(0).scaleb(-DECIMALS.get(currency, 0)), currency)
-        return next((money for money in self.balances if money.currency == currency), zero)
+        for money in self.balances:
+            if money.currency == currency:
+                return money
+        return Money(Decimal(0).scaleb(-DECIMALS.get(currency, 0)), currency)
 
     def holds(self, amount: Money) -> bool:
         """Return whether the balance covers an amount."""

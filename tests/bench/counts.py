@@ -47,6 +47,7 @@ KINDS: Final = (
     Kind("plain turn with a guard", TILL, ("bread and milk", "12.50 USD")),
     Kind("plain turn", TILL, ("12.50 USD", "bread and milk")),
     Kind("button", PICK, ("*",)),
+    Kind("typed choice", PICK, ("flip",)),
     Kind("call", POST, ("hello", "Alan")),
     Kind("refusal", TILL, ("nothing",), "refused"),
     Kind("VimbisoPay's offer", OFFER, ("back", "10 USD")),

@@ -206,6 +206,19 @@ def test_a_whole_version_may_end_on_the_old_definition():
         chat.check()
 
 
+def test_a_run_stands_in_the_definition_of_its_version_or_else_in_the_current_one():
+    """A run of a version that is kept stands in the kept definition, and one of any other version in the current."""
+    chat = standing("gift")
+    run, current = chat.document().run, errand([Migration(1, others=FinishOnOld(errand_1))])
+    assert run is not None
+    bot = deploy(chat, current).bot
+    for version, flow in ((1, errand_1), (current.version, current), (77, current)):
+        found = attrs.evolve(run, version=version, step=flow.initial)
+        assert bot.definition(found) is bot.machine(found).flow is bot.position(found).flow is flow
+    with pytest.raises(KeyError):
+        bot.machine(attrs.evolve(run, flow="gone"))
+
+
 def test_a_restart_is_told_once_before_the_reply():
     """A restart is told once, before the first question; earlier answers and the message itself are not taken."""
     chat = deploy(standing("gift"), errand())

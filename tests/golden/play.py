@@ -277,10 +277,10 @@ class Play:
                 self._digests[hashlib.sha256(data).hexdigest()] = f"<sha256 of the {what} of write {number}>"
         yield f"write {number}"
         keys, arguments = words_of(request)
+        self._has_lines = self._has_lines or any(b'"where":[' in word for word in arguments)  # the check comes first
         for kind, words in (("KEYS", keys), ("ARGV", arguments)):
             for place, word in enumerate(words, 1):
                 shown = _indented(_shown(word), " " * 4)
-                self._has_lines = self._has_lines or '"where":[' in shown
                 if self._has_lines and re.fullmatch("[0-9a-f]{16}", shown):
                     shown = f"<check of write {number}>"
                 yield f"  {kind}[{place}] {self._named(shown)}".rstrip()
@@ -289,7 +289,8 @@ class Play:
         """Return a text without what differs from run to run or from release to release.
 
         That is: digests of what stands on the page, the nanoseconds in the name of a quarantined key, and the lines of
-        code in which an error was raised. Checks after such an error cover its lines, and `_written` names them.
+        code in which an error was raised. The check of such an error and those after it cover its lines, and `_written`
+        names them.
         """
         text = re.sub("[0-9a-f]{64}", lambda found: self._digests.get(found[0], found[0]), text)
         text = re.sub(r"(:aside:\d+:)\d+(?=:)", r"\1<nanoseconds>", text)

@@ -32,6 +32,12 @@ def test_words_are_compared_as_they_look(said: str, word: str):
     assert normalise(said) == word
 
 
+@given(texts, st.integers(1, 300))
+def test_a_place_before_a_title_changes_nothing_of_the_title(title: str, place: int):
+    """The words of a line of a list are its number, and the words of the title alone."""
+    assert normalise(f"{place}. {title}") == f"{place}. {normalise(title)}".rstrip()
+
+
 @given(texts)
 def test_a_normalised_text_is_its_own_normal_form(text: str):
     """Any text can be normalised; the result is trimmed, and normalising it again changes nothing."""

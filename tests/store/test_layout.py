@@ -16,7 +16,17 @@ from vimbiso_fsm.document import document
 from vimbiso_fsm.document.shape import BOOKKEEPING, SEED
 from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.messages.message import Address, Channel
-from vimbiso_fsm.store.layout import LAYOUT, LAYOUTS, OLDEST_LAYOUT, TABLE, Keys, table_digest
+from vimbiso_fsm.store.layout import (
+    LAYOUT,
+    LAYOUTS,
+    OLDEST_LAYOUT,
+    TABLE,
+    Keys,
+    table_digest,
+    unword,
+    word,
+    words_of,
+)
 from vimbiso_fsm.store.requests import (
     NO_HEAD,
     Claim,
@@ -124,3 +134,12 @@ def test_a_namespace_of_another_form_is_refused(name: str):
     """A name that could close a tag, match more keys, or equal another one is refused in a sentence."""
     with pytest.raises(ValueError, match="it is a part of every key"):
         Keys(name)
+
+
+@given(st.lists(st.one_of(st.text("abAB09", max_size=8), texts), max_size=5))
+def test_words_that_are_encoded_together_are_those_that_are_encoded_alone(given_texts: list[str]):
+    """Words do not depend on the words beside them, hold no space, and are read back as the texts that they encode."""
+    found = words_of(*given_texts)
+    assert found == [word(text) for text in given_texts]
+    assert not any(b" " in each for each in found)
+    assert [unword(each) for each in found] == given_texts

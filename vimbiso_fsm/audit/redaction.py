@@ -28,7 +28,7 @@ def redacted(bot: Bot, run: Run | None) -> dict[str, Any]:
     """
     if run is None:
         return {}
-    public, shown = bot.machine(run).flow.public, dict(run.fields)
+    public, shown = bot.versions[run.flow, run.version].flow.public, dict(run.fields)
     for name, value in run.fields.items():
         if name not in public:
             shown[name] = None if value is None or value in _EMPTY else MASK

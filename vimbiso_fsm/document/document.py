@@ -542,8 +542,9 @@ class Member(Generic[P_co]):
     @property
     def profile(self) -> P_co:
         """The profile, typed if the bot has a profile class. It is read once per turn, when it is first used."""
-        profile = self._profile
-        return cast(P_co, profile.typed if isinstance(profile, StoredProfile) else profile)
+        profile: Any = self._profile
+        typed: P_co = profile.typed if isinstance(profile, StoredProfile) else profile
+        return typed
 
     @property
     def stored_profile(self) -> Fields:

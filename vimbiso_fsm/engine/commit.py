@@ -268,10 +268,10 @@ def _document(draft: Draft, event: Event) -> Document:
         deadline=session.deadline,
         session_since=session.since,
         warn_at=session.warn_at,
-        channels=_channels(draft, channel),
+        channels=_channels(draft, channel) if before.channels else (),
         effects=draft.effects,
         leaving=before.leaving,
-        moved=_moved(draft),
+        moved=before.moved if member is draft.met else _moved(draft),
     )
     if not draft.parts:
         return after
@@ -283,7 +283,7 @@ def _document(draft: Draft, event: Event) -> Document:
 def _channels(draft: Draft, channel: Channel) -> tuple[Address, ...]:
     """The linked channels. One that was linked before its account was known takes the account of the message."""
     channels = draft.before.channels
-    if not channels or not channel.account:
+    if not channel.account:
         return channels
     address = draft.bot.route(channel).address
     return with_address(channels, address) if address.account and address.without_account in channels else channels
@@ -306,7 +306,7 @@ def _as_stored(before: Mapping[str, Any], after: Mapping[str, Any], name: str, i
 def _moved(draft: Draft) -> Moved | None:
     """The member that a guest has become in this turn or an earlier one."""
     before = draft.before
-    if draft.member is draft.met or draft.member.id == before.person:
+    if draft.member.id == before.person:
         return before.moved
     if not before.guest:
         raise WrongMember(before.person)
@@ -335,7 +335,7 @@ def record_of(
     if document.run is not None:
         run = {name: getattr(document.run, name) for name in _RECORDED}
         flow_data = flow_data_to_raw(document.run) if raw is None else raw["flow_data"]
-        if secrets := bot.machine(document.run).flow.secrets:
+        if secrets := bot.versions[document.run.flow, document.run.version].flow.secrets:
             flow_data = {**flow_data, "data": without(flow_data["data"], secrets)}
     return _record(status, replies, flow_data=flow_data, run=run, called=document.call is not None)
 

@@ -154,8 +154,9 @@ class Draft:
     @property
     def is_unproven(self) -> bool:
         """Whether another person than the member may be the speaker, because a login is asked for and not made."""
-        asked = self.was_asked_to_log_in or _waits_for_login(self.suspended)
-        return not (self.before.guest or self.member.authenticated) and asked
+        if self.before.guest or self.member.authenticated:
+            return False
+        return self.was_asked_to_log_in or _waits_for_login(self.suspended)
 
     # The current run ----------------------------------------------------------------------------------------------
 
@@ -168,13 +169,14 @@ class Draft:
     @property
     def flow(self) -> Flow[Any]:
         """The definition of the flow by which the current run is stepped."""
-        return self.bot.machine(self.standing).flow
+        return self.bot.definition(self.standing)
 
     @property
     def here(self) -> AnyPosition:
         """The state in which the current run stands, prepared."""
-        assert self.run is not None
-        return self.bot.position(self.run)
+        run = self.run
+        assert run is not None
+        return self.bot.versions[run.flow, run.version].positions[run.step]
 
     @property
     def state(self) -> State[Any]:
@@ -221,7 +223,7 @@ class Draft:
         """The run's typed data."""
         data = self.typed.get(run.id)
         if data is None:
-            kept, kind = run.typed, self.bot.machine(run).flow.data
+            kept, kind = run.typed, self.bot.versions[run.flow, run.version].flow.data
             # The data may have been kept by another definition of the flow.
             data = kept if type(kept) is kind else structure(run.fields, kind)
             self.typed[run.id] = data
@@ -256,7 +258,8 @@ class Draft:
         if self.run is None:
             return
         run = asked(self.run) if self.run.context else self.run
-        built = question.build(self.bot, self.bot.position(run), run, self.turn(run))
+        here = self.bot.versions[run.flow, run.version].positions[run.step]
+        built = question.build(self.bot, here, run, self.turn(run))
         if (built.shown, built.page) != (run.shown, run.page):
             run = attrs.evolve(run, shown=built.shown, page=built.page)
         self.run = run

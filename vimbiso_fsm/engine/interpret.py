@@ -70,7 +70,8 @@ def interpret(draft: Draft, message: Message, *, recovered: Text | None, arrived
     if draft.pending is not None:
         wait_for_call(draft, draft.pending, message)
         return give_answers_after_call(draft)
-    stale = message.choice is not None and recovered is None and _is_stale(draft, message.choice)
+    pressed = None if message.choice is None else question.pressed(message.choice)
+    stale = pressed is not None and recovered is None and _is_stale(draft, pressed)
     told = len(draft.replies)
     if draft.session_since is None:
         if is_login_over(draft):
@@ -89,7 +90,7 @@ def interpret(draft: Draft, message: Message, *, recovered: Text | None, arrived
         return _ask_again(draft, message)
     told = len(draft.replies)
     if is_timeout_due(draft) and time_out(draft):
-        if message.choice is not None and question.pressed(message.choice) is not None:
+        if pressed is not None:
             draft.replies.insert(told, Text("choice.closed"))
         if not is_session_over(draft):
             return take_too_late(draft, message)
@@ -115,7 +116,7 @@ def interpret(draft: Draft, message: Message, *, recovered: Text | None, arrived
     if len(words) > limit:
         return _refuse(draft, [Refused("message.too_long", limit=limit)])
     if message.choice is not None:
-        return _press(draft, words)
+        return _press(draft, words, pressed)
     _typed(draft, message, words, arrived)
 
 
@@ -194,9 +195,8 @@ def _show(draft: Draft, asked: Any) -> None:
         draft.ask()
 
 
-def _press(draft: Draft, choice: str) -> None:
+def _press(draft: Draft, choice: str, pressed: question.Pressed | None) -> None:
     """Interpret a pressed button or row. A bare id counts as if it were typed, but never as a global word."""
-    pressed = question.pressed(choice)
     if draft.run is None:
         return begin(draft)
     if not _take(draft, pressed_bare(draft, choice) if pressed is None else (pressed.choice,)):
@@ -225,11 +225,9 @@ def begin(draft: Draft) -> None:
     go_home(draft)
 
 
-def _is_stale(draft: Draft, choice: str) -> bool:
+def _is_stale(draft: Draft, pressed: question.Pressed) -> bool:
     """Whether a press belongs to another question than the current one."""
-    run, pressed = draft.run, question.pressed(choice)
-    if pressed is None:
-        return False
+    run = draft.run
     return run is None or pressed.fence != run.fence
 
 

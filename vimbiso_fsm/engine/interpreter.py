@@ -57,7 +57,7 @@ def fire(draft: Draft, trigger: str, answer: Any = None, *, reason: Refused | No
         What the machine did. If no transition accepted the trigger, `to` is None and only the audit records the try.
     """
     run = draft.standing
-    here = draft.bot.position(run)
+    here = draft.bot.versions[run.flow, run.version].positions[run.step]
     flow, state = here.flow, here.state
     data = draft.data(run)
     if state.into and trigger in ("answer", "done"):
@@ -71,7 +71,8 @@ def fire(draft: Draft, trigger: str, answer: Any = None, *, reason: Refused | No
     _note_step(draft, run.id, flow, state.name, to, trigger, fired.verdicts)
     if to is not None:
         draft.trigger = draft.trigger or trigger
-        say_reasons(draft, fired.reasons)
+        if fired.reasons:
+            say_reasons(draft, fired.reasons)
         _take_over(draft, run, here, fired, to, turn)
         if reason is not None and reason.field and run.trail[-1:] == (to.name,):
             # The call has checked the answer to the question that the run goes back to, and has refused it.
@@ -224,7 +225,7 @@ def _times_out_at_once(draft: Draft) -> bool:
 def run_to_completion(draft: Draft) -> None:
     """Carry out the current state, and go on until a state waits for the member or for a call."""
     run = draft.standing
-    here = draft.bot.position(run)
+    here = draft.bot.versions[run.flow, run.version].positions[run.step]
     state = here.state
     if here.is_question and (draft.off_session or state.timeout is not None or run.due is not None):
         if draft.off_session and (_rests_at_home(draft, run) or not allowed(draft, run)):
@@ -258,7 +259,7 @@ def ask_question(draft: Draft) -> None:
         set_timer(draft)
     run = draft.run
     if run is not None:
-        here = draft.bot.position(run)
+        here = draft.bot.versions[run.flow, run.version].positions[run.step]
         if here.may_be_empty and question.is_empty(here, draft.turn(run)):
             _count_passed(draft, run)
             if fire(draft, "empty").to is not None:

@@ -17,7 +17,7 @@ answer is plain; a button or a whole title always is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import attrs
 
@@ -55,7 +55,7 @@ def meanings(draft: Draft, text: str) -> tuple[str, ...]:
     word = normalise(text)
     if not word:
         return ()
-    names, place = [*_names(draft)], _place(draft, word)
+    names, place = _names(draft), _place(draft, word)
     few = narrowed_to(draft.standing)
     if few:
         among = _among(draft, [name for name in names if name.choice in few], place, word)
@@ -81,27 +81,29 @@ def pressed_bare(draft: Draft, choice: str) -> tuple[str, ...]:
 # Names ------------------------------------------------------------------------------------------------------------
 
 
-def _names(draft: Draft) -> Iterator[_Name]:
-    """Yield the names of every choice, in the order of the list."""
-    run, flow, commands = draft.standing, draft.flow, draft.bot.commands
-    shown = {entry.choice: (place, entry.title) for place, entry in enumerate(run.shown, 1)}
-    rows = {question.ROW + row.id: row for row in question.rows_of(draft.state, draft.turn(run))}
-    language = draft.bot.language(draft.member.stored_profile, draft.channel)
-    for choice, row in rows.items():
-        yield _Name(choice, normalise(draft.bot.catalogue.say(row.title, language).text))
-        yield _Name(choice, normalise(row.id), is_read=False)
-    for choice, (place, title) in shown.items():
-        is_gone = choice.startswith(question.ROW) and choice not in rows
-        yield _Name(choice, normalise(title), is_gone=is_gone)
-        yield _Name(choice, normalise(f"{place}. {title}"), is_gone=is_gone)
-        if choice.startswith(question.ROW):
-            yield _Name(choice, normalise(choice[1:]), is_read=False, is_gone=is_gone)
+def _names(draft: Draft) -> list[_Name]:
+    """Return the names of every choice, in the order of the list."""
+    run, here, found = draft.standing, draft.here, list[_Name]()
+    rows: set[str] = set()
+    if here.state.rows is not None:
+        language = draft.bot.language(draft.member.stored_profile, draft.channel)
+        for row in question.rows_of(here.state, draft.turn(run)):
+            choice = question.ROW + row.id
+            rows.add(choice)
+            found.append(_Name(choice, normalise(draft.bot.catalogue.say(row.title, language).text)))
+            found.append(_Name(choice, normalise(row.id), is_read=False))
+    for place, shown in enumerate(run.shown, 1):
+        choice, title = shown.choice, normalise(shown.title)
+        is_row = choice.startswith(question.ROW)
+        is_gone = is_row and choice not in rows
+        found.append(_Name(choice, title, is_gone=is_gone))
+        found.append(_Name(choice, f"{place}. {title}".rstrip(), is_gone=is_gone))
+        if is_row:
+            found.append(_Name(choice, normalise(choice[1:]), is_read=False, is_gone=is_gone))
             continue
-        yield _Name(choice, normalise(choice.removeprefix("#")))
-        for way in flow.ways(run.step, choice):
-            yield from (_Name(choice, normalise(word)) for word in way.words)
-        if choice in ("yes", "no"):
-            yield from (_Name(choice, word) for word in getattr(commands, choice))
+        words = here.names.get(choice) or (normalise(choice.removeprefix("#")),)  # "#next" and its like are no buttons
+        found += [_Name(choice, word) for word in words]
+    return found
 
 
 def _named(names: Sequence[_Name], word: str) -> list[_Name]:

@@ -100,17 +100,24 @@ def build(bot: Bot, here: AnyPosition, run: Run, turn: Turn[Any]) -> Question:
     few = narrowed_to(run)
     choices = _narrow([*map(_offer, rows), *ways, *buttons], few) if few else []
     choices = choices or [*map(_offer, on_page), *ways, *buttons]
-    say = bot.catalogue.say
-    said = [(choice, say(title, language), about and say(about, language)) for choice, title, about in choices]
-    shown = tuple(Shown(choice, title.text) for choice, title, _ in said)
-    prefix = run.fence
-    if state.rows is not None and said and not empty:
-        reply: Reply = Menu(body, tuple(Row(prefix + choice, title, about) for choice, title, about in said))
-    elif said:
-        reply = Buttons(body, tuple(Button(prefix + choice, title) for choice, title, _ in said))
-    else:
-        reply = body
-    return Question(reply, shown, page, empty)
+    say, fence = bot.catalogue.say, run.fence
+    is_menu = state.rows is not None and not empty
+    shown: list[Shown] = []
+    rows_said: list[Row] = []
+    buttons_said: list[Button] = []
+    for choice, title, about in choices:
+        said = title if title.text else say(title, language)
+        shown.append(Shown(choice, said.text))
+        if is_menu:
+            rows_said.append(Row(fence + choice, said, about and say(about, language)))
+        else:
+            buttons_said.append(Button(fence + choice, said))
+    reply: Reply = body
+    if rows_said:
+        reply = Menu(body, tuple(rows_said))
+    elif buttons_said:
+        reply = Buttons(body, tuple(buttons_said))
+    return Question(reply, tuple(shown), page, empty)
 
 
 def is_empty(here: AnyPosition, turn: Turn[Any]) -> bool:
@@ -134,15 +141,15 @@ def _narrow(offers: Sequence[_Offer], choices: Sequence[str]) -> list[_Offer]:
     return found if len(found) > 1 else []
 
 
-def visible_buttons(here: AnyPosition, turn: Turn[Any]) -> list[str]:
+def visible_buttons(here: AnyPosition, turn: Turn[Any]) -> Sequence[str]:
     """Return the triggers of the buttons to show. A button is hidden if its guards decline without a reason."""
-    return [trigger for trigger in here.buttons if _is_visible(here, turn, trigger)]
+    if len(here.always) == len(here.buttons):
+        return here.buttons
+    return [trigger for trigger in here.buttons if trigger in here.always or _is_visible(here, turn, trigger)]
 
 
 def _is_visible(here: AnyPosition, turn: Turn[Any], trigger: str) -> bool:
-    """Whether a transition accepts the trigger, or refuses it with a reason."""
-    if trigger in here.always:
-        return True
+    """Whether a transition accepts the trigger, or refuses it with a reason, so that its button is shown."""
     fired = here.fire(attrs.evolve(turn, trigger=trigger))
     return fired.to is not None or bool(fired.reasons)
 

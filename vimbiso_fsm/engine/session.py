@@ -94,7 +94,7 @@ def session_after(draft: Draft, event: Event) -> Session:
     if isinstance(event, SessionEnding):
         return Session(before.deadline, before.session_since)
     run = draft.run
-    flow, life = draft.bot.machine(run).flow if run else None, draft.bot.session
+    flow, life = draft.bot.versions[run.flow, run.version].flow if run else None, draft.bot.session
     if draft.off_session and isinstance(event, StateTimeout | CallReturned):
         login = draft.member.jwt_token is not None
         return Session(renewed(None, None, flow, life, draft.now, warns=False).deadline if login else None)

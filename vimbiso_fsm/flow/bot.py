@@ -208,6 +208,7 @@ class Bot:
     catalogue: Catalogue = attrs.field(init=False, repr=False)
     machines: Mapping[str, AnyMachine] = attrs.field(init=False, repr=False)
     kept: Mapping[tuple[str, int], AnyMachine] = attrs.field(init=False, repr=False)
+    versions: Mapping[tuple[str, int], AnyMachine] = attrs.field(init=False, repr=False)
     validator: StateValidator = attrs.field(init=False, repr=False)
     secrets: frozenset[str] = attrs.field(init=False, repr=False)
 
@@ -222,9 +223,10 @@ class Bot:
         if self.importer is not None:
             self.importer.check(self)
         fill("kept", _kept(self.flows))
+        fill("versions", _Versions(self.machines, self.kept))
         for machine in (*self.machines.values(), *self.kept.values()):
             for position in machine.positions.values():
-                position.prepare(self.catalogue)
+                position.prepare(self.catalogue, self.commands)
         own = (machine.flow.on for machine in (*self.machines.values(), *self.kept.values()))
         fill("reacts", frozenset(kind for on in (self.on, *own) for kind in on))
         steps = {flow.name: frozenset(flow.by_name) for flow in self.flows}
@@ -249,7 +251,7 @@ class Bot:
         Raises:
             KeyError: The bot has none.
         """
-        return (self.kept.get((run.flow, run.version)) if self.kept else None) or self.machines[run.flow]
+        return self.versions[run.flow, run.version]
 
     def position(self, run: Run) -> AnyPosition:
         """Return the state in which a run stands, by the machine of the run.
@@ -257,8 +259,7 @@ class Bot:
         Raises:
             KeyError: The bot, or the flow, has none.
         """
-        kept = self.kept.get((run.flow, run.version)) if self.kept else None
-        return (kept or self.machines[run.flow]).positions[run.step]
+        return self.versions[run.flow, run.version].positions[run.step]
 
     def definition(self, run: Run) -> AnyFlow:
         """Return the definition of a run's flow: the current one, or the older one that the run finishes on.
@@ -266,7 +267,7 @@ class Bot:
         Raises:
             KeyError: The bot has none.
         """
-        return self.machine(run).flow
+        return self.versions[run.flow, run.version].flow
 
     def definitions(self, name: str) -> tuple[AnyFlow, ...]:
         """Return the current flow with that name, if there is one, and the older definitions that are kept."""
@@ -365,6 +366,18 @@ def _older(flows: Sequence[AnyFlow]) -> tuple[AnyFlow, ...]:
             found.append(old)
             waiting += [state.flow for state in old.states if state.flow]
     return tuple(found)
+
+
+class _Versions(dict[tuple[str, int], AnyMachine]):
+    """The machines by flow and version. A version that is not kept has the machine of the current definition."""
+
+    def __init__(self, machines: Mapping[str, AnyMachine], kept: Mapping[tuple[str, int], AnyMachine]) -> None:
+        super().__init__({(machine.flow.name, machine.flow.version): machine for machine in machines.values()})
+        self.update(kept)
+        self._machines = machines
+
+    def __missing__(self, key: tuple[str, int]) -> AnyMachine:
+        return self._machines[key[0]]
 
 
 def _kept(flows: Sequence[AnyFlow]) -> dict[tuple[str, int], AnyMachine]:

@@ -160,10 +160,11 @@ class Flow(Generic[D]):
 
     def stale(self, before: D, after: D) -> frozenset[str]:
         """Return the unchanged fields that are made from a changed one."""
-        if not self.dependents:
-            return frozenset()
-        changed = {name for name in self.fields if getattr(before, name) != getattr(after, name)}
-        return frozenset[str]().union(*(self.dependents.get(name, ()) for name in changed)) - changed
+        stale: set[str] = set()
+        for name, made in self.dependents.items():
+            if getattr(before, name) != getattr(after, name):
+                stale.update(made)
+        return frozenset([name for name in stale if getattr(before, name) == getattr(after, name)] if stale else ())
 
     def data_with(self, data: D, name: str, value: object) -> D:
         """Return the data with another value in a field; fields made from it return to their defaults."""

@@ -17,12 +17,14 @@ import transitions
 
 from vimbiso_fsm.document.document import Member
 from vimbiso_fsm.flow.callbacks import name_of, verdict_of, wrong
+from vimbiso_fsm.flow.commands import Commands
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.state import State, Transition, sequence
 from vimbiso_fsm.flow.turn import Callback, Changes, Guard, Turn, settled
 from vimbiso_fsm.messages.catalogue import Catalogue
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Text
+from vimbiso_fsm.messages.words import normalise
 
 D = TypeVar("D")
 
@@ -89,11 +91,13 @@ class Position(Generic[D]):
         has_effect: Whether it makes a call with an effect.
         words: Its question by language, where the words are the same in each turn.
         titles: The titles of its buttons, by language and trigger.
+        names: The words that mean each of its buttons, normalised: the trigger, the words of its transitions, and those
+            that the bot has for "yes" and "no".
     """
 
     __slots__ = (
         "_candidates", "always", "buttons", "flow", "has_choices", "has_effect", "idle", "is_question", "machine",
-        "may_be_empty", "name", "state", "titles", "words",
+        "may_be_empty", "name", "names", "state", "titles", "words",
     )  # fmt: skip
 
     def __init__(self, machine: Machine[D], state: State[D]) -> None:
@@ -110,9 +114,15 @@ class Position(Generic[D]):
         self.may_be_empty = "empty" in self._candidates
         self.words: Mapping[str, Text] = {}
         self.titles: Mapping[str, Mapping[str, Text]] = {}
+        self.names: dict[str, tuple[str, ...]] = {}
 
-    def prepare(self, catalogue: Catalogue) -> None:
-        """Write the texts that are the same in each turn out, in each language of the catalogue."""
+    def prepare(self, catalogue: Catalogue, commands: Commands) -> None:
+        """Write the texts that are the same in each turn out, in each language of the catalogue.
+
+        Args:
+            catalogue: The texts of the bot.
+            commands: The words of the bot.
+        """
         ask, languages = self.state.ask, {*catalogue.languages, catalogue.default}
         if isinstance(ask, Text) and not ask.params:
             self.words = {language: catalogue.say(ask, language) for language in languages}
@@ -121,6 +131,10 @@ class Position(Generic[D]):
             language: {trigger: catalogue.say(title, language) for trigger, title in titles.items()}
             for language in languages
         }
+        of_bot = {"yes": commands.yes, "no": commands.no}
+        for trigger in self.buttons:
+            words = [word for way in self.flow.ways(self.name, trigger) for word in way.words]
+            self.names[trigger] = (*map(normalise, (trigger, *words)), *of_bot.get(trigger, ()))
 
     def fire(self, turn: Turn[D]) -> Fired[D]:
         """Fire `turn.trigger` in this state. The first transition that accepts wins.

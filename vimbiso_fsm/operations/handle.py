@@ -480,10 +480,10 @@ class _Handling:
 
     def _finish(self, document: Document) -> Outcome:
         """Return the outcome. A message that brought no reply is answered with the current question."""
-        context = self._context
-        now = instant(context.now)
-        replies = tuple(self._replies) or current_question(context.bot, document, now)
-        return Outcome(self._status, replies, document.at(now), context.confirmed)
+        context, replies = self._context, tuple(self._replies)
+        replies = replies or current_question(context.bot, document, instant(context.now))
+        known = document.at(instant(context.now)) if document.authenticated else document
+        return Outcome(self._status, replies, known, context.confirmed)
 
     # Duplicates --------------------------------------------------------------------------------------------------
 
@@ -504,7 +504,7 @@ class _Handling:
             self._status = "duplicate"
             self._replies = []
         document = self._take(duplicate.current)
-        self._repeated |= stored_replies(turns.member_id, duplicate.records)
+        self._repeated |= stored_replies(document.member_id, duplicate.records)
         self._replies += first_replies(self._context.bot, duplicate.records, document)
         self._repeating = True
         return None if self._event is self._message else await self._repeat(document)

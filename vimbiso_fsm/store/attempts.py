@@ -84,9 +84,10 @@ class Attempts:
 
     Attributes:
         redirect: Where the next attempt goes, if a node of a cluster has named another one.
+        asking: Whether the next attempt goes to a node that does not have the slot yet, and must be told so.
     """
 
-    __slots__ = ("_last", "_made", "_place", "_request", "_unknown", "redirect")
+    __slots__ = ("_last", "_made", "_place", "_request", "_unknown", "asking", "redirect")
 
     def __init__(self, request: requests.Request | None, place: str, timeout: float) -> None:
         """Begin.
@@ -101,6 +102,7 @@ class Attempts:
         self._made = 0
         self._unknown = False
         self.redirect: AskError | None = None
+        self.asking = False
 
     @property
     def lasting(self) -> bool:
@@ -108,11 +110,6 @@ class Attempts:
         if isinstance(self._request, requests.Commit):
             return self._request.document is not None
         return isinstance(self._request, _WRITES)
-
-    @property
-    def asking(self) -> bool:
-        """Whether the next attempt goes to a node that does not have the slot yet, and must be told so."""
-        return self.redirect is not None and not isinstance(self.redirect, MovedError)
 
     def wait(self, error: Exception) -> float:
         """Return the seconds to wait before the next attempt, after an attempt failed with `error`.
@@ -132,6 +129,7 @@ class Attempts:
             raise DamagedRecord(self._place, "owner") from error
         self._made += 1
         self.redirect = error if isinstance(error, AskError) else None
+        self.asking = self.redirect is not None and not isinstance(self.redirect, MovedError)
         refusal = _refusal(error)
         self._unknown = self._unknown or not (refusal or isinstance(error, NotSent | WrongType))
         is_final = refusal is not None and not _is_temporary(refusal)

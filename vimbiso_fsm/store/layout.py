@@ -135,6 +135,12 @@ def word(text: str) -> bytes:
     return quote(text, safe="", errors="surrogatepass").encode()
 
 
+def words_of(*texts: str) -> list[bytes]:
+    """Encode each of some texts as `word` does, such as the words of a commit, which are plain as a rule."""
+    joined = "".join(texts)
+    return [*map(str.encode if joined.isalnum() and joined.isascii() else word, texts)]
+
+
 def unword(encoded: bytes) -> str:
     """Decode a word that `word` encoded."""
     return unquote(encoded.decode("ascii"), errors="surrogatepass")
@@ -149,12 +155,14 @@ class Keys:
 
     Attributes:
         namespace: Its name, of letters, digits, "_", "." and "-", at most 40; empty for the default one.
+        space: The part of every key before the first colon.
 
     Raises:
         ValueError: The name has another form.
     """
 
     namespace: str = ""
+    space: str = attrs.field(init=False, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         if self.namespace and not _NAMESPACE.fullmatch(self.namespace):
@@ -162,11 +170,7 @@ class Keys:
                 f"namespace={self.namespace!r}: give at most 40 letters and digits of ASCII, '_', '.' and '-', "
                 "since it is a part of every key"
             )
-
-    @property
-    def space(self) -> str:
-        """The part of every key before the first colon."""
-        return f"vimbiso/{self.namespace}" if self.namespace else "vimbiso"
+        object.__setattr__(self, "space", f"vimbiso/{self.namespace}" if self.namespace else "vimbiso")
 
     @property
     def acl_pattern(self) -> str:

@@ -192,7 +192,8 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
         """The servers; those of the running event loop if the manager is async."""
 
     async def _perform(self, request: Effect[R]) -> R:
-        if type(request) is requests.Scan:
+        kind: object = type(request)
+        if kind is requests.Scan:
             return cast(R, await self._scan())
         if isinstance(request, requests.FreeChannels):
             return cast(R, await self._free_channels(request.member_id))
@@ -200,13 +201,13 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
             return cast(R, await self._read_index_keys(forget=request.forget))
         if isinstance(request, requests.ReadUsage):
             return cast(R, await self._read_usage())
-        if isinstance(cast(object, request), requests.ReadOwner):  # which a manager asks for once a minute
+        if kind is requests.ReadOwner:  # which a manager asks for once a minute
             await self._check_again()
-        digests = _UNKEYED if _is_of_store(request) else self._digests or await self._check()
+        digests = self._digests or (_UNKEYED if _is_of_store(request) else await self._check())
         if isinstance(request, requests.ReadDigests):
             return cast(R, digests)
         command = encode(request, digests, self._shift, self._keys)
-        attempts = self._attempts(request)
+        attempts = Attempts(request, self._place, self._timeout)
         while True:
             damage: WrongType | Altered
             try:
@@ -421,7 +422,9 @@ def _confirm(durability: Durability, confirm_timeout: float, timeout: float) -> 
 
 
 def _first_key(words: Words) -> bytes:
-    return cast(bytes, words[3] if words[0] == "EVALSHA" else words[1])
+    first: Any = words[3] if words[0] == "EVALSHA" else words[1]
+    key: bytes = first
+    return key
 
 
 class AtomicStateManager(_Manager[redis.Redis | redis.RedisCluster | Servers, Servers]):
@@ -520,7 +523,8 @@ def _result_of(coroutine: Coroutine[Any, Any, R]) -> R:
     try:
         coroutine.send(None)
     except StopIteration as end:
-        return cast(R, end.value)
+        result: R = end.value
+        return result
     raise AssertionError(f"{coroutine} has suspended")
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
@@ -19,7 +19,7 @@ from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store import requests, retention
 from vimbiso_fsm.store.index import is_record
-from vimbiso_fsm.store.layout import Keys, unword, word
+from vimbiso_fsm.store.layout import Keys, unword, word, words_of
 from vimbiso_fsm.store.packing import PACKED, pack, unpack
 from vimbiso_fsm.store.requests import Effect
 from vimbiso_fsm.store.retention import AUDIT_KEPT, INCIDENTS_KEPT, SHARDS, TOKEN_KEPT, TOKENS_AT_ONCE
@@ -240,7 +240,7 @@ def encode(request: requests.Request, digests: Digests, shift: float = 0.0, keys
         DocumentTooLarge: The document of a commit is over the limit.
         ValueError: A commit has a document and no audit entry of its version.
     """
-    command = _encode(request, digests, keys)
+    command = _encode_commit(request, keys) if type(request) is requests.Commit else _encode(request, digests, keys)
     if not shift:
         return command
     words = list(command.words)
@@ -250,9 +250,8 @@ def encode(request: requests.Request, digests: Digests, shift: float = 0.0, keys
 
 
 def _encode(request: requests.Request, digests: Digests, keys: Keys) -> Command:
+    """Encode a request other than a commit."""
     match request:
-        case requests.Commit():
-            return _encode_commit(request, keys.member(request.member_id))
         case requests.Load(member_id, previous):
             return _command(keys.member(member_id), b"load_previous" if previous else b"load")
         case requests.Quarantine(member_id, expected):
@@ -336,61 +335,55 @@ def _command(keys: tuple[bytes, ...], mode: bytes, *more: bytes | str | int) -> 
     return Command(("EVALSHA", SHA, len(keys), *keys, mode, mode, 0, *more), keys[0], mode)
 
 
-def _encode_commit(commit: requests.Commit, keys: tuple[bytes, ...]) -> Command:
-    expected = commit.expected
-    document = commit.document
-    token = word(commit.token)
+def _encode_commit(commit: requests.Commit, keys: Keys) -> Command:
+    expected, document, record = commit.expected, commit.document, commit.record
+    entry = None if document is None else requests.check_commit(commit)
+    token, root, content, before, digest = words_of(
+        commit.token, commit.root, commit.content, expected.digest, "" if entry is None else entry.digest
+    )
+    named = keys.member(commit.member_id)
     checked: Words = (
         "EVALSHA",
         SHA,
-        len(keys),
-        *keys,
-        _mode(commit),
+        len(named),
+        *named,
+        b"commit" if document is not None else b"remember" if record else b"verify",
         token,
         repr(commit.shift) if commit.shift else b"0",
         expected.version,
-        word(expected.digest),
+        before,
         _instant(commit.not_after),
     )
-    if document is None:
-        frame = _frame(commit.token, "", commit.content, commit.record) if commit.record else None
-        return Command(checked if frame is None else (*checked, frame), keys[0], token)
-    entry = requests.check_commit(commit)
-    digest = word(entry.digest)
-    inherited = commit.inherited
-    body, record = entry.body, commit.record
+    if document is None or entry is None:
+        return Command((*checked, _frame(token, b"", content, record)) if record else checked, named[0], token)
+    inherited, body = commit.inherited, entry.body
     if commit.stranger:
         document, body, record = pack(document), pack(body), record and pack(record)
-    words: Words = (
+    whole: Words = (
         *checked,
         entry.version,
         digest,
         _check(b"%d" % entry.version, digest, document),
         document,
-        _frame(commit.token, commit.root, commit.content, record) if record or not commit.stranger else b"",
+        _frame(token, root, content, record) if record or not commit.stranger else b"",
         body,
         _instant(commit.wake_at),
-        _raw(commit.member_id),
+        commit.member_id.encode("utf-8", "surrogatepass"),
         commit.life,
         b"s" if commit.stranger else b"f" if commit.forgets else b"",
         *(_encode_inherited(inherited) if inherited else ()),
     )
-    return Command(words, keys[0], token)
+    return Command(whole, named[0], token)
 
 
-def _mode(commit: requests.Commit) -> bytes:
-    if commit.document is not None:
-        return b"commit"
-    return b"remember" if commit.record else b"verify"
+def _check(*parts: bytes) -> bytes:
+    """Return the check that is stored beside parts of a member's data, and covers all of them.
 
-
-def _check(version: bytes, digest: bytes, document: bytes) -> str:
-    """Return the check that is stored beside a document: it covers the document and its head, as bytes.
-
-    It is the beginning of a SHA-1, which the script can make too. It finds accidents: it misses one of 2**64. It proves
-    nothing against a writer of the store, who could make it anew.
+    Beside a document it covers the version, the digest of the head and the document; in the frame of a turn record it
+    covers the words and the record. It is the beginning of a SHA-1, which the script can make too. It finds accidents:
+    it misses one of 2**64. It proves nothing against a writer of the store, who could make it anew.
     """
-    return hashlib.sha1(b"%b %b %b" % (version, digest, document), usedforsecurity=False).hexdigest()[:16]
+    return hashlib.sha1(b" ".join(parts), usedforsecurity=False).hexdigest()[:16].encode()
 
 
 def _encode_inherited(inherited: requests.Inherited) -> Iterator[bytes | str | int]:
@@ -398,7 +391,8 @@ def _encode_inherited(inherited: requests.Inherited) -> Iterator[bytes | str | i
     for token, used in inherited.tokens:
         yield from (word(token), _instant(used))
     for record in inherited.records:
-        yield _frame(record.token, record.root, record.content, record.body)
+        words = words_of(record.token, record.root, record.content)
+        yield _frame(words[0], words[1], words[2], record.body)
 
 
 def _encode_rewrite(rewrite: requests.Rewrite) -> Iterator[bytes]:
@@ -406,12 +400,14 @@ def _encode_rewrite(rewrite: requests.Rewrite) -> Iterator[bytes]:
         found, changed = part or (b"", b"")
         yield from (found, changed, pack(found) if found else b"")  # a stranger's is stored packed
     for old, new in rewrite.records:
-        frame = _frame(new.token, new.root, new.content, new.body)
-        whole = b"%b %b %b" % (word(old.token), word(old.root), word(old.content))  # as older releases stored them
-        for words in dict.fromkeys((_words(old.token, old.root, old.content), whole)):
-            for body in dict.fromkeys((old.body, pack(old.body))):  # a stranger's is stored packed
-                yield from (_checked(words, body), frame)
-        yield from (b"%b %b" % (whole, old.body), frame)  # without a check
+        token, root, content = words_of(new.token, new.root, new.content)
+        frame = _frame(token, root, content, new.body)
+        token, root, content = words_of(old.token, old.root, old.content)
+        for body in dict.fromkeys((old.body, pack(old.body))):  # a stranger's is stored packed
+            yield from (_frame(token, root, content, body), frame)
+            if root == token:  # older releases stored the root in words
+                yield from (_frame(token, root, content, body, same=root), frame)
+        yield from (b" ".join((token, root, content, old.body)), frame)  # without a check
 
 
 def _encode_set_aside(request: requests.SetAside, digests: Digests, keys: Keys) -> Command:
@@ -435,22 +431,13 @@ def _instant(seconds: float | None) -> str:
     return "" if seconds is None else repr(float(seconds))
 
 
-def _frame(token: str, root: str, content: str, body: bytes) -> bytes:
-    """Return the frame of a turn record, "<token> <root> <content> =<check> <body>"; "=" is the token as the root."""
-    return _checked(_words(token, root, content), body)
+def _frame(token: bytes, root: bytes, content: bytes, body: bytes, *, same: bytes = b"=") -> bytes:
+    """Return the frame of a turn record, "<token> <root> <content> =<check> <body>", from its words.
 
-
-def _checked(words: bytes, body: bytes) -> bytes:
-    return b"%b =%b %b" % (words, _record_check(words, body), body)
-
-
-def _words(token: str, root: str, content: str) -> bytes:
-    return b"%b %b %b" % (word(token), b"=" if root == token else word(root), word(content))
-
-
-def _record_check(words: bytes, body: bytes) -> bytes:
-    """Return the check of a turn record. It covers the whole frame."""
-    return hashlib.sha1(b"%b %b" % (words, body), usedforsecurity=False).hexdigest()[:16].encode()
+    `same`: what stands for a root that is the token.
+    """
+    root = same if root == token else root
+    return b"%b %b %b =%b %b" % (token, root, content, _check(token, root, content, body), body)
 
 
 # What is received --------------------------------------------------------------------------------------------
@@ -466,14 +453,16 @@ def decode(request: Effect[_R], command: Command, reply: object) -> _R:
         DamagedKey: An entry of a due set, a lease or the index cannot be one.
     """
     found = _tagged(command, reply)
+    # Each case gives the answer that the class of its request promises; a type checker cannot follow that.
+    read: Callable[..., Any] = _decode_commit if type(request) is requests.Commit else _decode
     try:
-        # Each case gives the answer that the class of its request promises; a type checker cannot follow that.
-        return cast(_R, _decode_commit(request, found) if type(request) is requests.Commit else _decode(request, found))
+        answer: _R = read(request, found)
     except ValueError as error:  # a word or a key that has no such form
         raise SenselessReply from error
+    return answer
 
 
-def _decode(request: requests.Request, reply: list[Any]) -> object:
+def _decode(request: requests.Request, reply: Sequence[Any]) -> object:
     """Decode the reply to a request other than a commit. Each case states the whole shape of the reply."""
     match request, reply[2:]:
         case requests.Load(member_id, False), [b"stored", *stored]:
@@ -617,16 +606,17 @@ def _name(request: Shared, found: bytes | None) -> str | None:
     return None if found is None else _names(request, [found])[0]
 
 
-def _tagged(command: Command, reply: Any) -> list[Any]:
+def _tagged(command: Command, reply: Any) -> Sequence[Any]:
     """Return a reply that begins as all replies to the command do: the key, the token, a word and an instant."""
     match reply:
         case [command.tag, command.token, bytes(), bytes(at), *_] if _INSTANT.fullmatch(at):
-            return cast(list[Any], reply)
+            found: Sequence[Any] = reply
+            return found
         case _:
             raise SenselessReply
 
 
-def _decode_commit(commit: requests.Commit, reply: list[Any]) -> requests.CommitResult:
+def _decode_commit(commit: requests.Commit, reply: Sequence[Any]) -> requests.CommitResult:
     match reply[2:]:
         case [b"committed", at]:
             entry = commit.entry if commit.document is not None else None
@@ -672,7 +662,7 @@ def _document(member_id: str, kept: Any) -> bytes | None:
         case [None, None, None, None]:
             return None
         case [bytes(version), bytes(digest), bytes(document), bytes(check)]:
-            if check == _check(version, digest, document).encode():
+            if check == _check(version, digest, document):
                 return unpack(document)
         case [None | bytes(), None | bytes(), None | bytes(), None | bytes()]:
             pass
@@ -711,7 +701,7 @@ def _record(frame: bytes) -> requests.Record | None:
     *words, body = frame.split(b" ", 3)
     if body[:1] == b"=":
         check, _, body = body[1:].partition(b" ")
-        if check != _record_check(b" ".join(words), body):
+        if check != _check(*words, body):
             return None
     elif body[:1] not in (b"{", PACKED) or not all(map(_WORD.fullmatch, words)):
         return None

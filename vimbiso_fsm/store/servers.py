@@ -25,7 +25,7 @@ import re
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
+from typing import Any, Final, Generic, NoReturn, TypeAlias, TypeVar, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
@@ -177,12 +177,10 @@ class _SingleServer(Generic[C, P]):
         self.seen: int = 0
         self._owned = owned
 
-    def _pool(self, redirect: AskError | None) -> P:
-        if redirect is not None:
-            raise StoreUnavailable(
-                f"{self.place}: it is a node of a cluster; name it with redis+cluster://, or use RedisCluster"
-            )
-        return self.pools[0]
+    def _refuse(self) -> NoReturn:
+        raise StoreUnavailable(
+            f"{self.place}: it is a node of a cluster; name it with redis+cluster://, or use RedisCluster"
+        )
 
 
 class Server(_SingleServer[redis.Redis, Pool]):
@@ -201,7 +199,7 @@ class Server(_SingleServer[redis.Redis, Pool]):
         Raises:
             StoreUnavailable: A `redirect` names another server, which the client of a single server cannot follow.
         """
-        return self._pool(redirect)
+        return self.pools[0] if redirect is None else self._refuse()
 
     def refresh(self, seen: int) -> None:
         """Do nothing: the pool of a service follows its primary by itself."""
@@ -221,7 +219,7 @@ class AsyncServer(_SingleServer[redis.asyncio.Redis, AsyncPool]):
 
     async def pool(self, key: bytes, redirect: AskError | None) -> AsyncPool:
         """Return the pool of the server; see `Server.pool`."""
-        return self._pool(redirect)
+        return self.pools[0] if redirect is None else self._refuse()
 
     async def refresh(self, seen: int) -> None:
         """Do nothing: the pool of a service follows its primary by itself."""
