@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, timedelta
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import attrs
@@ -18,11 +18,12 @@ from tests.digests import DIGESTS, channel_digest
 from vimbiso_fsm.audit.entries import AuditEntry, AuditStep, Incident, seal, unseal
 from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger
 from vimbiso_fsm.audit.redaction import error_record
+from vimbiso_fsm.audit.short_form import shorten
 from vimbiso_fsm.document.json_codec import dumps, loads
 from vimbiso_fsm.errors import InvalidMessage, NotStorable, Unreadable
 from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.messages.message import Channel
-from vimbiso_fsm.store.requests import Entry, Record, digest
+from vimbiso_fsm.store.requests import Entry, Record, digest, long_digest
 from vimbiso_fsm.testing.chat import CHANNEL, START, Talk
 
 
@@ -48,7 +49,7 @@ def test_an_entry_is_read_back_as_it_was_sealed():
     assert read.guards == (("guard", "accepted"),)
     assert sealed.digest == digest(sealed.body)
     empty = seal(AuditEntry(1, START, "m", ("sms", ""), "start", "advanced", "t", "t"), b"", "")
-    assert set(loads(empty.body)) >= {"version", "previous"}
+    assert set(loads(empty.body)) >= {"v", "previous"}
     assert "codes" not in loads(empty.body)
 
 
@@ -199,16 +200,28 @@ steps = st.builds(
     AuditStep, st.text(), st.text(), st.text(), st.none() | st.text(), st.text(),
     st.lists(st.tuples(st.text(), st.text()), max_size=2).map(tuple), st.integers(0, 3), st.text(max_size=2), st.booleans(),
 )  # fmt: skip
+few_texts = st.sampled_from(["", "f", "f:1", "a", "b", "advanced", "transition", "•"]) | st.text(max_size=2)
+few_steps = st.builds(
+    AuditStep, few_texts, few_texts, few_texts, st.none() | few_texts, few_texts,
+    st.lists(st.tuples(few_texts, st.sampled_from(["accepted", "declined"]) | few_texts), max_size=2).map(tuple),
+    st.integers(0, 1), few_texts, st.booleans(),
+)  # fmt: skip
+few_values: st.SearchStrategy[Any] = st.sampled_from([None, "•", "", 1, 1.0, True, 0, False, [1], [True], {}])
+few_fields = st.dictionaries(st.sampled_from("xyz"), few_values, max_size=3)
+verdicts = few_fields | st.builds(
+    lambda step, ok, code: {"step": step, "ok": ok, "code": code}, few_texts, few_values, few_texts
+)
 kept_entries = st.builds(
-    AuditEntry, st.integers(0, 9), st.datetimes(timezones=st.just(UTC)), st.text(), st.tuples(st.text(), st.text()),
-    *[st.text()] * 4,
-    steps=st.lists(steps, max_size=2).map(tuple), codes=st.lists(st.text()).map(tuple), before=plain_fields,
-    after=plain_fields, changed=st.lists(st.text()).map(tuple), verdict=plain_fields, detail=plain_fields,
+    AuditEntry, st.integers(0, 9), st.datetimes(timezones=st.just(UTC)), few_texts, st.tuples(few_texts, few_texts),
+    *[few_texts] * 4, source=few_texts, dest=few_texts, flow=few_texts, run=few_texts, trigger=few_texts,
+    steps=st.lists(steps | few_steps, max_size=3).map(tuple), codes=st.lists(st.text()).map(tuple),
+    before=plain_fields | few_fields, after=plain_fields | few_fields, changed=st.lists(st.text()).map(tuple),
+    verdict=plain_fields | verdicts, detail=plain_fields | few_fields,
 )  # fmt: skip
 
 
 def written_before(entry: AuditEntry, document: bytes, previous: str) -> bytes:
-    """Return the bytes of an entry as the standard library writes them."""
+    """Return the long form of an entry, in which releases up to layout 3 stored it."""
     known_since = ("version", "fingerprint", "effect")
     raw = {name: value for name in attrs.fields_dict(AuditEntry) if (value := getattr(entry, name))}
     raw["version"] = entry.version
@@ -217,21 +230,80 @@ def written_before(entry: AuditEntry, document: bytes, previous: str) -> bytes:
         attrs.asdict(step, recurse=False, filter=lambda field, value: bool(value) or field.name not in known_since)
         for step in entry.steps
     ]
-    raw["document"] = digest(document)
+    raw["document"] = long_digest(document)
     raw["previous"] = previous
     return dumps(raw)
 
 
-def outcome(write: Callable[[AuditEntry, bytes, str], bytes], *given: Any) -> bytes | type[NotStorable]:
-    """Return the bytes, or the type of the error."""
-    try:
-        return write(*given)
-    except NotStorable as error:
-        return type(error)
+def exactly(value: object) -> str:
+    """Return a text that tells 1, 1.0 and True apart, and says nothing of the order of names."""
+    if isinstance(value, dict):
+        return str(sorted((name, exactly(each)) for name, each in value.items()))
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str([exactly(each) for each in value]) if isinstance(value, list | tuple) else repr(value)
 
 
 @given(kept_entries, st.binary(), st.text())
-def test_an_entry_has_the_bytes_of_the_standard_library(entry: AuditEntry, document: bytes, previous: str):
-    """A sealed entry has the bytes that the standard library would write."""
-    found = outcome(lambda *given: seal(*given).body, entry, document, previous)
-    assert found == outcome(written_before, entry, document, previous)
+def test_any_entry_is_read_back_from_both_forms(entry: AuditEntry, document: bytes, previous: str):
+    """Any entry is read back equal from both forms, and its bytes are made again of its long form."""
+    try:
+        sealed = seal(entry, document, previous)
+    except NotStorable:
+        with pytest.raises(NotStorable):
+            written_before(entry, document, previous)
+        return
+    assert dumps(shorten(unseal(sealed), digest(document), previous)) == sealed.body
+    known = attrs.evolve(entry, document=digest(document), previous=previous)
+    assert exactly(attrs.asdict(unseal(sealed))) == exactly(attrs.asdict(known))
+    always_there: dict[str, Any] = {
+        name: getattr(entry, name) or "x" for name in ("member_id", "kind", "status", "token", "root")
+    }
+    long = attrs.evolve(known, document=long_digest(document), **always_there)
+    body = written_before(long, document, previous)
+    assert exactly(attrs.asdict(unseal(Entry(entry.version, long_digest(body), body)))) == exactly(attrs.asdict(long))
+
+
+@given(kept_entries, st.data())
+def test_a_damaged_short_form_is_unreadable_or_an_entry(entry: AuditEntry, data: st.DataObject):
+    """A short form with a part of another type is read as an entry or is `Unreadable`, and raises nothing else."""
+    try:
+        raw = loads(seal(entry, b"", "").body)
+    except NotStorable:
+        return
+    name = data.draw(st.sampled_from(sorted(raw)))
+    raw[name] = data.draw(st.sampled_from([None, 1, "x", [], [1], [[1]], [[]], [["a", "b", "c", 1, 2]], {}, {"x": 1}]))
+    body = dumps(raw)
+    with suppress(Unreadable):
+        assert isinstance(unseal(Entry(1, digest(body), body)), AuditEntry)
+
+
+def test_a_short_form_says_nothing_twice():
+    """An entry of an accepted answer names each fact once; what it does not name follows from the rest."""
+    step = AuditStep("till", "till:1", "price", "goods", "answer", (("affordable", "accepted"),), 1, "50fc")
+    entry = AuditEntry(
+        9, START, "m-1", ("sms", "x"), "transition", "advanced", "t", "t", "price", "goods", "till", "till:1", "answer",
+        (step,), before={"price": "•"}, after={"price": "•"}, verdict={"step": "price", "ok": True, "code": ""},
+    )  # fmt: skip
+    assert loads(seal(entry, b"", "before").body) == {
+        "v": 9, "at": START.isoformat().replace("+00:00", "Z"), "member": "m-1", "channel": ["sms", "x"],
+        "token": "t", "run": "till:1", "steps": [["price", "answer", "goods", ["affordable"]]], "by": [1, "50fc"],
+        "data": ["price"], "verdict": True, "document": digest(b""), "previous": "before",
+    }  # fmt: skip
+
+
+def test_entries_of_both_forms_are_one_chain():
+    """An entry of an earlier release and one of this release verify as one chain, and damage to each is found."""
+    first = AuditEntry(1, START, "m-1", ("sms", "x"), "transition", "advanced", "t1", "t1")
+    body = written_before(first, b"document", "")
+    old = Entry(1, long_digest(body), body)
+    new = seal(attrs.evolve(first, version=2, token="t2", root="t2"), b"document", old.digest)
+    assert FlowAuditLogger.faults([old, new]) == ()
+    for place in range(2):
+        for at in range(len((old, new)[place].body)):
+            entries = [old, new]
+            entry = entries[place]
+            entries[place] = attrs.evolve(
+                entry, body=entry.body[:at] + bytes([entry.body[at] ^ 1]) + entry.body[at + 1 :]
+            )
+            assert FlowAuditLogger.faults(entries)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Generator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import pytest
@@ -36,15 +36,17 @@ from vimbiso_fsm import (
     Text,
     Transition,
 )
-from vimbiso_fsm.audit.entries import AuditEntry, AuditStep, Incident, seal
+from vimbiso_fsm.audit.entries import AuditEntry, AuditStep, Incident, seal, unseal
 from vimbiso_fsm.audit.explain import explain
 from vimbiso_fsm.audit.export import export_lines
+from vimbiso_fsm.audit.short_form import shorten
 from vimbiso_fsm.audit.trail import Trail, faults, guests, members, read_trail
 from vimbiso_fsm.document.json_codec import dumps
+from vimbiso_fsm.document.typed_data import structure
 from vimbiso_fsm.errors import EntryNotFound, StoreUnavailable
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
-from vimbiso_fsm.store.requests import Commit, Entry, Head, RecordIncident, Stored, digest
+from vimbiso_fsm.store.requests import Commit, Entry, Head, RecordIncident, Stored, digest, long_digest
 from vimbiso_fsm.store.script import DEFAULT_KEYS
 from vimbiso_fsm.testing.chat import CHANNEL, START, STORE_SECRET
 
@@ -366,10 +368,23 @@ def test_damaged_entries_are_reported_and_the_others_shown(store, valkey_url):
         assert "SECRET" not in err
 
 
+LATER: Final = ("version", "fingerprint", "effect")
+"""Fields of a step that earlier releases do not know."""
+
+
 def test_entries_of_an_earlier_release_are_read_verified_and_explained(store, valkey_url):
     """Entries without version and fingerprint of the declaration are read, verified and explained."""
     step = AuditStep("shop", "shop:1", "count", "small", "answer", (("rich", "declined"), ("poor", "accepted")))
-    entries = sealed("m-1", 2, steps=(step,))
+    entries: list[Entry] = []
+    for entry in map(unseal, sealed("m-1", 2)):
+        raw = {name: value for name, value in attrs.asdict(entry).items() if value or name == "previous"}
+        raw["at"] = entry.at.isoformat()
+        raw["steps"] = [
+            attrs.asdict(step, filter=lambda field, _: field.name not in ("version", "fingerprint", "effect"))
+        ]
+        raw |= {"document": long_digest(b"d%d" % entry.version), "previous": entries[-1].digest if entries else ""}
+        body = dumps(raw)
+        entries.append(Entry(entry.version, long_digest(body), body))
     assert b"fingerprint" not in entries[0].body
     assert b'"version":1' in entries[0].body
     kept = trail(entries)
@@ -397,7 +412,7 @@ def test_an_export_can_be_verified(store, valkey_url, tmp_path):
     assert own[0]["incident"]["token"] == "t2"
     for line in lines:
         if line["kind"] != "incident":
-            body = dumps({name: value for name, value in line.items() if name not in ("member", "digest")})
+            body = dumps(shorten(structure(line, AuditEntry), line["document"], line["previous"]))
             assert digest(body) == line["digest"]
             assert Entry(line["version"], line["digest"], body) in entries[line["member"]]
     assert invoke(*words) == (0, file.read_text(), "")

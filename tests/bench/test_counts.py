@@ -29,7 +29,7 @@ BOUNDS: Final = {
 """The figures of each kind of turn when the bounds were last lowered."""
 MARGINS: Final = Counted(1.03, 1.03, 1, 1, 1.02, 1.5)  # type: ignore[arg-type]  # factors, not counts
 """How far a figure may be above its bound: other releases of Python and redis-py make some calls more."""
-KEPT: Final = (8_600, 33_700, 222_000)
+KEPT: Final = (6_900, 23_600, 122_000)
 """The bytes that the server keeps of a conversation after each number of `MEMORY_AFTER` turns."""
 
 

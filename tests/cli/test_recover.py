@@ -14,6 +14,7 @@ from tests.bots import Bank, fruit_bot, member_document
 from tests.cli_runs import embedded, fresh_flows, invoke
 from tests.engines import Proxy, Server, stored_records
 from tests.operations.test_handle import member_chat
+from vimbiso_fsm.audit.entries import long_form
 from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger
 from vimbiso_fsm.document.codec import encode
 from vimbiso_fsm.document.document import Document, needs_asking
@@ -71,7 +72,7 @@ class Both:
     @property
     def detail(self) -> dict[str, Any]:
         """The kind and the details of the latest audit entry."""
-        entry = json.loads(self.chat.entries(MEMBER)[-1].body)
+        entry = long_form(self.chat.entries(MEMBER)[-1])
         return {"kind": entry["kind"], **entry["detail"]}
 
     @property
@@ -161,7 +162,7 @@ def test_a_damaged_document_is_repaired_without_a_message(
     assert [details.entry.kind for details in both.told] == ["recovery"]
     aside = both.do("quarantined")
     assert [one.what for one in aside] == ([] if data is None else ["state"])
-    told = json.loads(both.chat.entries(MEMBER)[-1].body)["token"][:10]
+    told = long_form(both.chat.entries(MEMBER)[-1])["token"][:10]
     assert both.do("recover").outcome == "left alone"
     after = both.document
     assert (after.member_id, after.channel, after.channels) == (MEMBER, CHANNEL, before.channels)
@@ -233,7 +234,7 @@ def test_a_recovery_is_logged(both: Both, caplog: pytest.LogCaptureFixture, oper
         _ = asyncio.run(_wait(result)) if asyncio.iscoroutine(result) else result
     (record,) = [one for one in caplog.records if one.levelname == "WARNING" and "was recovered" in one.message]
     assert "m-1" not in record.message  # the reference leads to the entry
-    token = json.loads(both.chat.entries(MEMBER)[-1].body)["token"]
+    token = long_form(both.chat.entries(MEMBER)[-1])["token"]
     reference = f"'reference': '{token[:10]}'"
     for said in (
         reference,
@@ -278,7 +279,7 @@ def test_the_faster_writer_wins(both: Both):
 
     store.perform = meddling  # type: ignore[method-assign]
     assert both.do("recover").outcome == "left alone"
-    assert [json.loads(entry.body)["kind"] for entry in both.chat.entries(MEMBER)].count("recovery") == 1
+    assert [long_form(entry)["kind"] for entry in both.chat.entries(MEMBER)].count("recovery") == 1
     both.chat.check()
 
 

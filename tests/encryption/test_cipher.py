@@ -14,7 +14,7 @@ from vimbiso_fsm.encryption import keys
 from vimbiso_fsm.encryption.cipher import Changed, Cipher, place
 from vimbiso_fsm.encryption.keys import KeyFile, KeyRing
 from vimbiso_fsm.store.ciphertext import BROKEN, FRAME, closed, fault_of, frame_of, named_digest, without_key
-from vimbiso_fsm.store.requests import digest
+from vimbiso_fsm.store.requests import long_digest
 
 ONE, TWO = bytes(range(32)), bytes(range(32, 64))
 RING = KeyRing({"one": ONE})
@@ -95,11 +95,11 @@ def test_the_golden_frame_is_read():
         key=RING.current,
         number=12,
         readable=b'{"jwt_token":\0,"profile":\0}',
-        named=digest(b"before"),
+        named=long_digest(b"before"),
     )
     assert again == written
-    assert named_digest(written) == digest(b"before")
-    assert named_digest(b"plain") == digest(b"plain")
+    assert named_digest(written) == long_digest(b"before")
+    assert named_digest(b"plain") == long_digest(b"plain")
 
 
 def test_notes_say_why_data_cannot_be_read():

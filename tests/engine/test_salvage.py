@@ -16,6 +16,7 @@ from tests.bots import Bank, fruit_bot, member_document, one_flow
 from tests.document.test_state_validator import FULL
 from tests.operations.test_handle import member_chat
 from tests.strategies import WORDS, json_values
+from vimbiso_fsm.audit.entries import long_form
 from vimbiso_fsm.document.codec import document_to_raw, encode
 from vimbiso_fsm.document.document import Document, first_document
 from vimbiso_fsm.document.json_codec import dumps
@@ -144,7 +145,7 @@ def damage(chat: Chat, data: bytes = b"{broken", *, previous: bytes | None = Non
 
 def last(chat: Chat) -> Any:
     """The latest audit entry."""
-    return json.loads(chat.entries()[-1].body)
+    return long_form(chat.entries()[-1])
 
 
 def test_the_document_before_is_gone_back_to():
@@ -329,7 +330,7 @@ def test_a_broken_document_is_repaired_once_by_two_messages():
                 chat.step(second)
         chat.say("hello")
         assert chat.finish(second).replies
-        assert [json.loads(entry.body)["kind"] for entry in chat.entries()].count("recovery") == 1, steps
+        assert [long_form(entry)["kind"] for entry in chat.entries()].count("recovery") == 1, steps
         chat.check()
 
 
@@ -537,7 +538,7 @@ def repair(chat: Chat, spoilt: bytes, hit: str, *, previous_too: bool, operator:
     assert outcome.replies
     chat.check()
     state = chat.document()
-    kinds = [json.loads(entry.body) for entry in chat.entries()]
+    kinds = [long_form(entry) for entry in chat.entries()]
     recoveries = [entry["detail"] for entry in kinds if entry["kind"] == "recovery"]
     assert len(recoveries) == (not sound)
     for detail in recoveries:

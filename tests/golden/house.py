@@ -154,7 +154,9 @@ def damage(ask: Ask, member_id: str) -> None:
     """Store half of a member's document in its place, by an ordinary commit."""
     before, last = ask(Load(member_id)), ask(ReadAudit(member_id))[-1]
     version, half = before.head.version + 1, before.document[: len(before.document) // 2]
-    note = {**json.loads(last.body), "version": version, "document": _digest(half), "previous": last.digest}
+    text = json.loads(last.body)
+    number = "v" if "v" in text else "version"  # the files of earlier releases are read by this module too
+    note = {**text, number: version, "document": _digest(half), "previous": last.digest}
     body = json.dumps(note, ensure_ascii=False, separators=(",", ":")).encode()
     token = f"damage-{version}"
     ask(Commit(member_id, before.head, token, token, "", half, Entry(version, _digest(body), body)))

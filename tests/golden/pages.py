@@ -108,6 +108,6 @@ def _shape(value: bytes) -> str:
     text = re.sub(r"@\d+\.\d{6} ", "@<instant> ", text)
     text = re.sub(r" \d{10}(?:\.\d+)?(?= |$)", " <instant>", text)
     text = re.sub(r"(:aside:\d+:)\d+(?=:)", r"\1<nanoseconds>", text)
-    text = re.sub("[0-9a-f]{64}", "<digest>", text)
+    text = re.sub(r"[0-9a-f]{64}|(?<=\d )[\w-]{22}(?= )|(?<== )[\w-]{22}$", "<digest>", text)
     text = re.sub(r"(?<==| )[0-9a-f]{16}(?= |$)", "<check>", text)
     return re.sub(r'\{".*', "{…", text, flags=re.DOTALL)

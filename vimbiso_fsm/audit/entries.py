@@ -6,105 +6,21 @@ stands in it as a digest, and data as `redaction.py` shows it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final, TypedDict, Unpack
 
 import attrs
 
+from vimbiso_fsm.audit.short_form import AuditEntry as AuditEntry  # noqa: PLC0414  # exported
+from vimbiso_fsm.audit.short_form import AuditStep as AuditStep  # noqa: PLC0414  # exported
+from vimbiso_fsm.audit.short_form import lengthen, shorten
 from vimbiso_fsm.document.document import Fields, Run
 from vimbiso_fsm.document.ids import is_guest_id
 from vimbiso_fsm.document.json_codec import dumps, dumps_unstructured, loads
 from vimbiso_fsm.document.typed_data import structure
 from vimbiso_fsm.errors import Unreadable
 from vimbiso_fsm.store.requests import Entry, digest
-
-
-@attrs.frozen
-class AuditStep:
-    """A trigger that was tried. A run that starts is a step from "" by "start".
-
-    Attributes:
-        flow: The name of the flow.
-        run: The id of the run.
-        source: The state in which the run stood.
-        dest: The state that it entered; None when no transition accepted the trigger.
-        trigger: The trigger.
-        guards: The name and the verdict of each guard that was asked, in order.
-        version: The version of the flow's declaration that decided; 0 in an entry of a release that did not store it.
-        fingerprint: The fingerprint of this declaration; "" in an entry of a release that did not store it.
-        effect: Whether `dest` was a call with an effect by this declaration. It is known where the version is.
-    """
-
-    flow: str
-    run: str
-    source: str
-    dest: str | None
-    trigger: str
-    guards: tuple[tuple[str, str], ...] = ()
-    version: int = 0
-    fingerprint: str = ""
-    effect: bool = False
-
-
-@attrs.frozen
-class AuditEntry:
-    """The record of one commit.
-
-    Attributes:
-        version: The version of the document that the commit made.
-        at: The instant of the commit.
-        member_id: The member.
-        channel: The type of the channel, and a digest of its identifier.
-        kind: "transition", "refusal", "command", "page", "start", "call", "timer", "session", "delivery", "recovery",
-            "move", "link", "unlink", "merge", "update", "migration", "reset", "wipe", "erase", "clock", "event",
-            "folded" or "error".
-        status: The status of the outcome.
-        token: The token of the commit.
-        root: The token of the message that led to it.
-        source: The state in which the member stood before; "" without a run.
-        dest: The state in which the member stands after it; "" without a run.
-        flow: The flow of the run after it.
-        run: The id of this run.
-        trigger: The trigger that was fired first.
-        steps: The triggers that were tried, in order.
-        codes: The codes of the refusals that were given to the member.
-        before: The redacted data of the run before the commit, by field.
-        after: The redacted data of the run after it, by field.
-        changed: The fields whose values differ.
-        verdict: The latest verdict on an answer.
-        detail: Further facts about the commit. They quote no data of the member.
-        document: The digest of the stored document.
-        previous: The digest of the previous entry; "" in the first.
-    """
-
-    version: int
-    at: datetime
-    member_id: str
-    channel: tuple[str, str]
-    kind: str
-    status: str
-    token: str
-    root: str
-    source: str = ""
-    dest: str = ""
-    flow: str = ""
-    run: str = ""
-    trigger: str = ""
-    steps: tuple[AuditStep, ...] = ()
-    codes: tuple[str, ...] = ()
-    before: Fields = attrs.field(factory=dict)
-    after: Fields = attrs.field(factory=dict)
-    changed: tuple[str, ...] = ()
-    verdict: Fields = attrs.field(factory=dict)
-    detail: Fields = attrs.field(factory=dict)
-    document: str = ""
-    previous: str = ""
-
-    @property
-    def guards(self) -> tuple[tuple[str, str], ...]:
-        """The names and verdicts of all guards, in the order in which they were asked."""
-        return tuple(verdict for step in self.steps for verdict in step.guards)
 
 
 @attrs.frozen
@@ -150,12 +66,6 @@ class Incident:
             Unreadable: The bytes hold no incident.
         """
         return structure(loads(body), cls)
-
-
-_NAMES: Final = tuple(attrs.fields_dict(AuditEntry))
-_STEP_NAMES: Final = tuple(attrs.fields_dict(AuditStep))
-_LATER_NAMES: Final = frozenset({"version", "fingerprint", "effect"})
-"""Fields of a step that older releases do not know."""
 
 
 class Facts(TypedDict, total=False):
@@ -249,7 +159,7 @@ def seal(entry: AuditEntry, document: bytes, previous: str) -> Entry:
     Raises:
         NotStorable: JSON cannot hold a value.
     """
-    body = body_of(entry, digest(document), previous)
+    body = dumps_unstructured(shorten(entry, digest(document), previous), "audit entry")
     return Entry(entry.version, digest(body), body)
 
 
@@ -264,13 +174,7 @@ def body_of(entry: AuditEntry, document: str, previous: str) -> bytes:
     Raises:
         NotStorable: JSON cannot hold a value.
     """
-    raw = {name: value for name in _NAMES if (value := getattr(entry, name))}
-    raw["version"] = entry.version
-    raw["at"] = entry.at.isoformat()
-    raw["steps"] = [_step_to_raw(step) for step in entry.steps]
-    raw["document"] = document
-    raw["previous"] = previous
-    return dumps_unstructured(raw, "audit entry")
+    return dumps_unstructured(shorten(entry, document, previous), "audit entry")
 
 
 ERASED: Final = "erase"
@@ -301,12 +205,16 @@ def unseal(entry: Entry) -> AuditEntry:
     Raises:
         Unreadable: Its bytes hold no entry.
     """
+    return structure(long_form(entry), AuditEntry)
+
+
+def long_form(entry: Entry) -> Mapping[str, Any]:
+    """Return a stored entry as plain data, with each field by the name of its attribute.
+
+    Raises:
+        Unreadable: Its bytes hold no object, or its short form is damaged.
+    """
     raw = loads(entry.body)
     if not isinstance(raw, dict):
         raise Unreadable(["an audit entry must be an object"])
-    return structure(raw, AuditEntry)
-
-
-def _step_to_raw(step: AuditStep) -> dict[str, Any]:
-    """Return a step as plain data. The later fields are left out while they are empty."""
-    return {name: value for name in _STEP_NAMES if (value := getattr(step, name)) or name not in _LATER_NAMES}
+    return lengthen(raw)

@@ -21,7 +21,7 @@ import attrs
 from vimbiso_fsm.audit.entries import ERASED, AuditEntry, body_of, is_erased, unseal
 from vimbiso_fsm.document.document import Fields
 from vimbiso_fsm.errors import Unreadable
-from vimbiso_fsm.store.requests import Entry, Fold, digest
+from vimbiso_fsm.store.requests import Entry, Fold, is_digest, long_digest
 from vimbiso_fsm.store.retention import FOLD_EVERY, FOLD_LEAST, UNFOLDED
 
 FOLDED: Final = "folded"
@@ -98,7 +98,7 @@ def is_whole(entry: Entry) -> bool:
 
     A tombstone of an erasure has neither.
     """
-    return digest(entry.body) == entry.digest or _has_own_check(entry.body) or is_erased(entry)
+    return is_digest(entry.digest, entry.body) or _has_own_check(entry.body) or is_erased(entry)
 
 
 def _read(entry: Entry) -> AuditEntry | None:
@@ -173,4 +173,4 @@ def _has_own_check(body: bytes) -> bool:
 
 
 def _check(body: bytes) -> bytes:
-    return digest(body)[:16].encode()
+    return long_digest(body)[:16].encode()

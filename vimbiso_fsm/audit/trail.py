@@ -14,8 +14,17 @@ import attrs
 from vimbiso_fsm.audit.entries import ERASED, AuditEntry, Incident, life_of_guest, unseal
 from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
 from vimbiso_fsm.errors import DamagedDocument, StoreUnavailable, Unreadable
-from vimbiso_fsm.store.ciphertext import named_digest
-from vimbiso_fsm.store.requests import Broken, Entry, Load, ReadAudit, ReadIncidents, Scan, Store, Stored
+from vimbiso_fsm.store.requests import (
+    Broken,
+    Entry,
+    Load,
+    ReadAudit,
+    ReadIncidents,
+    Scan,
+    Store,
+    Stored,
+    names_document,
+)
 
 T = TypeVar("T")
 Wanted: TypeAlias = Callable[[AuditEntry | Incident], bool]
@@ -211,5 +220,5 @@ def _document_faults(trail: Trail) -> Iterator[str]:
     if entry.digest != stored.head.digest:
         yield f"the stored document names another entry {version} as the one that made it"
     read = read_entry(entry)
-    if isinstance(read, AuditEntry) and read.document != named_digest(stored.ciphertext or stored.document):
+    if isinstance(read, AuditEntry) and not names_document(read.document, stored.ciphertext or stored.document):
         yield f"the stored document is not the one that entry {version} names"

@@ -653,7 +653,8 @@ def _encrypted_document(member_id: str, key: _Key, parts: Parts, version: int, n
 def _with_digest(entry: Entry, document: bytes, encrypted: bytes) -> Entry:
     """Return an audit entry that names the encrypted document: a digest of the plain one would tell a short secret."""
     before, name, after = entry.body.rpartition(b'"document":"')
-    if not name or after[:64] != digest(document).encode():
+    plain, named = digest(document).encode(), digest(encrypted).encode()
+    if not name or not after.startswith(plain):
         return entry
-    body = b"".join((before, name, digest(encrypted).encode(), after[64:]))
+    body = b"".join((before, name, named, after[len(plain) :]))
     return Entry(entry.version, digest(body), body)

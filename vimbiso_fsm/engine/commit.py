@@ -333,7 +333,7 @@ def record_of(
     flow_data: Any = {}
     run: Any = {}
     if document.run is not None:
-        run = {name: getattr(document.run, name) for name in _RECORDED}
+        run = {name: value for name in _RECORDED if (value := getattr(document.run, name))}
         flow_data = flow_data_to_raw(document.run) if raw is None else raw["flow_data"]
         if secrets := bot.versions[document.run.flow, document.run.version].flow.secrets:
             flow_data = {**flow_data, "data": without(flow_data["data"], secrets)}

@@ -50,8 +50,7 @@ from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.migrations import renamed
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Text
-from vimbiso_fsm.store.ciphertext import named_digest
-from vimbiso_fsm.store.requests import Entry, Head, Record
+from vimbiso_fsm.store.requests import Entry, Head, Record, names_document
 from vimbiso_fsm.store.retention import DOCUMENT_LIFE, MAX_DOCUMENT, STRANGER_LIFE
 
 SALVAGED_ROOM: Final = MAX_DOCUMENT - 8 * 1024
@@ -211,7 +210,7 @@ def proves(entries: Sequence[AuditEntry], head: Head, data: bytes) -> bool:
         data: The bytes in question, as they are stored.
     """
     latest = entries[-1] if entries else None
-    return latest is not None and latest.version == head.version and latest.document == named_digest(data)
+    return latest is not None and latest.version == head.version and names_document(latest.document, data)
 
 
 def _is_anothers(found: Mapping[str, object], member_id: str) -> bool:

@@ -48,7 +48,7 @@ from vimbiso_fsm.store import requests
 
 def import_token(record: LegacyRecord) -> str:
     """Return the token under which a record is imported. Each number and each content has its own."""
-    return hashed("legacy", record.number, requests.digest(record.data))
+    return hashed("legacy", record.number, requests.long_digest(record.data))
 
 
 # Conversion --------------------------------------------------------------------------------------------------------
@@ -299,7 +299,7 @@ class ImportRecord:
         self._bot, self._record, self._known_only, self._dry = bot, record, known_only, dry
         self._accounts = accounts
         self._token = import_token(record)
-        self._content = requests.digest(record.data)[:16]
+        self._content = requests.long_digest(record.data)[:16]
         self.state: LegacyState = read(record)
         if self.state.channel.type not in bot.validator.channel_types:
             raise self._refusal("channel.type", "is no type of channel that the bot knows")

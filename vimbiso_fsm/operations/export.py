@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import attrs
 
-from vimbiso_fsm.audit.entries import Incident, ends_of_lives, unseal
+from vimbiso_fsm.audit.entries import Incident, ends_of_lives, long_form, unseal
 from vimbiso_fsm.document.codec import document_to_raw
 from vimbiso_fsm.document.document import Document, Fields
 from vimbiso_fsm.document.ids import instant, is_guest_id
@@ -219,7 +219,7 @@ def _entry(name: str, entry: Entry, wrong: list[str]) -> Fields | None:
     except Unreadable as error:
         wrong.append(f"{name}: entry {entry.version} cannot be read: {error}")
         return None
-    return without(loads(entry.body), _DIGESTS)
+    return without(long_form(entry), _DIGESTS)
 
 
 async def _incidents(name: str, began: datetime | None, wrong: list[str]) -> list[Fields]:

@@ -58,7 +58,11 @@ TABLE: Final = {
     ),
     "prev": Kind(_MEMBER + "prev", "of layout 2, moved when it is met: the document before", "DOCUMENT_LIFE"),
     "turns": Kind(_MEMBER + "turns", "of layout 2, moved when it is met: records", "TOKEN_KEPT"),
-    "audit": Kind(_MEMBER + "audit", "list, AUDIT_KEPT: version digest @instant body", "AUDIT_LIFE each"),
+    "audit": Kind(
+        _MEMBER + "audit",
+        "list, AUDIT_KEPT: version digest @instant body, in the short form",
+        "AUDIT_LIFE each",
+    ),
     "tokens": Kind(_MEMBER + "tokens", "sorted set: token by the instant of its use", "TOKEN_KEPT"),
     "due": Kind("{space}:{{{shard}}}:due", "sorted set: member id by earliest wake-up", "no end"),
     "aside": Kind(_MEMBER + "aside:{version}:{nanoseconds}:{name}", "a quarantined key", "QUARANTINE_LIFE"),
@@ -113,6 +117,12 @@ LAYOUTS: Final = (
         "dfc4ebe36c6efacd",
         "The document before, the records and the latest tokens are fields of the state. A member's data of layout 1 "
         "or 2 is moved there by the first request that reads it.",
+    ),
+    Layout(
+        4,
+        "1784a36a92d9cb1f",
+        "An audit entry is stored in a short form, and its digest has 22 characters. Entries of an earlier layout stay "
+        "as they are, are read, and form one chain with the new ones.",
     ),
 )
 """Every layout so far. Work that has not been released yet changes the last one; later work adds one."""

@@ -58,6 +58,7 @@ Rules of stored data:
 from __future__ import annotations
 
 import hashlib
+from binascii import b2a_base64
 from collections.abc import Generator
 from typing import Any, Final, Generic, Literal, Protocol, Self, TypeAlias, TypeVar
 from zlib import crc32
@@ -67,7 +68,7 @@ import attrs
 from vimbiso_fsm.errors import DocumentTooLarge
 from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.messages.message import Channel
-from vimbiso_fsm.store.ciphertext import FRAME
+from vimbiso_fsm.store.ciphertext import FRAME, named_digest
 from vimbiso_fsm.store.retention import DOCUMENT_LIFE, FRAME_ROOM, MAX_DOCUMENT, SHARDS
 
 R = TypeVar("R")
@@ -91,8 +92,36 @@ Request: TypeAlias = Effect[Any]
 
 
 def digest(data: bytes) -> str:
-    """Return the SHA-256 of `data` as 64 hexadecimal digits."""
+    """Return the first 16 bytes of the SHA-256 of `data`, as 22 characters of URL-safe Base64."""
+    return b2a_base64(hashlib.sha256(data).digest()[:16], newline=False)[:22].translate(_URL_SAFE).decode()
+
+
+def long_digest(data: bytes) -> str:
+    """Return the SHA-256 of `data` as 64 hexadecimal digits, which is the digest of entries up to layout 3."""
     return hashlib.sha256(data).hexdigest()
+
+
+def is_digest(name: str, data: bytes) -> bool:
+    """Return whether a digest, in the form of any layout, is that of `data`."""
+    return name == (long_digest(data) if len(name) == _LONG else digest(data))
+
+
+def names_document(name: str, document: bytes) -> bool:
+    """Return whether a digest in an audit entry, in the form of any layout, is that of a document as it is stored.
+
+    A document that was encrypted again since its commit carries the digest of before.
+    """
+    whole = named_digest(document)
+    return name == (whole if len(name) == _LONG else _short(bytes.fromhex(whole)))
+
+
+def _short(sha: bytes) -> str:
+    return b2a_base64(sha[:16], newline=False)[:22].translate(_URL_SAFE).decode()
+
+
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
+_LONG: Final = 64
+"""Characters of the digests of entries up to layout 3."""
 
 
 def shard_of(member_id: str) -> int:
@@ -154,7 +183,7 @@ class Record:
 
 @attrs.frozen
 class Entry:
-    """A stored audit entry. `digest` is `digest(body)`."""
+    """A stored audit entry. `digest` is `digest(body)`; up to layout 3 it was `long_digest(body)`."""
 
     version: int
     digest: str
