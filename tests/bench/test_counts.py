@@ -17,14 +17,14 @@ pytestmark = [
 ]
 
 BOUNDS: Final = {
-    "plain turn with a guard": Counted(260, 280, 1, 6, 3_232, 156),
-    "plain turn": Counted(243, 262, 1, 6, 3_165, 152),
-    "button": Counted(264, 283, 1, 7, 2_729, 154),
-    "typed choice": Counted(285, 306, 1, 7, 2_729, 154),
-    "call": Counted(679, 614, 2, 15, 5_199, 308),
-    "refusal": Counted(247, 274, 1, 9, 1_477, 151),
-    "VimbisoPay's offer": Counted(280, 279, 1, 9, 4_451, 149),
-    "VimbisoPay's back": Counted(264, 268, 1, 9, 4_270, 149),
+    "plain turn with a guard": Counted(269, 295, 1, 6, 2_665, 156),
+    "plain turn": Counted(252, 275, 1, 6, 2_600, 156),
+    "button": Counted(271, 289, 1, 7, 2_280, 154),
+    "typed choice": Counted(290, 306, 1, 7, 2_280, 154),
+    "call": Counted(697, 635, 2, 15, 4_424, 308),
+    "refusal": Counted(255, 289, 1, 9, 1_350, 151),
+    "VimbisoPay's offer": Counted(286, 290, 1, 9, 3_905, 149),
+    "VimbisoPay's back": Counted(274, 289, 1, 9, 3_880, 150),
 }
 """The figures of each kind of turn when the bounds were last lowered."""
 MARGINS: Final = Counted(1.03, 1.03, 1, 1, 1.02, 1.5)  # type: ignore[arg-type]  # factors, not counts
