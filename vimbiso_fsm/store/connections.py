@@ -10,6 +10,7 @@ each use, which costs less than asking the pool for it.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections import deque
@@ -46,17 +47,13 @@ class Connection(Protocol):
 class AsyncConnection(Protocol):
     """A connection of redis-py for an event loop, as far as the store uses it."""
 
-    protocol: Any
-    _parser: object
+    socket_timeout: float | None
+    health_check_interval: float
+    _writer: asyncio.StreamWriter | None
+    _parser: Any
 
     async def disconnect(self, nowait: bool = False) -> None:
         """Close the connection. It connects again when it is used."""
-
-    async def send_packed_command(self, command: bytes, /) -> None:
-        """Send bytes."""
-
-    async def read_response(self, *, disable_decoding: bool) -> Any:
-        """Read one reply; raise the error that it is."""
 
 
 class Pool(Protocol):
