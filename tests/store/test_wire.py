@@ -29,7 +29,7 @@ from redis.exceptions import MovedError
 
 from tests.engines import Server, running, valkey_program
 from vimbiso_fsm.store.attempts import Attempts, NotSent
-from vimbiso_fsm.store.lines import REQUESTS_PER_PIPELINE, Line
+from vimbiso_fsm.store.lines import EAGER, REQUESTS_PER_PIPELINE, Line
 from vimbiso_fsm.store.pending import Pending
 from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager
 from vimbiso_fsm.store.requests import NO_HEAD, Commit, Committed, Entry, Stored, digest
@@ -47,7 +47,7 @@ class Far:
 
     def __init__(self, capacity: int = 1 << 40) -> None:
         self.asked: list[list[bytes]] = []
-        self.written, self.refuses_asking = 0, False
+        self.written, self.writes, self.refuses_asking = 0, 0, False
         self._capacity = capacity
         self._reader: Any = cast(Any, hiredis).Reader()
         self._replies: list[bytes] = []
@@ -73,6 +73,7 @@ class Far:
 
     def write(self, data: bytes) -> None:
         self.written += len(data)
+        self.writes += 1
         self._reader.feed(data)
         while (words := self._reader.gets()) is not False:
             self.asked.append(words)
@@ -286,6 +287,61 @@ def test_a_command_does_not_wait_for_the_reply_to_another():
         assert [int(each.result().reply) for each in (first, *others)] == list(range(100))
 
     on_a_line(story, size=1)
+
+
+def test_commands_of_one_moment_leave_in_one_write():
+    """Commands that several tasks send when their replies arrive leave together, and none of them beforehand."""
+
+    async def story(line: Line, pool: Pool) -> None:
+        for moment in range(1, 4):
+            answers = [asked(line, b"ECHO", number) for number in range(EAGER - 1)]
+            await rest()
+            [far] = pool.fars
+            assert far.writes == moment
+            far.reply(1 << 20)
+            assert all(answer.done() for answer in answers)
+
+    on_a_line(story)
+
+
+def test_many_commands_of_one_moment_leave_in_large_parts():
+    """Of many commands of one moment, the first ones leave while the others are still being made."""
+
+    async def story(line: Line, pool: Pool) -> None:
+        both = asked(line, b"ECHO", 0), asked(line, b"ECHO", 1)
+        await rest()
+        [far] = pool.fars
+        far.reply(1 << 20)
+        assert all(answer.done() for answer in both)
+        _ = [asked(line, b"ECHO", number) for number in range(2 * EAGER - 1)]
+        assert (len(far.asked), far.writes) == (2 + EAGER, 2)
+        await rest()
+        assert (len(far.asked), far.writes) == (1 + 2 * EAGER, 3)
+
+    on_a_line(story)
+
+
+def test_a_command_that_no_other_joins_leaves_at_once():
+    """A lone task does not wait for the end of the moment; when another one joins it, they leave together again."""
+
+    async def story(line: Line, pool: Pool) -> None:
+        first = asked(line, b"ECHO", 0)
+        await rest()
+        [far] = pool.fars
+        far.reply(1 << 20)
+        second = asked(line, b"ECHO", 1)
+        assert len(far.asked) == 2
+        third = asked(line, b"ECHO", 2)
+        await rest()
+        for each in pool.fars:
+            each.reply(1 << 20)
+        assert [answer.result().reply for answer in (first, second, third)] == [b"0", b"1", b"2"]
+        writes = sum(each.writes for each in pool.fars)
+        _ = asked(line, b"ECHO", 3), asked(line, b"ECHO", 4)
+        await rest()
+        assert sum(each.writes for each in pool.fars) == writes + 1
+
+    on_a_line(story)
 
 
 def test_a_cancelled_command_that_waits_is_not_sent():

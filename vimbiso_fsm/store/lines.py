@@ -47,16 +47,18 @@ class Line:
         self._wires: list[Wire] = []
         self._opening = 0
         self._is_scheduled = False
+        self._is_alone = False  # the latest command left while no other waited or was on its way
         self._settled = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def put(self, pending: Pending) -> None:
-        """Send a command: at once if nothing else is on its way, else with the others of the moment.
+        """Send a command together with the others of the moment.
 
-        At durability "replicated" it always leaves with the others, because one WAIT confirms them all.
+        One that no other joined the last time does not wait for the moment's end. At durability "replicated" it does,
+        because one WAIT confirms them all.
         """
         self._waiting.append(pending)
-        if pending.confirm is None and (len(self._waiting) >= EAGER or self._is_quiet()):
+        if pending.confirm is None and (self._is_alone or len(self._waiting) >= EAGER):
             self._flush()
         elif not self._is_scheduled:
             self._is_scheduled = True
@@ -112,11 +114,9 @@ class Line:
 
     # Its own -----------------------------------------------------------------------------------------------------
 
-    def _is_quiet(self) -> bool:
-        return len(self._waiting) == 1 and any(wire.is_idle for wire in self._wires)
-
     def _flush(self) -> None:
         self._is_scheduled = False
+        self._is_alone = len(self._waiting) == 1 and all(wire.is_idle for wire in self._wires)
         while self._waiting:
             wire = next((each for each in self._wires if each.check(joining=False)), None)
             if wire is None and not self._open():
