@@ -33,7 +33,7 @@ from vimbiso_fsm.store.wire import Wire
 
 REQUESTS_PER_PIPELINE: Final = 64
 """Commands that are written together at most."""
-EAGER: Final = 16
+EAGER: Final = 32
 """Waiting commands that are written without waiting for the rest of the moment: the server works meanwhile."""
 
 
