@@ -47,6 +47,7 @@ class Line:
         self._wires: list[Wire] = []
         self._opening = 0
         self._is_scheduled = False
+        self._current: Wire | None = None  # on which commands of this moment have left
         self._is_alone = False  # the latest command left while no other waited or was on its way
         self._settled = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -58,15 +59,18 @@ class Line:
         because one WAIT confirms them all.
         """
         self._waiting.append(pending)
-        if pending.confirm is None and (self._is_alone or len(self._waiting) >= EAGER):
+        if self._is_alone and pending.confirm is None:
             self._flush()
-        elif not self._is_scheduled:
+            return
+        if not self._is_scheduled:
             self._is_scheduled = True
             asyncio.get_running_loop().call_soon(self._flush)  # runs after every task that is ready now
+        if pending.confirm is None and len(self._waiting) >= EAGER:
+            self._send()
 
     async def close(self) -> None:
         """Wait for the commands that are waiting or on their way, then give the connections back to the pool."""
-        while self._waiting or self._opening or not all(wire.is_idle for wire in self._wires):
+        while self._waiting or self._opening or not self._is_idle():
             self._settled.clear()
             await self._settled.wait()
         for wire in tuple(self._wires):
@@ -115,17 +119,33 @@ class Line:
     # Its own -----------------------------------------------------------------------------------------------------
 
     def _flush(self) -> None:
+        """Send what waits. The moment ends, if it was one of several commands."""
         self._is_scheduled = False
-        self._is_alone = len(self._waiting) == 1 and all(wire.is_idle for wire in self._wires)
-        while self._waiting:
-            wire = next((each for each in self._wires if each.check(joining=False)), None)
-            if wire is None and not self._open():
-                wire = next((each for each in self._wires if each.check(joining=True)), None)
-            if wire is None:
-                return
+        self._is_alone = len(self._waiting) == 1 and self._is_idle()
+        self._send()
+        self._current = None
+
+    def _send(self) -> None:
+        """Send what waits, as far as there are wires; all of one moment on one wire."""
+        while self._waiting and (wire := self._free_wire()) is not None:
+            self._current = wire
             taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), REQUESTS_PER_PIPELINE))]
             if batch := [pending for pending in taken if not pending.answer.done()]:
                 wire.send(batch)
+
+    def _free_wire(self) -> Wire | None:
+        """Return a wire to send on: that of the moment, an idle one, or any if the pool has no other connection."""
+        if self._current is not None and self._current.check(joining=True):
+            return self._current
+        for wire in self._wires:
+            if wire.check(joining=False):
+                return wire
+        if self._open():
+            return None
+        return next((wire for wire in self._wires if wire.check(joining=True)), None)
+
+    def _is_idle(self) -> bool:
+        return all(wire.is_idle for wire in self._wires)
 
     def _open(self) -> bool:
         """Open a wire, or several for very many commands; return False if the pool has no further connection."""

@@ -60,9 +60,17 @@ class Asking:
 
 
 class Confirmation:
-    """Stands for the reply to WAIT, which follows the replies to the commands that it confirms."""
+    """Stands for the reply to WAIT, which follows the replies to the commands that it confirms.
 
-    def __init__(self) -> None:
+    Attributes:
+        words: The words of WAIT.
+        answered: The commands whose replies have arrived.
+    """
+
+    __slots__ = ("answered", "words")
+
+    def __init__(self, words: Words) -> None:
+        self.words = words
         self.answered: list[Pending] = []
 
     def give(self, *, confirmed: bool) -> None:

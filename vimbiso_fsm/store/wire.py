@@ -84,7 +84,6 @@ class Wire(asyncio.Protocol):
         self._due: deque[Due] = deque()
         self._errors: list[Pending] = []  # commands whose reply is an error that does not count yet
         self._is_confirming = self._is_probing = False  # a reply to WAIT or PING is due
-        self._is_new = False  # what is due was sent in this moment
         self._is_full = self._is_unchecked = self._is_retiring = self._is_over = False
         self._last = self._loop.time()  # the time of the latest reply, or of the first command after a pause
         self._watch: asyncio.TimerHandle | None = None
@@ -102,14 +101,14 @@ class Wire(asyncio.Protocol):
         """Return whether commands can be sent now. If not, the owner hears when they can, or that this has ended.
 
         Args:
-            joining: Whether they may follow commands of an earlier moment whose replies are due.
+            joining: Whether they may follow commands whose replies are due.
         """
         if self._is_confirming or self._is_probing or self._is_full or self._is_unchecked or self._is_retiring:
             return False
-        if self._errors or self._transport.is_closing():
+        if self._errors or self._is_over or self._transport.is_closing():
             return False
         if self._due:
-            return joining or self._is_new
+            return joining
         if self._poll.poll(0):  # the end of the connection, or what TLS sends by itself: the event loop reads it first
             self._is_unchecked = True
             self._loop.call_soon(self._loop.call_soon, self._checked)
@@ -125,17 +124,17 @@ class Wire(asyncio.Protocol):
         """Send commands together, after `check` has returned True."""
         out: list[bytes] = []
         due: list[Due] = []
-        confirm, confirmation = None, Confirmation()
+        confirmation: Confirmation | None = None
         for pending in batch:
             if pending.asking:
                 out.append(packed(("ASKING",)))
                 due.append(Asking(pending))
             if pending.confirm is not None:
-                confirm, pending.confirmation = pending.confirm, confirmation
+                confirmation = pending.confirmation = confirmation or Confirmation(pending.confirm)
             out.append(packed(pending.words))
             due.append(pending)
-        if confirm is not None:  # on this connection: on another one it would not cover these writes
-            out.append(packed(confirm))
+        if confirmation is not None:  # on this connection: on another one it would not cover these writes
+            out.append(packed(confirmation.words))
             due.append(confirmation)
             self._is_confirming = True
         self._write(out, due)
@@ -197,8 +196,6 @@ class Wire(asyncio.Protocol):
         limit = self.connection.socket_timeout
         if not self._due:
             self._last = self._loop.time()
-            self._is_new = True
-            self._loop.call_soon(self._loop.call_soon, self._ages)  # after the others of the moment have joined
         if self._watch is None and limit is not None:
             self._watch = self._loop.call_later(limit, self._look)
         self._due += due
@@ -286,9 +283,6 @@ class Wire(asyncio.Protocol):
         self._is_unchecked = False
         if not self._is_over:
             self._owner.is_ready(self)
-
-    def _ages(self) -> None:
-        self._is_new = False
 
     def _finish(self) -> None:
         self._is_over = True
