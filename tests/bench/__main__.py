@@ -6,7 +6,7 @@ the code. Other figures instead of these: `--counts`, those that do not depend o
 what is stored and how long a turn takes, early and late in a long conversation (`length.py`); `--members`, many members
 at once and a count of what is wrong afterwards (`members.py`); `--threads`, how many turns each
 of many threads on one manager makes (`threads.py`); `--growth`, a turn's cost as a deployment grows (`growth.py`), with
-`--plots FOLDER` also as an SVG (`plots.py`).
+`--plots FOLDER` also as an SVG (`plots.py`); `--sizing`, the machines that a number of members needs (`sizing.py`).
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from tests.bench.measure import Row, measure
 from tests.bench.members import talk
 from tests.bench.network import DELAY, network
 from tests.bench.server import Placement, Server, placements
+from tests.bench.sizing import MEMBERS, Habits, cost
+from tests.bench.sizing import lines as sizes
 from tests.bench.threads import share_out
 from tests.deployments import cluster, watched
 from tests.engines import valkey_program
@@ -47,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.growth:
             return _growth(options, load)
+        if options.sizing is not None:
+            return _sizing(options, load)
         with ExitStack() as stack:
             server = stack.enter_context(Server.start(options.fsync))
             if options.counts:
@@ -143,6 +147,13 @@ def _growth(options: argparse.Namespace, load: str) -> int:
     return 0
 
 
+def _sizing(options: argparse.Namespace, load: str) -> int:
+    """Print the machines that numbers of members need."""
+    print(f"client    {_client()}", f"load      {load}", sep="\n", flush=True)
+    print(*sizes(cost(options.seconds, options.blocks), options.sizing or MEMBERS, Habits()), sep="\n")
+    return 0
+
+
 def _lengths(server: Server, options: argparse.Namespace, load: str) -> int:
     """Print the costs of a long conversation."""
     if places := placements():
@@ -176,6 +187,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--growth", choices=[*GROWTHS], help="instead: the cost of a turn as this grows")
     parser.add_argument("--sizes", type=int, nargs="+", metavar="SIZE", help="of --growth, the smallest first")
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw what --growth measured, there")
+    parser.add_argument("--sizing", type=int, nargs="*", metavar="MEMBERS", help="instead: what so many members need")
     parser.add_argument("--members", type=int, metavar="NUMBER", help="instead: so many at once, 2 or more")
     parser.add_argument("--seed", type=int, default=0, help="of what the members say (%(default)s)")
     parser.add_argument("--rounds", type=int, default=100, help="timed at each milestone of --length (%(default)s)")

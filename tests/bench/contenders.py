@@ -74,11 +74,11 @@ class Turns:
     def __init__(self, url: str, script: Script, first: int = 0) -> None:
         self.name = script.name
         self._manager = FlowStateManager.from_url(url, script.bot, namespace=script.namespace, rates=None)
-        members = [Conversation(script, first + number) for number in range(AT_ONCE)]
-        for member in members:
-            for message in member.opening:
+        self._conversations = [Conversation(script, first + number) for number in range(AT_ONCE)]
+        for conversation in self._conversations:
+            for message in conversation.opening:
                 self.bytes = size(self._manager.handle(message))
-        self._members: Iterator[Conversation] = cycle(members)
+        self._members: Iterator[Conversation] = cycle(self._conversations)
 
     def once(self) -> None:
         """Make one turn of the next member."""

@@ -1,4 +1,4 @@
-"""Measure whether a turn costs more as a deployment grows: by members, turns, flows and document.
+"""Measure whether a turn costs more as a deployment grows: by members, turns, flows, threads and document.
 
 `make bench ARGS="--growth members"` runs one of them. Each size has a server of its own. The sizes run in turn, in
 short blocks, so that a slow minute affects all alike; the time of a turn at a size is compared with that at the
@@ -7,15 +7,18 @@ smallest size, block by block. `plots.py` draws the result.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from itertools import cycle
 from typing import Final
 
 import attrs
 import redis
 
 from tests.bench.contenders import AT_ONCE, Contender, Turns
-from tests.bench.conversation import TILL, Conversation, Sale, switch, till
+from tests.bench.conversation import TILL, Conversation, Sale, advanced, switch, till
 from tests.bench.measure import Spread, measure
 from tests.bench.server import Server, placements
 from vimbiso_fsm import Bot, FlowStateManager
@@ -164,12 +167,40 @@ def _of_document(server: Server, size: int) -> Contender:
     return Turns(server.url, attrs.evolve(TILL, bot=Bot(attrs.evolve(till, data=Long))))
 
 
+class _Threads(Turns):
+    """Turns of several threads on one manager, each for members of its own."""
+
+    def __init__(self, url: str, threads: int) -> None:
+        super().__init__(url, TILL)
+        self._threads = threads
+
+    def run(self, seconds: float) -> int:
+        done = [0] * self._threads
+        until = time.perf_counter() + seconds
+
+        def work(number: int) -> None:
+            own = cycle(self._conversations[number :: self._threads])
+            while time.perf_counter() < until:
+                advanced(self._manager.handle(next(next(own))))
+                done[number] += 1
+
+        with ThreadPoolExecutor(self._threads) as pool:
+            list(pool.map(work, range(self._threads)))
+        return sum(done)
+
+
+def _of_threads(server: Server, threads: int) -> Contender:
+    """Return turns of a number of threads on one manager."""
+    return _Threads(server.url, threads)
+
+
 GROWTHS: Final = {
     growth.name: growth
     for growth in (
         Growth("members", "members on the server", (1_000, 10_000, 100_000), _among_members),
         Growth("turns", "turns of each member", (10, 100, 1_000), _after_turns),
         Growth("flows", "flows of the bot", (1, 10, 100, 500), _among_flows),
+        Growth("threads", "threads on one manager", (1, 4, 16, 64), _of_threads),
         Growth("document", "bytes more in the document", (0, 1_000, 4_000, 16_000, 48_000), _of_document),
     )
 }

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import attrs
 import pytest
 
 from flows.credex_core import ANYBODY, Receipt, SimulatedCredexCore
@@ -19,8 +20,10 @@ from tests.bench import members
 from tests.bench.conversation import TILL, Conversation
 from tests.bench.counts import KINDS
 from tests.bench.growth import GROWTHS
+from tests.bench.measure import Spread
 from tests.bench.network import DELAY, network
 from tests.bench.server import Server
+from tests.bench.sizing import Cost, Habits, needed
 from vimbiso_fsm import FlowStateManager
 from vimbiso_fsm.flow.calls import Caller
 from vimbiso_fsm.messages.money import Money
@@ -155,3 +158,21 @@ def test_a_growth_is_measured_and_drawn(growth: str, tmp_path: Path):
     assert printed[-3].split()[2:] == ["1.00", "1.00–1.00"]
     drawn = ET.parse(printed[-1]).getroot()
     assert drawn.tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_a_deployment_is_sized_from_what_was_measured():
+    """`--sizing` prints a row for each number of members."""
+    printed = bench("--sizing", "1000000", "2000000")
+    assert [line.split()[0] for line in printed.splitlines()[-2:]] == ["1,000,000", "2,000,000"]
+
+
+def test_a_deployment_has_enough_shards_for_memory_and_for_time():
+    """The shards are as many as the memory needs, or as many as the busiest second needs, whichever is more."""
+    cost = Cost(5_000, 25_000, 400, Spread(100, 100, 100), Spread(400, 400, 400))
+    habits = Habits(turns=1.0, full=0.5, peak=8.64, memory=10**10, busy=0.5)
+    by_memory = needed(cost, 10_000_000, habits)
+    assert by_memory.memory == 150 * 10**9
+    assert by_memory.rate == pytest.approx(1_000)
+    assert (by_memory.shards, by_memory.workers) == (15, 1)
+    assert by_memory.archive == 365 * 10_000_000 * 400
+    assert needed(cost, 10_000_000, attrs.evolve(habits, turns=99.0)).shards == 20

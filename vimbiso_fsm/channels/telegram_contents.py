@@ -20,6 +20,7 @@ from vimbiso_fsm.channels.delivery import (
     take,
 )
 from vimbiso_fsm.messages.contents import Attachment, Contact, Contacts, Location
+from vimbiso_fsm.messages.words import slash_command
 
 FILES: Final[Mapping[str, str]] = {
     "animation": "video",  # comes with a document of the same thing
@@ -59,12 +60,12 @@ def content_of(message: Mapping[str, Any], sender: int) -> Said:
 
 def _words(text: str) -> Said:
     """Return a text as typed, or the bare word of a bot command: `/menu`, `/menu@our_bot`, `/start <parameter>`."""
-    if not text.startswith("/"):
+    spelled = slash_command(text) if text.startswith("/") else None
+    if spelled is None:
         return {"text": text}
-    command, _, rest = text[1:].partition(" ")
-    word = command.partition("@")[0]
-    if word == "start" and rest.strip():
-        return {"text": word, "payload": short(rest.strip())}
+    word, rest = spelled
+    if word == "start" and rest:
+        return {"text": word, "payload": short(rest)}
     return {"text": word if word == "start" or not rest else text}
 
 

@@ -26,7 +26,9 @@ def global_word(draft: Draft, message: Message) -> str:
 
     Only the part of the text within `Limits.text` counts. A pressed button is no global word.
     """
-    return draft.bot.commands.command(normalise((message.text or "")[: draft.bot.limits.text]))
+    commands, text = draft.bot.commands, (message.text or "")[: draft.bot.limits.text]
+    command = commands.command(normalise(text))
+    return command or (commands.spelled(message.channel.type, text) if "/" in text else "")
 
 
 def follow_global_word(draft: Draft, command: str) -> None:

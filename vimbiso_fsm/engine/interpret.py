@@ -7,12 +7,13 @@ A message is compared with these cases, in this order; the first that applies de
     a press         a choice of the question
     a content       an answer that was sent too early, the reader of the state if it is made for such a content; of
                     another content, the caption is a typed text
-    a typed text    a global word, a shortcut, an answer that was sent too early, the choices of the question, and
-                    last the reader of the state; of several choices, the member is asked which
+    a typed text    a deep link, a global word, a shortcut, an answer that was sent too early, the choices of the
+                    question, and last the reader of the state; of several choices, the member is asked which
 
 A refused answer leaves the member in the state. The reason is said, the question is asked again, and the refusal is
 counted. Of a burst, such as an album of pictures, one message is refused and counted; the others of the same burst are
-passed over. Where no flow is open, nothing is refused for its kind: the conversation begins.
+passed over. Where no flow is open, nothing is refused for its kind: the conversation begins. A session that begins anew
+interprets nothing but a deep link and a shortcut that is heard anywhere, which answer no question.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from vimbiso_fsm.document.document import Suspended, is_of_burst, narrowed, need
 from vimbiso_fsm.document.replies_codec import replies_to_keep
 from vimbiso_fsm.engine import question
 from vimbiso_fsm.engine.calls import wait_for_call
-from vimbiso_fsm.engine.draft import Draft, with_answers
+from vimbiso_fsm.engine.draft import Draft, is_entering, with_answers
 from vimbiso_fsm.engine.global_words import follow_global_word, global_word
 from vimbiso_fsm.engine.interpreter import (
     BUSY,
@@ -45,7 +46,7 @@ from vimbiso_fsm.engine.outbox import is_among, overdue
 from vimbiso_fsm.engine.refusals import count_refusal, say_help, say_reasons
 from vimbiso_fsm.engine.session import end_session, is_login_over, is_session_over, log_out, reopen
 from vimbiso_fsm.engine.timers import is_timeout_due, take_too_late, time_out_overdue
-from vimbiso_fsm.flow.commands import Shortcut
+from vimbiso_fsm.flow.commands import Shortcut, linked, payload_of
 from vimbiso_fsm.messages.content_readers import ContentReader, bytes_in_words
 from vimbiso_fsm.messages.contents import Attachment, Content, as_json
 from vimbiso_fsm.messages.message import Message
@@ -85,7 +86,7 @@ def interpret(draft: Draft, message: Message, *, recovered: Text | None, arrived
         draft.hear()
         if stale:
             draft.say(Text("choice.closed"))
-        return reopen(draft)
+        return None if _follow_anywhere(draft, message) else reopen(draft)
     if needs_asking(draft.run) and not is_session_over(draft):
         return _ask_again(draft, message)
     told = len(draft.replies)
@@ -101,7 +102,7 @@ def interpret(draft: Draft, message: Message, *, recovered: Text | None, arrived
         if time_out_overdue(draft):
             return None
         draft.hear()
-        return reopen(draft)
+        return None if _follow_anywhere(draft, message) else reopen(draft)
     if draft.run is not None and draft.run.waits == Suspended.LOGIN:
         return _enter(draft, message)
     if recovered is not None and draft.run is not None:
@@ -111,6 +112,8 @@ def interpret(draft: Draft, message: Message, *, recovered: Text | None, arrived
     if message.content is not None and (words is None or _is_for_reader(draft, message.content)):
         return _typed(draft, message, None, arrived)
     if words is None:
+        if message.payload and _follow_anywhere(draft, message):
+            return None
         return begin(draft) if draft.run is None else _refuse(draft, [Refused("message.unsupported")])
     limit = draft.bot.limits.text
     if len(words) > limit:
@@ -130,6 +133,8 @@ def _typed(draft: Draft, message: Message, text: str | None, arrived: datetime) 
     the answer, and no global word.
     """
     if text is not None:
+        if _follow_anywhere(draft, message):
+            return None
         command = global_word(draft, message)
         if command:
             return follow_global_word(draft, command)
@@ -307,10 +312,43 @@ def refuse_busy(draft: Draft) -> None:
     draft.ask()
 
 
+def _follow_anywhere(draft: Draft, message: Message) -> bool:
+    """Follow a deep link or a shortcut that is heard at every question; return whether the message is one.
+
+    While a login is asked for, one whose flow requires it is not followed, because that leads to the same login.
+    """
+    bot, text = draft.bot, message.text
+    if not (bot.everywhere or bot.linked):
+        return False
+    found = linked(bot.linked, payload_of(message.channel.type, message.payload, text)) if bot.linked else None
+    if found is None and text is not None and len(text) <= bot.limits.text and not global_word(draft, message):
+        read = ((shortcut, shortcut.reads(text)) for shortcut in bot.everywhere)
+        found = next(((shortcut, answers) for shortcut, answers in read if answers is not None), None)
+    run = draft.run
+    if found is None or (run is not None and found[0].flow.requires and is_entering(bot, run, draft.suspended)):
+        return False
+    if run is not None and run.flow == found[0].flow.name:
+        _leave_for(draft)
+    _follow(draft, *found)
+    return True
+
+
+def _leave_for(draft: Draft) -> None:
+    """Leave a run for another one of its flow, so that a command that is repeated makes no heap of runs."""
+    below = draft.suspended[-1] if draft.suspended else None
+    if below is None:
+        draft.run = None
+    elif below.waits == Suspended.INTERRUPTED:
+        draft.pop()
+        draft.run = attrs.evolve(below, waits="")
+
+
 def _follow(draft: Draft, shortcut: Shortcut, answers: Sequence[str]) -> None:
     """Start the flow of a shortcut and answer its first questions, as far as the answers are accepted."""
     draft.kind = "command"
     draft.hear()
+    if draft.run is None and draft.suspended and draft.suspended[-1].waits == Suspended.OFFERED_BACK:
+        draft.suspended = (*draft.suspended[:-1], attrs.evolve(draft.suspended[-1], waits=Suspended.INTERRUPTED))
     if start(draft, shortcut.flow):
         return _answer_all(draft, answers)
     waiting = draft.suspended[-1] if draft.suspended else None

@@ -20,7 +20,7 @@ from vimbiso_fsm.document.typed_data import name_of, structure
 from vimbiso_fsm.errors import FlowError, UnstorableType
 from vimbiso_fsm.flow.calls import ServiceLimits
 from vimbiso_fsm.flow.carry_on import CARRY_ON
-from vimbiso_fsm.flow.commands import Commands, Shortcut
+from vimbiso_fsm.flow.commands import Commands, Shortcut, declared_links
 from vimbiso_fsm.flow.flow import AnyFlow, Flow
 from vimbiso_fsm.flow.machine import AnyMachine, AnyPosition, Machine
 from vimbiso_fsm.flow.privacy import secret_names
@@ -150,6 +150,9 @@ class Bot:
         entry: The flow that identifies a member. It is entered when a flow's `requires` refuses.
         commands: The words that work in every state.
         shortcuts: Messages that start a flow and answer its first questions.
+        links: The flows that deep links start, by name: `{"pay": pay}` for a link with the payload "pay" or "pay_8842",
+            whose rest answers the first question. `Shortcut(flow, reads)` reads more answers from the rest. A link is
+            followed at every question. Anyone can write one, so each answer goes through its reader and guards.
         texts: Templates by key, or by language and key. A reply is in the `language` that the member's profile names,
             otherwise in the one that the channel reports.
         services: The services that calls are made to, by the name of the port in snake case.
@@ -188,6 +191,7 @@ class Bot:
     entry: AnyFlow | None = attrs.field(default=None, kw_only=True)
     commands: Commands = attrs.field(factory=Commands, kw_only=True)
     shortcuts: Sequence[Shortcut] = attrs.field(default=(), kw_only=True)
+    links: Mapping[str, AnyFlow | Shortcut] = attrs.field(factory=dict, kw_only=True)
     texts: Catalogue | Templates | Mapping[str, Templates] = attrs.field(factory=dict, kw_only=True)
     services: Mapping[str, object] = attrs.field(factory=dict, converter=_services, kw_only=True)
     service_limits: Mapping[str, ServiceLimits] = attrs.field(factory=dict, converter=_service_limits, kw_only=True)
@@ -204,6 +208,8 @@ class Bot:
     on: Reactions = attrs.field(factory=dict, converter=declared_reactions, kw_only=True)
     digests: Digests = attrs.field(init=False, factory=Digests)
     reacts: frozenset[type[Told]] = attrs.field(init=False, repr=False)
+    linked: Mapping[str, Shortcut] = attrs.field(init=False, repr=False)
+    everywhere: Sequence[Shortcut] = attrs.field(init=False, repr=False)
     proofs: Mapping[str, Proof] = attrs.field(init=False, repr=False)
     catalogue: Catalogue = attrs.field(init=False, repr=False)
     machines: Mapping[str, AnyMachine] = attrs.field(init=False, repr=False)
@@ -214,6 +220,8 @@ class Bot:
 
     def __attrs_post_init__(self) -> None:
         fill = functools.partial(object.__setattr__, self)  # the class is frozen
+        fill("linked", declared_links(self.links))
+        fill("everywhere", tuple(shortcut for shortcut in self.shortcuts if shortcut.anywhere))
         fill("flows", tuple(_all_flows(self)))
         fill("proofs", {**PROOFS, **self.channels})
         fill("catalogue", Catalogue.of(self.texts, [flow.name for flow in self.flows]))
@@ -335,7 +343,8 @@ class Bot:
 def _all_flows(bot: Bot) -> Iterator[AnyFlow]:
     """Yield each flow that the bot can run, once: those given, home, entry, sub-flows, the framework's own."""
     seen: dict[str, AnyFlow] = {}
-    waiting: list[object] = [*bot.flows, bot.home, bot.entry, *(s.flow for s in bot.shortcuts), CARRY_ON]
+    of_members = [shortcut.flow for shortcut in (*bot.shortcuts, *bot.linked.values())]
+    waiting: list[object] = [*bot.flows, bot.home, bot.entry, *of_members, CARRY_ON]
     while waiting:
         flow = waiting.pop(0)
         if flow is None:

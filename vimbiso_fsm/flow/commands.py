@@ -1,19 +1,26 @@
-"""The global words, which work in every state, and the shortcuts into a flow.
+"""The global words, which work in every state, and the shortcuts and links into a flow.
 
 The bot declares them, not its flows. A global word is compared with the whole message, trimmed and without regard to
 case. It has priority over a state's reader: a handle called `home` is accepted as `@home`. A pressed button is never
-read as a global word.
+read as a global word. A channel may have a spelling for commands of its own, such as `/help` and `/start@our_bot`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import attrs
 
-from vimbiso_fsm.flow.flow import AnyFlow
-from vimbiso_fsm.messages.words import normalise
+from vimbiso_fsm.errors import FlowError
+from vimbiso_fsm.flow.flow import AnyFlow, Flow
+from vimbiso_fsm.messages.words import normalise, slash_command
+
+SLASHED: Final = frozenset({"telegram", "whatsapp"})
+"""The types of the channels that spell a command with a slash."""
+_LINK: Final = re.compile(r"([A-Za-z0-9]{1,64})(?:[_-](.*))?", re.DOTALL)
+"""The payload of a deep link: the name of the link, and what follows it."""
 
 
 def _words(words: str | Iterable[str]) -> frozenset[str]:
@@ -67,6 +74,14 @@ class Commands:
                 return name
         return ""
 
+    def spelled(self, channel_type: str, text: str) -> str:
+        """Return the command that a typed text is as the channel spells it: `/help`, `/start@our_bot`; "" if none.
+
+        Such a text is a command by its first word, whatever follows it.
+        """
+        spelled = slash_command(text) if channel_type in SLASHED else None
+        return self.command(normalise(spelled[0])) if spelled is not None else ""
+
     def button(self, word: str) -> str:
         """Return the trigger that a normalised text presses: "yes", "no" or ""."""
         return "yes" if word in self.yes else "no" if word in self.no else ""
@@ -82,7 +97,55 @@ class Shortcut:
         flow: The flow that is started.
         reads: Returns the answers in a message, as if they were typed one after the other; None if the message is
             not this command.
+        anywhere: Whether it is heard at every question, before the reader of the state, and by a session that begins
+            anew. The open flow is interrupted and asks its question again afterwards. Otherwise it is heard where no
+            flow is open and in the home flow.
     """
 
     flow: AnyFlow
     reads: Callable[[str], Sequence[str] | None]
+    anywhere: bool = attrs.field(default=False, kw_only=True)
+
+
+def declared_links(given: Mapping[str, AnyFlow | Shortcut]) -> Mapping[str, Shortcut]:
+    """Return the links that a bot declares as shortcuts that read what follows the name of the link.
+
+    Raises:
+        FlowError: They are no mapping of names to flows or shortcuts.
+    """
+    shape: object = given
+    if not isinstance(shape, Mapping):
+        raise FlowError("", "bot", f"links is a {type(shape).__name__}", "give {name: flow}")
+    found: dict[str, Shortcut] = {}
+    for name, target in given.items():
+        known: object = target
+        key: object = name
+        if not isinstance(key, str) or not re.fullmatch(r"[A-Za-z0-9]{1,64}", key):
+            remedy = "a name is 1 to 64 ASCII letters and digits; what follows '_' or '-' in the link is the answer"
+            raise FlowError("", "bot", f"links names {name!r}", remedy)
+        if not isinstance(known, Flow | Shortcut):
+            fault = f"link {name!r} leads to a {type(known).__name__}"
+            raise FlowError("", "bot", fault, "give a flow, or Shortcut(flow, reads) for links of more answers")
+        found[name] = target if isinstance(target, Shortcut) else Shortcut(target, _rest)
+    return found
+
+
+def linked(links: Mapping[str, Shortcut], payload: str) -> tuple[Shortcut, Sequence[str]] | None:
+    """Return the shortcut that the payload of a deep link names, and the answers in it; None if it names none."""
+    found = _LINK.fullmatch(payload)
+    shortcut = links.get(found[1]) if found is not None else None
+    answers = shortcut.reads(found[2] or "") if found is not None and shortcut is not None else None
+    return (shortcut, answers) if shortcut is not None and answers is not None else None
+
+
+def payload_of(channel_type: str, payload: str, text: str | None) -> str:
+    """Return the payload of a deep link: the one that the channel told, or the argument of `/start`."""
+    if payload or text is None or not text.startswith("/") or channel_type not in SLASHED:
+        return payload
+    spelled = slash_command(text)
+    return spelled[1] if spelled is not None and spelled[0] == "start" else ""
+
+
+def _rest(answer: str) -> Sequence[str]:
+    """Return what follows the name of a link as the answer to the first question; nothing is no answer."""
+    return [answer] if answer else []

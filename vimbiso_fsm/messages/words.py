@@ -28,6 +28,15 @@ def plain(value: str) -> str:
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
+_SLASH: Final = re.compile(r"\s*/([^\s@/]+)(?:@\S+)?(?:\s+(.*))?", re.DOTALL)
+
+
+def slash_command(text: str) -> tuple[str, str] | None:
+    """Return the word and the argument of a command as channels spell it: `/start@our_bot ref_42`; None for others."""
+    found = _SLASH.fullmatch(text)
+    return None if found is None else (found[1], (found[2] or "").strip())
+
+
 def is_selector(character: str) -> bool:
     """Return whether a character only selects a variant of the one before it."""
     return (
