@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -64,13 +66,14 @@ def running(program: str, *options: str, port: int | None = None) -> Generator[S
         path = Path(folder) / "s"  # short: a socket's path has about 100 bytes
         listen = ["--port", str(port or 0), "--unixsocket", str(path), "--dir", folder, "--save", ""]
         with (Path(folder) / "log").open("wb") as log:
-            process = subprocess.Popen([program, *listen, *options], stdout=log, stderr=log)
+            process = subprocess.Popen([program, *listen, *options], stdout=log, stderr=log, process_group=0)
         try:
             server = Server(process, path, port)
             _wait(server, Path(folder) / "log")
             yield server
         finally:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # also a child that writes a file anew in the folder
             process.wait()
 
 

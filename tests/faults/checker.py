@@ -31,9 +31,8 @@ from vimbiso_fsm.document.ids import is_guest_id
 from vimbiso_fsm.document.json_codec import loads
 from vimbiso_fsm.encryption.settings import Encryption
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
-from vimbiso_fsm.store.ciphertext import named_digest
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
-from vimbiso_fsm.store.requests import ReadAudit, ReadRecords, Record, Stored
+from vimbiso_fsm.store.requests import ReadAudit, ReadRecords, Record, Stored, names_document
 from vimbiso_fsm.store.retention import AUDIT_KEPT, RECORDS_KEPT, UNTAKEN_KEPT
 from vimbiso_fsm.testing.chat import STORE_SECRET
 
@@ -226,7 +225,8 @@ def _check_member(
         wrong.append(f"version {version} has {len(sealed)} audit entries, {sealed[0].version}…{sealed[-1].version}")
     repeated = [token for token, count in Counter(entry.token for entry in entries).items() if count > 1]
     wrong += [f"{len(repeated)} tokens were used twice"] if repeated else []
-    if (stored.head.digest, named_digest(stored.document or b"")) != (sealed[-1].digest, latest.document):
+    is_named = names_document(latest.document, stored.document or b"")
+    if stored.head.digest != sealed[-1].digest or not is_named:
         wrong.append(f"the digests of version {version} are not those of its audit entry")
     if gone:
         wrong += ["something was left of a guest who is gone"] if stored.document or stored.previous or records else []
@@ -252,7 +252,7 @@ def _kept(
             entries[-1].kind == "session" and document.jwt_token is None
         )  # the token was dropped, and all that had it
         wrong += ["the previous document is gone"] if len(entries) > 1 and not forgets else []
-    elif named_digest(stored.previous) != entries[-2].document:
+    elif not names_document(entries[-2].document, stored.previous):
         wrong.append("the previous document is not that of the audit entry before")
     return wrong
 

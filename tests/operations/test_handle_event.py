@@ -8,9 +8,10 @@ from typing import Any, Protocol
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.shells import Shell
 from vimbiso_fsm import (
     Bot,
@@ -356,7 +357,7 @@ STEPS = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(STEPS)
 def test_facts_in_any_order_and_number_merge_nobody(steps: list[Any]):
     """Facts and messages in any order, and any number of times, leave each address with one member, and nobody two."""

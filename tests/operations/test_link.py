@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.digests import guest_id
@@ -469,6 +469,7 @@ def programs(draw: st.DrawFn) -> list[tuple[str, int, int]]:
 
 @settings(deadline=None)
 @given(programs(), st.booleans())
+@example([("operate", 5, 0), ("operate", 1, 0), ("step", 1, 0), ("step", 1, 1)], False)  # taken, and taken back
 def test_any_order_of_turns_and_changes_keeps_each_member_apart(program: list[tuple[str, int, int]], merges: bool):
     """Changes, messages and workers with old copies may meet in any order, and end at any effect.
 

@@ -3,6 +3,7 @@
     Commit          at the member: unlink the channel in the document, and note where it goes (`Document.leaving`)
     ReadInherited   read the member's tokens
     Commit          at the guest or the other member, which gets the tokens: what was handled stays handled
+    Load            see whether the note is still there: it may be done already, and the channel come back
     Unlink or Link  take the channel from the member in the index, or give it to the other one
     Commit          at the member: clear the note
 
@@ -108,12 +109,22 @@ async def leave(context: Context, document: Document, head: Head) -> None:
             continue  # done before
         tokens = await ReadInherited(member_id)
         if leaving.to is not None:
-            other = await _hand_to_member(context, member_id, leaving, leaving.to, tokens)
-            await change_owner(context, Link(channel, other, instead_of=member_id))
+            heir = await _hand_to_member(context, member_id, leaving, leaving.to, tokens)
         else:
+            heir = None
             await _hand_to_guest(context, member_id, leaving, tokens)
+        if not await _is_leaving(context, member_id, leaving):
+            continue  # done before, and the channel has come back since
+        if heir is not None:
+            await change_owner(context, Link(channel, heir, instead_of=member_id))
         await change_owner(context, Unlink(channel, member_id))  # with an account, also the entry without one
     await _clear(context, document, head)
+
+
+async def _is_leaving(context: Context, member_id: str, leaving: Leaving) -> bool:
+    """Return whether the note of a channel is still there. A document that cannot be read has it as before."""
+    reading = open_document(context.bot, member_id, await Load(member_id), instant(context.now))
+    return not isinstance(reading, Sound) or leaving in reading.document.leaving
 
 
 async def _clear(context: Context, document: Document, head: Head) -> None:
@@ -228,7 +239,8 @@ def linked_to(document: Document, addresses: tuple[Address, ...]) -> Document:
     added = {*addresses, *(address.without_account for address in addresses)}
     channels = (*(known for known in document.channels if known not in added), *addresses)
     channel = document.channel if document.is_reachable else addresses[-1].channel
-    return attrs.evolve(document, channels=channels, channel=channel)
+    leaving = tuple(note for note in document.leaving if note.address not in added)  # it has left, and come back
+    return attrs.evolve(document, channels=channels, channel=channel, leaving=leaving)
 
 
 async def _gave(
