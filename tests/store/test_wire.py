@@ -29,7 +29,7 @@ from redis.exceptions import MovedError
 
 from tests.engines import Server, running, valkey_program
 from vimbiso_fsm.store.attempts import Attempts, NotSent
-from vimbiso_fsm.store.lines import EAGER, REQUESTS_PER_PIPELINE, Line
+from vimbiso_fsm.store.lines import REQUESTS_PER_PIPELINE, Line
 from vimbiso_fsm.store.pending import Pending
 from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager
 from vimbiso_fsm.store.requests import NO_HEAD, Commit, Committed, Entry, Stored, digest
@@ -294,7 +294,7 @@ def test_commands_of_one_moment_leave_in_one_write():
 
     async def story(line: Line, pool: Pool) -> None:
         for moment in range(1, 4):
-            answers = [asked(line, b"ECHO", number) for number in range(EAGER - 1)]
+            answers = [asked(line, b"ECHO", number) for number in range(30)]
             await rest()
             [far] = pool.fars
             assert far.writes == moment
@@ -304,8 +304,8 @@ def test_commands_of_one_moment_leave_in_one_write():
     on_a_line(story)
 
 
-def test_many_commands_of_one_moment_leave_in_large_parts():
-    """Of many commands of one moment, the first ones leave while the others are still being made."""
+def test_a_full_pipeline_leaves_before_the_moment_ends():
+    """Of very many commands of one moment, the first ones leave while the others are still being made."""
 
     async def story(line: Line, pool: Pool) -> None:
         both = asked(line, b"ECHO", 0), asked(line, b"ECHO", 1)
@@ -313,10 +313,10 @@ def test_many_commands_of_one_moment_leave_in_large_parts():
         [far] = pool.fars
         far.reply(1 << 20)
         assert all(answer.done() for answer in both)
-        _ = [asked(line, b"ECHO", number) for number in range(2 * EAGER - 1)]
-        assert (len(far.asked), far.writes) == (2 + EAGER, 2)
+        _ = [asked(line, b"ECHO", number) for number in range(REQUESTS_PER_PIPELINE + 1)]
+        assert (len(far.asked), far.writes) == (2 + REQUESTS_PER_PIPELINE, 2)
         await rest()
-        assert (len(far.asked), far.writes) == (1 + 2 * EAGER, 3)
+        assert (len(far.asked), far.writes) == (3 + REQUESTS_PER_PIPELINE, 3)
 
     on_a_line(story)
 

@@ -32,9 +32,7 @@ from vimbiso_fsm.store.servers import AsyncServers
 from vimbiso_fsm.store.wire import Wire
 
 REQUESTS_PER_PIPELINE: Final = 64
-"""Commands that are written together at most."""
-EAGER: Final = 32
-"""Waiting commands that are written without waiting for the rest of the moment: the server works meanwhile."""
+"""Commands that are written together at most. So many leave without waiting for the rest of the moment."""
 
 
 class Line:
@@ -65,7 +63,7 @@ class Line:
         if not self._is_scheduled:
             self._is_scheduled = True
             asyncio.get_running_loop().call_soon(self._flush)  # runs after every task that is ready now
-        if pending.confirm is None and len(self._waiting) >= EAGER:
+        if pending.confirm is None and len(self._waiting) >= REQUESTS_PER_PIPELINE:
             self._send()
 
     async def close(self) -> None:
