@@ -574,7 +574,7 @@ def test_two_workers_on_the_engine_in_two_kinds(valkey_url: str, store: AtomicSt
         async with AsyncFlowStateManager.from_url(
             valkey_url, timed(0.5), deliver=heard, secret=STORE_SECRET
         ) as manager:
-            other = AsyncWorker(manager, name="b", every=0.02, lease=0.6)
+            other = AsyncWorker(manager, name="b", every=0.1, lease=3.0)
             task = asyncio.ensure_future(other.run())
             await until_awaited(lambda: len(heard.by) == 20)
             await until_awaited(lambda: worker.metrics.workers == other.metrics.workers == 2)
@@ -583,7 +583,7 @@ def test_two_workers_on_the_engine_in_two_kinds(valkey_url: str, store: AtomicSt
             await asyncio.wait_for(task, LIMIT)
 
     with FlowStateManager.from_url(valkey_url, timed(0.5), deliver=heard, secret=STORE_SECRET) as manager:
-        worker = Worker(manager, name="a", every=0.02, lease=0.6)
+        worker = Worker(manager, name="a", every=0.1, lease=3.0)
         thread = threading.Thread(target=worker.run)
         for channel in who:
             manager.handle(Message(channel, "m", "hi"))
