@@ -300,9 +300,23 @@ class Handover:
     def move(self, most: int = 1000) -> int:
         """Move a number of keys; return how many there were."""
         keys = _ask(self.source, "CLUSTER GETKEYSINSLOT", self.slot, most)
+        self.take(*keys)
+        return len(keys)
+
+    def take(self, *keys: bytes) -> None:
+        """Move these keys, those of them that are there."""
         for key in keys:
             _ask(self.source, "MIGRATE", "127.0.0.1", self.goal.port, key, 0, 5000)
-        return len(keys)
+
+    @contextlib.contextmanager
+    def begun(self) -> Generator[None, None, None]:
+        """Begin the move; after the block move the remaining keys and end it."""
+        self.begin()
+        try:
+            yield
+        finally:
+            self.move()
+            self.end()
 
     def end(self) -> None:
         """Give the slot to the target, and wait until all nodes know it."""

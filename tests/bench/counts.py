@@ -7,8 +7,10 @@ the server keeps of a conversation. `test_counts.py` holds them below bounds.
 
 from __future__ import annotations
 
+import _weakrefset
 import gc
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import count, cycle
@@ -57,6 +59,8 @@ KINDS: Final = (
 )
 ROUNDS: Final = 3
 """Rounds before the one that is counted: the caches of the process and of the worker are filled then."""
+_OF_THREADS: Final = frozenset({threading.__file__, _weakrefset.__file__})
+"""The modules whose calls are not counted: how often a thread waits for that of a service depends on the machine."""
 MEMORY_AFTER: Final = (4, 20, 200)
 """Turns after which the bytes of a conversation are counted."""
 
@@ -162,10 +166,11 @@ def _calls(work: Callable[[], object]) -> tuple[int, int]:
     """Return the calls of Python functions and of functions in C that `work` makes."""
     python, builtin = -1, -1  # without the call of `work`, and without that of `sys.setprofile` at the end
 
-    def counting(_frame: FrameType, event: str, _argument: object) -> None:
+    def counting(frame: FrameType, event: str, _argument: object) -> None:
         nonlocal python, builtin
-        python += event == "call"
-        builtin += event == "c_call"
+        if frame.f_code.co_filename not in _OF_THREADS:
+            python += event == "call"
+            builtin += event == "c_call"
 
     gc.disable()  # a collection would call the finalizers of others
     sys.setprofile(counting)
@@ -182,14 +187,14 @@ def _manager(server: Server, script: Script) -> FlowStateManager:
     return FlowStateManager.from_url(server.url, script.bot, namespace=script.namespace, rates=rates)
 
 
-def counts(server: Server) -> Iterator[tuple[Kind, Counted]]:
+def counts(server: Server, kinds: Iterable[Kind] = KINDS) -> Iterator[tuple[Kind, Counted]]:
     """Yield each kind of turn with what it cost.
 
     Raises:
         RuntimeError: A turn had another status than its kind.
     """
     counters = _Counters(server.url)
-    for kind in KINDS:
+    for kind in kinds:
         *before, text = kind.round
         with _manager(server, kind.script) as manager:
             member = _Member(manager)

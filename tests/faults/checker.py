@@ -28,7 +28,7 @@ from vimbiso_fsm.audit.folding import first_of
 from vimbiso_fsm.document.codec import document_to_raw
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.ids import is_guest_id
-from vimbiso_fsm.document.json_codec import loads
+from vimbiso_fsm.document.turn_record import read_record
 from vimbiso_fsm.encryption.settings import Encryption
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
@@ -275,10 +275,10 @@ def _reproduced(document: Document, entries: Sequence[AuditEntry], records: Sequ
     if [record.token for record, _ in own] != [entry.token for entry in entries][-len(own) :]:
         wrong.append("the turn records are not those of the latest turns")
     for record, entry in own:
-        step = (loads(record.body).get("flow_data") or {}).get("step", "")
+        step = read_record(record.body)["flow_data"].get("step", "")
         if step != entry.dest and (step or not is_guest_id(entry.member_id)):  # the record of a stranger has no run
             wrong.append(f"the turn record of version {entry.version} does not lead where its audit entry does")
-    kept = loads(own[-1][0].body)["flow_data"] if own else {}
+    kept = read_record(own[-1][0].body)["flow_data"] if own else {}
     has_run = kept or not is_guest_id(latest.member_id)  # the record of a stranger has none
     if own and has_run and _open(kept) != _open(document_to_raw(document)["flow_data"]):
         wrong.append("the latest turn record does not reproduce flow_data")

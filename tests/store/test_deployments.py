@@ -16,6 +16,7 @@ import pytest
 import redis
 from redis.crc import key_slot
 
+from tests.bots import fruit_bot
 from tests.deployments import (
     SERVICE,
     Handover,
@@ -32,10 +33,13 @@ from tests.deployments import (
     watched,
 )
 from tests.engines import Proxy, Server, redis_program, valkey_program
+from tests.shells import Shell
 from vimbiso_fsm.errors import CommitUnknown, StoreUnavailable
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store import servers as connecting
 from vimbiso_fsm.store.attempts import ATTEMPTS
+from vimbiso_fsm.store.handover import WAKE_MARGIN
+from vimbiso_fsm.store.layout import Keys
 from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
 from vimbiso_fsm.store.requests import (
     NO_HEAD,
@@ -46,10 +50,13 @@ from vimbiso_fsm.store.requests import (
     Entry,
     FindOwner,
     Head,
+    Inherited,
     Link,
     Load,
     Quarantine,
     ReadAudit,
+    ReadDigests,
+    ReadDue,
     Request,
     SetWakeUp,
     Store,
@@ -72,6 +79,7 @@ ONE_IN_SHORT = [
 ]
 """Servers of the tests that wait for their timers, in which the programs do not differ."""
 KINDS = pytest.mark.parametrize("kind", ["sync", "async"])
+SYNC_IN_SHORT = pytest.mark.parametrize("kind", ["sync", pytest.param("async", marks=pytest.mark.slow)])
 REPLICATED: dict[str, Any] = {"durability": "replicated"}
 
 
@@ -577,44 +585,223 @@ def test_many_more_calls_than_connections_to_a_node(kind: str, nodes: Nodes):
     assert {type(answer) for answer in answers} == {Stored}
 
 
-@KINDS
-def test_a_slot_that_is_handed_over(kind: str, nodes: Nodes):
-    """Commits follow a slot to another node; during the hand-over they are refused, and nothing is lost.
+def of_shard(name: str, shard: int) -> Iterator[str]:
+    """Yield names of members that belong to one shard."""
+    return (member for member in (f"{name} {i}" for i in range(1_000_000)) if shard_of(member) == shard)
 
-    A member has no key for what the member does not have, and a server cannot tell a key that was moved from one that
+
+@attrs.define
+class Conversation:
+    """The turns of a member in a slot that is handed over."""
+
+    store: Store
+    member: str
+    head: Head = NO_HEAD
+    tokens: list[str] = attrs.field(factory=list)
+
+    def turn(self, **given: Any) -> None:
+        """Make a turn, which is committed."""
+        token = f"t{len(self.tokens)}"
+        answer = self.store.perform(turn(self.head, member=self.member, token=token, **given))
+        assert isinstance(answer, Committed)
+        self.head = answer.head
+        self.tokens.append(token)
+
+    def turns(self, number: int) -> None:
+        """Make turns, the last of which is the member's latest that is read."""
+        for _ in range(number):
+            self.turn(wake_at=5.0)
+        stored = self.store.perform(Load(self.member, previous=True))
+        assert isinstance(stored, Stored)
+        assert (stored.head, stored.document) == (self.head, b"{}" if self.tokens else None)
+        assert audit(self.store, self.member) == self.tokens
+
+    def used(self) -> None:
+        """Check that each token was used, and that no turn is made again."""
+        for token in self.tokens:
+            again = self.store.perform(turn(self.head, member=self.member, token=token))
+            assert isinstance(again, Duplicate), token
+
+
+@KINDS
+@pytest.mark.parametrize("before", [0, 2, 5], ids=["new", "without earlier tokens", "with all keys"])
+def test_a_slot_that_is_handed_over(kind: str, before: int, nodes: Nodes):
+    """A member whose keys are on one node is served throughout a hand-over, also a new one.
+
+    A member has no key for what the member does not have, and a node cannot tell a key that was moved from one that
     never was.
     """
-    member = f"handed {kind}"
+    member = f"handed {kind} {before}"
     handover = Handover.of(nodes, slot_of(member))
     with manager(kind, nodes.url) as store:
-        head = NO_HEAD
-        tokens: list[str] = []
-
-        def commit(token: str) -> None:
-            nonlocal head
-            answer = store.perform(turn(head, member=member, token=token, wake_at=5.0))
-            assert isinstance(answer, Committed)
-            head = answer.head
-            tokens.append(token)
-
-        commit("before")
-        commit("again")
-        handover.begin()
-        try:
-            for moved in (0, 1, None):
-                handover.move(*([] if moved is None else [moved]))
-                with pytest.raises(StoreUnavailable, match=r"TRYAGAIN|Multiple keys"):
-                    commit("refused")
-        finally:
-            handover.move()
-            handover.end()
-        tell(handover.goal, "SCRIPT", "FLUSH")
-        commit("the slot is moved")
+        talk = Conversation(store, member)
+        talk.turns(before)
+        with handover.begun():
+            talk.turns(6)  # nothing is moved yet; earlier tokens leave the state at each fourth turn
+            handover.take(*Keys().member(member))
+            asked = calls(handover.goal, "asking")
+            tell(handover.goal, "SCRIPT", "FLUSH")
+            talk.turns(6)  # all is moved, the slot is not
+            assert calls(handover.goal, "asking") > asked
+            talk.used()
+        talk.turns(2)
         sent = calls(handover.source, "evalsha")
-        commit("no redirect any more")
+        talk.turns(2)  # no redirect any more
         assert calls(handover.source, "evalsha") == sent
-        assert audit(store, member) == tokens
+        talk.used()
     handover.back()
+
+
+@SYNC_IN_SHORT
+def test_a_member_whose_keys_are_on_two_nodes_waits_until_they_are_together(kind: str, nodes: Nodes):
+    """A turn that finds the keys of its member on two nodes is made as soon as the others have been moved too."""
+    member = f"split {kind}"
+    handover = Handover.of(nodes, slot_of(member))
+    state, *others = Keys().member(member)
+    with manager(kind, nodes.url, timeout=20.0) as store:
+        talk = Conversation(store, member)
+        talk.turns(5)
+        with handover.begun():
+            handover.take(state)
+            asked = calls(handover.source, "exists")
+
+            def moves_the_others() -> None:
+                until(lambda: calls(handover.source, "exists") >= asked + 24, "the turn has looked eight times")
+                handover.take(*others)
+
+            mover = threading.Thread(target=moves_the_others)
+            mover.start()
+            talk.turns(1)
+            mover.join()
+            assert audit(store, member) == talk.tokens
+    handover.back()
+
+
+@SYNC_IN_SHORT
+def test_a_member_whose_keys_stay_on_two_nodes_is_refused(kind: str, nodes: Nodes):
+    """A turn that finds the keys of its member on two nodes until its deadline is refused, and nothing is stored."""
+    member = f"apart {kind}"
+    handover = Handover.of(nodes, slot_of(member))
+    with manager(kind, nodes.url, timeout=0.3) as store:
+        talk = Conversation(store, member)
+        talk.turns(2)
+        with handover.begun():
+            handover.take(Keys().member(member)[0])
+            with pytest.raises(StoreUnavailable, match="both nodes have keys of the member"):
+                talk.turn()
+        talk.turns(1)
+    handover.back()
+
+
+@SYNC_IN_SHORT
+@pytest.mark.parametrize("moved", ["nothing", "member", "due set"])
+def test_wake_ups_in_a_slot_that_is_handed_over(kind: str, moved: str, nodes: Nodes):
+    """A turn is made although the due set of its shard is at another node; its wake-up is a few seconds late then."""
+    member, is_apart = f"woken {kind} {moved}", moved != "nothing"
+    shard, handover = shard_of(member), Handover.of(nodes, slot_of(member))
+    other = next(of_shard("woken too", shard))
+    due_set = Keys().of_shard("due", shard)
+    with manager(kind, nodes.url) as store:
+        talk = Conversation(store, member)
+        talk.turn()
+        store.perform(turn(member=other, wake_at=1.0))
+        keys = {"nothing": (), "member": Keys().member(member)[:-1], "due set": (due_set,)}[moved]
+        now = store.perform(Load(member)).at
+        with handover.begun():
+            handover.take(*keys)
+            talk.turn(wake_at=now - 60)
+            talk.turn(wake_at=now + 3600)  # later than the one that is stored
+            early = store.perform(ReadDue(shard, now + WAKE_MARGIN - 0.001))
+            assert early == ((other,) if is_apart else (other, member))
+            assert store.perform(ReadDue(shard, now + 60)) == (other, member)
+            store.perform(SetWakeUp(member, talk.head, now + 7200))
+            left = store.perform(ReadDue(shard, now + 60))
+            assert left == ((other, member) if is_apart else (other,))  # a wake-up that is left costs one more read
+            store.perform(SetWakeUp(member, talk.head, now - 60))
+            assert member in store.perform(ReadDue(shard, now + 1))
+        assert audit(store, member) == talk.tokens
+        store.perform(SetWakeUp(member, talk.head))
+        assert store.perform(ReadDue(shard, now + 3600)) == (other,)
+        store.perform(SetWakeUp(other, store.perform(Load(other)).head))
+    handover.back()
+
+
+@SYNC_IN_SHORT
+def test_a_turn_that_needs_a_new_key_beside_others_waits_for_the_hand_over(kind: str, nodes: Nodes):
+    """A turn that takes over tokens is refused while the old node has no key for them, and nothing is stored."""
+    member = f"inherits {kind}"
+    handover = Handover.of(nodes, slot_of(member))
+    with manager(kind, nodes.url, timeout=0.3) as store:
+        talk = Conversation(store, member)
+        talk.turn()
+        inherited = Inherited((("of the guest", store.perform(Load(member)).at),), ())
+        with handover.begun():
+            with pytest.raises(StoreUnavailable, match="a key is missing at the old node"):
+                talk.turn(inherited=inherited)
+            talk.turn()
+        talk.turn(inherited=inherited)
+        assert audit(store, member) == talk.tokens
+    handover.back()
+
+
+@SYNC_IN_SHORT
+def test_messages_without_a_turn_while_a_slot_is_handed_over(kind: str, nodes: Nodes):
+    """A message that is answered and not taken is remembered also where the member has no key of earlier tokens."""
+    member = f"untaken {kind}"
+    handover = Handover.of(nodes, slot_of(member))
+    with manager(kind, nodes.url) as store:
+        talk = Conversation(store, member)
+        talk.turn()
+        aside = Commit(member, talk.head, "aside", "", "said", None, None, b"record")
+        with handover.begun():
+            assert isinstance(store.perform(aside), Committed)
+            assert isinstance(store.perform(aside), Duplicate)
+            talk.turn()
+            handover.take(*Keys().member(member))
+            assert isinstance(store.perform(aside), Duplicate)
+        assert isinstance(store.perform(aside), Duplicate)
+    handover.back()
+
+
+@SYNC_IN_SHORT
+def test_channels_in_a_slot_that_is_handed_over(kind: str, nodes: Nodes):
+    """A channel is found and linked throughout a hand-over, also one with an account and one that is unknown."""
+    plain = Channel("sms", f"+26377{len(kind)}")
+    channel = plain.with_account("desk")
+    with manager(kind, nodes.url) as store:
+        digests = store.perform(ReadDigests())
+        key = Keys().channel(plain.address, digests.index_names(plain.address))[0]
+        handover = Handover.of(nodes, int(key_slot(key.partition(b"{")[2].partition(b"}")[0])))
+        with handover.begun():
+            assert store.perform(FindOwner(channel)).member_id is None
+            assert store.perform(Link(plain, "first")).member_id == "first"  # a new key is made at the new node
+            assert store.perform(FindOwner(channel)).member_id == "first"
+        with handover.turned().begun():
+            assert store.perform(FindOwner(channel)).member_id == "first"  # nothing is moved yet
+            assert store.perform(Link(plain, "second", "first")).member_id == "second"
+            handover.turned().take(key)
+            assert store.perform(FindOwner(channel)).member_id == "second"
+
+
+@KINDS
+def test_first_contact_in_a_slot_that_is_handed_over(kind: str, nodes: Nodes):
+    """A person's first messages are answered while the slots of their channel and of their member are handed over."""
+    channel = Channel("sms", f"+26377{len(kind)}0")
+    with manager("sync", nodes.url) as store:
+        digests = store.perform(ReadDigests())
+    guest, key = digests.guest_id(channel), Keys().channel(channel.address, digests.index_names(channel.address))[0]
+    slots = {slot_of(guest), int(key_slot(key.partition(b"{")[2].partition(b"}")[0]))}
+    store_class: Any = AtomicStateManager if kind == "sync" else AsyncAtomicStateManager
+    with Shell(kind, fruit_bot(), store_class.from_url(nodes.url)) as shell:  # type: ignore[arg-type]  # one of the two
+        with ExitStack() as stack:
+            for slot in slots:
+                stack.enter_context(Handover.of(nodes, slot).begun())
+            for number in range(1, 7):
+                outcome = shell.handle(shell.message("hello", channel=channel))
+                assert (outcome.state.member_id, outcome.state.version) == (guest, number)
+        assert [entry.version for entry in shell.do("history", guest)] == [1, 2, 3, 4, 5, 6]
+    for slot in slots:
+        Handover.of(nodes, slot).back()
 
 
 @KINDS
@@ -637,7 +824,7 @@ def test_a_user_who_must_not_ask_is_told_so(kind: str, nodes: Nodes):
     handover.back()
 
 
-@pytest.mark.parametrize("kind", ["sync", pytest.param("async", marks=pytest.mark.slow)])
+@SYNC_IN_SHORT
 def test_slots_that_are_handed_over_while_turns_are_made(kind: str, nodes: Nodes):
     """No turn is lost, made twice or left unknown while its slot moves to another node and back."""
     with manager(kind, nodes.url) as store:

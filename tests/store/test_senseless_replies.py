@@ -77,11 +77,13 @@ from vimbiso_fsm.store.script import (
     SenselessReply,
     Words,
     decode,
+    earlier_wake_up,
     encode,
     freeing,
     index_record,
     inspected,
     inspection,
+    instant_of,
     recorded,
     renewal,
     shards_recorded,
@@ -130,6 +132,8 @@ class Exchange:
                 return was_freed(self.command, reply)
             case "renew":
                 return was_renewed(self.command, reply)
+            case "wake":
+                return instant_of(self.command, reply)
             case _:
                 return decode(self.request, self.command, reply)
 
@@ -189,6 +193,8 @@ def _exchanges() -> tuple[Exchange, ...]:
         ask("index", index_record("", "random:" + "0a" * 32))
         ask("free", freeing(b"vimbiso:{1}:channel:x", "m"))
         ask("renew", renewal("m"))
+        turn = _turn(member="n", wake_at=5.0)
+        ask("wake", earlier_wake_up(turn, encode(turn, INDEX).words, margin=1.0))
     return tuple(found)
 
 
@@ -218,7 +224,7 @@ def _fits(value: object, kind: Any) -> bool:
 
 def _answer_type(request: Any) -> Any:
     """Return the type of the answer that the class of a request promises."""
-    own = {"inspect": "Broken", "index": "str", "free": "bool", "renew": "bool"}
+    own = {"inspect": "Broken", "index": "str", "free": "bool", "renew": "bool", "wake": "float"}
     from vimbiso_fsm.store import requests
 
     if isinstance(request, str):

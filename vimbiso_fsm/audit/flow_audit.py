@@ -16,7 +16,7 @@ import attrs
 from vimbiso_fsm.audit.entries import AuditEntry, Incident, unseal
 from vimbiso_fsm.audit.folding import first_instant, first_of, is_whole
 from vimbiso_fsm.document.document import Fields
-from vimbiso_fsm.document.json_codec import loads
+from vimbiso_fsm.document.turn_record import read_record
 from vimbiso_fsm.errors import Unreadable
 from vimbiso_fsm.flow.interrupts import is_interrupt
 from vimbiso_fsm.store.requests import Entry, Record
@@ -153,7 +153,7 @@ class FlowAuditLogger:
         """Return the `flow_data` of the latest turn record that `valid` accepts; None when it accepts none."""
         for record in reversed(records):
             try:
-                flow_data = loads(record.body).get("flow_data")
+                flow_data = read_record(record.body)["flow_data"]
             except (Unreadable, AttributeError):
                 continue
             if flow_data and valid(flow_data):

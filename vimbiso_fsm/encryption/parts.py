@@ -26,6 +26,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from vimbiso_fsm.document.json_codec import dumps, dumps_unstructured, loads
+from vimbiso_fsm.document.turn_record import flow_of
 from vimbiso_fsm.errors import NotStorable, Unreadable
 
 SecretsOf: TypeAlias = Callable[[str], Collection[str]]
@@ -87,11 +88,15 @@ def joined(parts: Parts) -> bytes:
 
 def _places(raw: dict[str, Any], secrets_of: SecretsOf) -> Iterator[_Place]:
     """Yield the places of hidden values in the order in which they are written. Empty values are not hidden."""
+    is_record = "flow_data" not in raw and "run" in raw
     for name, value in raw.items():
         if not value:
             continue
-        if name in _HIDDEN:
+        if name in _HIDDEN or (is_record and name == "context"):
             yield raw, name
+        elif is_record:
+            if name == "data":
+                yield from _of(value, secrets_of(flow_of(raw)))
         elif name == "channel":
             yield from _of(value, ("metadata",))
         elif name == "flow_data":

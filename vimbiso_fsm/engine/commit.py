@@ -15,13 +15,15 @@ import attrs
 
 from vimbiso_fsm.audit.entries import AuditEntry, entry_for, seal
 from vimbiso_fsm.audit.redaction import changed_fields, redacted
-from vimbiso_fsm.document.codec import document_from_raw, document_to_raw, flow_data_to_raw, is_intact, keep_judged
+from vimbiso_fsm.document.codec import document_from_raw, document_to_raw, is_intact, keep_judged
 from vimbiso_fsm.document.data_types import data_type
 from vimbiso_fsm.document.document import (
     Document,
+    Fields,
     Member,
     Moved,
     PendingCall,
+    Run,
     StoredProfile,
     TokenLife,
     Undelivered,
@@ -29,6 +31,7 @@ from vimbiso_fsm.document.document import (
 )
 from vimbiso_fsm.document.json_codec import dumps, dumps_unstructured, loads
 from vimbiso_fsm.document.replies_codec import replies_to_raw
+from vimbiso_fsm.document.turn_record import shorten
 from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.events import Event, ReplyRoute, SessionExpired, content_digest
 from vimbiso_fsm.engine.outbox import drop_asked, drop_warning, hold_notices, put_in_outbox, take_overdue
@@ -49,8 +52,6 @@ from vimbiso_fsm.store.retention import DOCUMENT_LIFE, STRANGER_LIFE, TIMER_GRAC
 
 _ANY: Final = data_type(Any)
 _PLAIN: Final = data_type(dict[str, Any])
-_RECORDED: Final = ("version", "fingerprint", "trail", "made", "waits")
-"""The fields of a run that a turn record keeps, because `back` and the login need them."""
 
 
 @attrs.frozen
@@ -148,7 +149,7 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
     content = content_digest(event)
     if not draft.changed:
         said = draft.said
-        record = _record(draft.status, said) if isinstance(event, Message) else b""
+        record = _record(draft.status, said, None, {}, called=False) if isinstance(event, Message) else b""
         return Decision(
             draft.status, draft.before, said, draft.token, draft.root, content, changed=False, record=record
         )
@@ -181,7 +182,7 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
         root=draft.root,
         content=content,
         raw=data,
-        record=_turn_record(draft, replies, document, raw, stranger=stranger),
+        record=_turn_record(draft, replies, document, stranger=stranger),
         entry=_entry(draft, document),
         call=draft.call,
         renews=draft.renews,
@@ -213,12 +214,10 @@ def _lasting_member(draft: Draft, document: Document) -> Member[Any] | None:
     return member
 
 
-def _turn_record(
-    draft: Draft, replies: Sequence[Reply], document: Document, raw: Mapping[str, Any], *, stranger: bool
-) -> bytes:
+def _turn_record(draft: Draft, replies: Sequence[Reply], document: Document, *, stranger: bool) -> bytes:
     """The turn record. That of a stranger has no run, which holds nothing to repair; without replies there is none."""
     if not stranger:
-        return record_of(draft.bot, draft.status, replies, document, raw)
+        return record_of(draft.bot, draft.status, replies, document)
     return record_of(draft.bot, draft.status, replies, attrs.evolve(document, run=None)) if replies else b""
 
 
@@ -318,9 +317,7 @@ def drops_token(before: Document | None, after: Document) -> bool:
     return before is not None and before.jwt_token is not None and after.jwt_token is None
 
 
-def record_of(
-    bot: Bot, status: str, replies: Sequence[Reply], document: Document, raw: Mapping[str, Any] | None = None
-) -> bytes:
+def record_of(bot: Bot, status: str, replies: Sequence[Reply], document: Document) -> bytes:
     """Return the turn record: the replies, and the run without the fields marked secret.
 
     Args:
@@ -328,22 +325,17 @@ def record_of(
         status: The status of the turn.
         replies: Its replies.
         document: The new document.
-        raw: The document as plain data, if it is at hand.
     """
-    flow_data: Any = {}
-    run: Any = {}
-    if document.run is not None:
-        run = {name: value for name in _RECORDED if (value := getattr(document.run, name))}
-        flow_data = flow_data_to_raw(document.run) if raw is None else raw["flow_data"]
-        if secrets := bot.versions[document.run.flow, document.run.version].flow.secrets:
-            flow_data = {**flow_data, "data": without(flow_data["data"], secrets)}
-    return _record(status, replies, flow_data=flow_data, run=run, called=document.call is not None)
+    run = document.run
+    data: Fields = {} if run is None else run.fields
+    if run is not None and (secrets := bot.versions[run.flow, run.version].flow.secrets):
+        data = without(data, secrets)
+    return _record(status, replies, run, data, called=document.call is not None)
 
 
-def _record(status: str, replies: Sequence[Reply], **state: Any) -> bytes:
-    """Return a turn record. That of a message that was not taken has no state."""
-    record = {"status": status, "replies": replies_to_raw(replies), "flow_data": {}, **state}
-    return dumps_unstructured(record, "turn record")
+def _record(status: str, replies: Sequence[Reply], run: Run | None, data: Fields, *, called: bool) -> bytes:
+    """Return a turn record. That of a message that was not taken has no run."""
+    return dumps_unstructured(shorten(status, replies_to_raw(replies), run, data, called=called), "turn record")
 
 
 def as_stored(bot: Bot, document: Document) -> tuple[Document, bytes]:

@@ -37,6 +37,7 @@ from vimbiso_fsm.document.ids import hashed, is_guest_id, stamp
 from vimbiso_fsm.document.json_codec import dumps, dumps_unstructured, fragments, loads
 from vimbiso_fsm.document.replies_codec import replies_to_keep
 from vimbiso_fsm.document.shape import BOOKKEEPING, SEED
+from vimbiso_fsm.document.turn_record import read_record
 from vimbiso_fsm.document.typed_data import unstructure
 from vimbiso_fsm.engine.draft import holds_answers
 from vimbiso_fsm.engine.reading import faults
@@ -447,7 +448,7 @@ def _from_turns(bot: Bot, core: Salvage, remains: Remains) -> _Found | str:
 def _from_record(bot: Bot, core: Salvage, remains: Remains, record: Record, version: int) -> _Found | str:
     """The state of a turn record, if it stands at a question of the current flows."""
     try:
-        body = loads(record.body)
+        body = read_record(record.body)
         # A button that was shown before the damage is no answer.
         anew = {"entered": core.document.version + 1, "stamp": stamp(f"record {record.token} {remains.digest}")}
         place = {"flow_data": body.get("flow_data"), "_run": {**body.get("run", {}), **anew}}

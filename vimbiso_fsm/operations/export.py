@@ -22,6 +22,7 @@ from vimbiso_fsm.document.codec import document_to_raw
 from vimbiso_fsm.document.document import Document, Fields
 from vimbiso_fsm.document.ids import instant, is_guest_id
 from vimbiso_fsm.document.json_codec import loads
+from vimbiso_fsm.document.turn_record import read_record
 from vimbiso_fsm.engine.reading import faults, refuse_encrypted
 from vimbiso_fsm.engine.salvage import intact_entries
 from vimbiso_fsm.errors import DamagedDocument, MemberNotFound, NotAMember, Unreadable
@@ -247,7 +248,7 @@ async def _turns(bot: Bot, name: str, entries: Sequence[Entry], wrong: list[str]
     found: list[Fields] = []
     for place, record in enumerate(records, 1):
         try:
-            body = loads(record.body)
+            body = read_record(record.body)
             flow_data = _flow_data_without_secrets(bot, body["flow_data"])
         except (Unreadable, KeyError, TypeError):
             wrong.append(f"{name}: turn record {place} cannot be read")

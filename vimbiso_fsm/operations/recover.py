@@ -7,7 +7,7 @@ was read, its audit entry names an operator, and it is tried again when another 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 import attrs
@@ -15,6 +15,7 @@ import attrs
 from vimbiso_fsm.document.document import Document, Run, needs_asking
 from vimbiso_fsm.document.ids import hashed, instant, is_guest_id
 from vimbiso_fsm.document.json_codec import loads
+from vimbiso_fsm.document.turn_record import read_record
 from vimbiso_fsm.engine import salvage as salvaging
 from vimbiso_fsm.engine.reading import Absent, Encrypted, Foreign, Newer, Sound, faults, open_document
 from vimbiso_fsm.engine.salvage import NoSuchState, Remains, Salvage, evicted, put_back, sub_flow_runs
@@ -272,9 +273,10 @@ _CORE_NAMES = ("channel", "profile", "current_account", "jwt_token", "authentica
 def _channel(bot: Bot, found: _Found) -> Channel | None:
     """Return a channel of the member, from the first source that names a valid one."""
     before = faults(bot, found.remains.previous)[0] if found.remains.previous is not None else None
-    kept: list[Any] = [_part(found.data, "channel")]
+    kept: list[Any] = [_part(loads, found.data, "channel")]
     kept += [attrs.asdict(before.channel)] if before is not None else []
-    kept += [_part(record.body, "flow_data", "data", "channel") for record in reversed(found.remains.records)]
+    records = reversed(found.remains.records)
+    kept += [_part(read_record, record.body, "flow_data", "data", "channel") for record in records]
     for raw in kept:
         try:
             channel = Channel(raw["type"], raw["identifier"]).with_account(_account(raw))
@@ -292,10 +294,10 @@ def _account(raw: Mapping[str, Any]) -> str:
     return account if isinstance(account, str) else ""
 
 
-def _part(data: bytes, *names: str) -> Any:
-    """Return the value at a path of stored JSON; None when there is none."""
+def _part(read: Callable[[bytes], Any], data: bytes, *names: str) -> Any:
+    """Return the value at a path of stored data; None when there is none."""
     try:
-        found = loads(data)
+        found = read(data)
         for name in names:
             found = found[name]
     except (Unreadable, TypeError, KeyError, IndexError):

@@ -16,8 +16,8 @@ from vimbiso_fsm.audit.entries import Incident
 from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.ids import hashed, instant
-from vimbiso_fsm.document.json_codec import loads
 from vimbiso_fsm.document.replies_codec import replies_from_raw
+from vimbiso_fsm.document.turn_record import read_record
 from vimbiso_fsm.engine.ahead import corrected
 from vimbiso_fsm.engine.commit import Decision, caller, commit_of
 from vimbiso_fsm.engine.decide import failure
@@ -246,7 +246,7 @@ def stored_replies(member_id: str, records: tuple[requests.Record, ...]) -> dict
     refuse_encrypted(member_id, *(record.body for record in records))
     for record in records:
         with suppress(Unreadable, TypeError, KeyError):  # a record of an older release has no check
-            raw = loads(record.body)["replies"]
+            raw = read_record(record.body)["replies"]
             replies_from_raw(raw)
             stored[record.token[:16]] = raw
     return stored

@@ -27,9 +27,14 @@ from vimbiso_fsm.store.script import Inspected, Shared
 R = TypeVar("R")
 
 ATTEMPTS: Final = 6
-"""Times that one request is sent at most. The waits between them double from `FIRST_WAIT`; together they are 0.62 s."""
+"""Times that one request is sent at most, without attempts that met a half-moved slot of a cluster.
+
+The waits between them double from `FIRST_WAIT`; together they are 0.62 s.
+"""
 FIRST_WAIT: Final = 0.02
 """Seconds before the second attempt; each wait is drawn between half of it and all."""
+SPLIT_DOUBLED: Final = 3
+"""Times that the wait doubles at most while the keys of a request are on two nodes: they may be moved soon."""
 RETRY_PERIOD: Final = 1.4
 """Reply timeouts after which no further attempt starts.
 
@@ -83,11 +88,14 @@ class Attempts:
     """The attempts of one request, a bounded number. All of them send the same bytes, and so the same token.
 
     Attributes:
+        request: The request; None for a question that the store asks for itself.
         redirect: Where the next attempt goes, if a node of a cluster has named another one.
         asking: Whether the next attempt goes to a node that does not have the slot yet, and must be told so.
+        split: How often a node has refused the request because it has only some of its keys. The next attempt is made
+            at the node that has them (`handover.py`); 0 after another failure.
     """
 
-    __slots__ = ("_last", "_made", "_place", "_request", "_unknown", "asking", "redirect")
+    __slots__ = ("_last", "_made", "_place", "_unknown", "asking", "redirect", "request", "split")
 
     def __init__(self, request: requests.Request | None, place: str, timeout: float) -> None:
         """Begin.
@@ -97,19 +105,20 @@ class Attempts:
             place: The address of the store, for errors.
             timeout: Seconds to wait for a reply.
         """
-        self._request, self._place = request, place
+        self.request, self._place = request, place
         self._last = time.monotonic() + RETRY_PERIOD * timeout
         self._made = 0
         self._unknown = False
         self.redirect: AskError | None = None
         self.asking = False
+        self.split = 0
 
     @property
     def lasting(self) -> bool:
         """Whether the request writes what must outlive the server."""
-        if isinstance(self._request, requests.Commit):
-            return self._request.document is not None
-        return isinstance(self._request, _WRITES)
+        if isinstance(self.request, requests.Commit):
+            return self.request.document is not None
+        return isinstance(self.request, _WRITES)
 
     def wait(self, error: Exception) -> float:
         """Return the seconds to wait before the next attempt, after an attempt failed with `error`.
@@ -121,24 +130,31 @@ class Attempts:
             CommitUnknown: There is no next attempt, and an earlier one may have written.
             StoreUnavailable: There is no next attempt, and nothing was written.
         """
-        if isinstance(self._request, Inspected) and str(error).startswith("WRONGTYPE"):
-            raise WrongType(self._request.member_id) from error
-        if isinstance(self._request, Shared) and str(error).startswith("WRONGTYPE"):
-            raise DamagedKey(self._request) from error
-        if isinstance(self._request, requests.ReadOwner | requests.Claim) and str(error).startswith("WRONGTYPE"):
+        if isinstance(self.request, Inspected) and str(error).startswith("WRONGTYPE"):
+            raise WrongType(self.request.member_id) from error
+        if isinstance(self.request, Shared) and str(error).startswith("WRONGTYPE"):
+            raise DamagedKey(self.request) from error
+        if isinstance(self.request, requests.ReadOwner | requests.Claim) and str(error).startswith("WRONGTYPE"):
             raise DamagedRecord(self._place, "owner") from error
-        self._made += 1
-        self.redirect = error if isinstance(error, AskError) else None
-        self.asking = self.redirect is not None and not isinstance(self.redirect, MovedError)
+        is_split = isinstance(error, TryAgainError)
+        self.split = self.split + 1 if is_split else 0
+        self._made += not is_split  # keys are moved in any number of attempts, until `_last`
+        self.go_to(error if isinstance(error, AskError) else None)
         refusal = _refusal(error)
         self._unknown = self._unknown or not (refusal or isinstance(error, NotSent | WrongType))
         is_final = refusal is not None and not _is_temporary(refusal)
-        wait = FIRST_WAIT * 2.0 ** (self._made - 1) * random.uniform(0.5, 1.0)  # noqa: S311 – it only spreads retries
-        if self.redirect is not None and self._made == 1:
-            wait = 0.0  # the error names the right node; only nodes that do not agree yet need time
+        doubled = min(self.split, SPLIT_DOUBLED) if is_split else self._made
+        wait = FIRST_WAIT * 2.0 ** (doubled - 1) * random.uniform(0.5, 1.0)  # noqa: S311 – it only spreads retries
+        if (self.redirect is not None and self._made == 1) or self.split == 1:
+            wait = 0.0  # the right node is named or can be found; only nodes that do not agree yet need time
         if is_final or self._made == ATTEMPTS or time.monotonic() + wait > self._last:
             raise self.over(fault_of(error)) from error
         return wait
+
+    def go_to(self, redirect: AskError | None) -> None:
+        """Let the next attempt go to the node that a redirect names; None for the node that has the slot."""
+        self.redirect = redirect
+        self.asking = redirect is not None and not isinstance(redirect, MovedError)
 
     def result(self, result: R, confirmed: bool) -> R:
         """Correct the decoded result by what is known of the attempts.
@@ -148,7 +164,7 @@ class Attempts:
         """
         if confirmed and not self._unknown:
             return result
-        commit, found = self._request, cast(object, result)
+        commit, found = self.request, cast(object, result)
         if self._unknown and isinstance(found, requests.Duplicate) and isinstance(commit, requests.Commit):
             head, entry = found.current.head, commit.entry
             if entry is not None and head == requests.Head(entry.version, entry.digest):
@@ -160,7 +176,7 @@ class Attempts:
     def over(self, fault: str) -> Exception:
         """Return the error for a request that is not sent again."""
         fault = f"{self._place}: {fault}"
-        request = self._request
+        request = self.request
         if self._unknown and isinstance(request, requests.Commit) and self.lasting:
             return CommitUnknown(request.member_id, request.token, fault)
         if self._unknown and isinstance(request, _WRITES):

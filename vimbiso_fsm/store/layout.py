@@ -121,8 +121,8 @@ LAYOUTS: Final = (
     Layout(
         4,
         "1784a36a92d9cb1f",
-        "An audit entry is stored in a short form, and its digest has 22 characters. Entries of an earlier layout stay "
-        "as they are, are read, and form one chain with the new ones.",
+        "An audit entry and a turn record are stored in a short form, and the digest of an entry has 22 characters. "
+        "Entries and records of an earlier layout stay as they are, are read, and form one chain with new ones.",
     ),
 )
 """Every layout so far. Work that has not been released yet changes the last one; later work adds one."""
@@ -138,17 +138,20 @@ def table_digest(fields: Iterable[str]) -> str:
     return hashlib.sha256("\n".join([*keys, *sorted(fields)]).encode()).hexdigest()[:16]
 
 
+_is_plain: Final = re.compile(r"[A-Za-z0-9_-]*").fullmatch
+"""Whether a text is its own word, as `quote` would find."""
+
+
 def word(text: str) -> bytes:
     """Encode `text` as one word that is safe in a key and in a frame; hashes and plain ids stay as they are."""
-    if text.isalnum() and text.isascii():
+    if _is_plain(text):
         return text.encode()
     return quote(text, safe="", errors="surrogatepass").encode()
 
 
 def words_of(*texts: str) -> list[bytes]:
     """Encode each of some texts as `word` does, such as the words of a commit, which are plain as a rule."""
-    joined = "".join(texts)
-    return [*map(str.encode if joined.isalnum() and joined.isascii() else word, texts)]
+    return [*map(str.encode if _is_plain("".join(texts)) else word, texts)]
 
 
 def unword(encoded: bytes) -> str:

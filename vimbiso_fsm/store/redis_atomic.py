@@ -29,7 +29,7 @@ from typing import Any, Final, Generic, Self, TypeVar, cast
 
 import redis
 import redis.asyncio
-from redis.exceptions import RedisError
+from redis.exceptions import AskError, RedisError, ResponseError
 
 from vimbiso_fsm.errors import DamagedRecord, MissingSecret, StoreUnavailable, VimbisoError
 from vimbiso_fsm.messages.digests import Digests
@@ -37,6 +37,7 @@ from vimbiso_fsm.store import requests
 from vimbiso_fsm.store.attempts import Attempts, NotSent, WrongType, may_be_elsewhere
 from vimbiso_fsm.store.connections import connections_of
 from vimbiso_fsm.store.doctor import Durability
+from vimbiso_fsm.store.handover import Served, restate
 from vimbiso_fsm.store.health import ask_memory, ask_memory_awaited
 from vimbiso_fsm.store.index import Secret, digests_of, record_of, secrets_of
 from vimbiso_fsm.store.layout import Keys
@@ -47,6 +48,7 @@ from vimbiso_fsm.store.requests import Effect
 from vimbiso_fsm.store.retention import SHARDS
 from vimbiso_fsm.store.script import (
     Altered,
+    Command,
     SenselessReply,
     Unharmed,
     Words,
@@ -56,6 +58,7 @@ from vimbiso_fsm.store.script import (
     index_record,
     inspected,
     inspection,
+    instant_of,
     record_shards,
     recorded,
     renewal,
@@ -341,7 +344,8 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
         while True:
             seen = self.servers.seen  # before the attempt: many that fail together refresh once
             try:
-                reply, confirmed = await self._call(words, attempts)
+                sent = await self._restated(words, attempts) if attempts.split else words
+                reply, confirmed = await self._call(sent, attempts)
             except (RedisError, OSError, NotSent) as error:
                 wait = attempts.wait(error)
                 if may_be_elsewhere(error):
@@ -354,6 +358,39 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
                         await self._disconnect()
                     wait = attempts.wait(error)
             await self._sleep(wait)
+
+    async def _restated(self, words: Words, attempts: Attempts) -> Words:
+        """Return the words of a request whose slot is handed over, for the node to which the attempt then goes."""
+        if not isinstance(attempts.request, Served):
+            return words
+
+        def encoded(commit: requests.Commit) -> Words:
+            return encode(commit, _UNKEYED, self._shift, self._keys).words
+
+        again, redirect = await restate(attempts.request, words, self._has, self._set_first, encoded)
+        attempts.go_to(redirect)
+        return again
+
+    async def _has(self, key: bytes, redirect: AskError | None) -> bool:
+        """Return whether the node of a slot, or the one that a redirect names, has a key."""
+        attempt = self._attempts()
+        attempt.go_to(redirect)
+        try:
+            return bool((await self._call(("EXISTS", key), attempt)).reply)
+        except ResponseError:
+            raise
+        except (RedisError, OSError) as error:
+            raise NotSent from error
+
+    async def _set_first(self, command: Command, redirect: AskError | None) -> float:
+        """Send the command that sets a wake-up before its commit is made; return the instant of the answer."""
+        attempts = self._attempts()
+        attempts.go_to(redirect)
+        try:
+            at, _ = await self._repeat(command.words, attempts, partial(instant_of, command))
+        except StoreUnavailable as error:  # which says nothing of the commit
+            raise NotSent from error
+        return at
 
     @abstractmethod
     async def _call(self, words: Words, attempts: Attempts) -> Answer:

@@ -11,7 +11,36 @@
 -- report a false success. Lua has no rollback, so all commands that can fail precede the first write. The server may
 -- refuse the first write for lack of memory, unless it frees some; after it, it refuses nothing more.
 
-local call = redis.call
+local KEYS, ARGV, call, apart = KEYS, ARGV, redis.call, {}
+
+local function try_again()
+  error({err = 'TRYAGAIN a key is missing at the old node of a slot, which makes none while it hands the slot over'})
+end
+
+-- A request whose slot a cluster hands over to another node (handover.py): only those of its keys that are at this node are
+-- KEYS. ARGV 2 'source' or 'goal'  3 number of its keys  4- these keys, then the words of the request
+-- The other keys are at neither node, or are not used. The source may not even look at them: here they read as empty.
+if ARGV[1] == 'apart' then
+  local named, words, here, last = {}, {}, {}, 3 + ARGV[3]
+  local EMPTY = {
+    GET = false, LINDEX = false, ZSCORE = false, LLEN = 0, ZCOUNT = 0, PTTL = -2, LRANGE = {}, ZRANGE = {},
+    TYPE = {ok = 'none'},
+  }
+  for _, key in ipairs(KEYS) do here[key] = true end
+  for i = 4, last do
+    named[i - 3] = ARGV[i]
+    apart[ARGV[i]] = ARGV[2] == 'source' and not here[ARGV[i]]
+  end
+  for i = last + 1, #ARGV do words[i - last] = ARGV[i] end
+  KEYS, ARGV = named, words
+  call = function(command, ...)
+    local is_apart = apart[... or '']
+    if command == 'RENAME' or is_apart and EMPTY[command] == nil then try_again() end
+    if is_apart then return EMPTY[command] end
+    return redis.call(command, ...)
+  end
+end
+
 local mode, token = ARGV[1], ARGV[2]
 local time = call('TIME')
 local now = time[1] + time[2] / 1000000 + ARGV[3]
@@ -54,11 +83,13 @@ local function untaken_field(number) return 'q' .. number % UNTAKEN_KEPT end
 local function convert(v, h, d, c, t)
   local fields, turns, untaken, ends = {}, 0, 0, call('EXPIRETIME', KEYS[1])
   local function keep(field, value) fields[#fields + 1], fields[#fields + 2] = field, value end
-  local length = call('HLEN', KEYS[1])
-  if length > 0 and not v or length == 0 and call('EXISTS', KEYS[2], KEYS[3]) == 0 then return false end
+  local is_stored = ends ~= -2
+  if is_stored and not v then return false end
+  local of_previous, of_records = call('TYPE', KEYS[2]).ok, call('TYPE', KEYS[3]).ok
+  if not is_stored and of_previous == 'none' and of_records == 'none' then return false end
   if string.match(t or '', '^ .*%S$') then keep('t', t .. ' ') end
-  if length == 3 and h and d and not c then keep('c', check_of(v, h, d)) end -- of the time without checks
-  if call('TYPE', KEYS[2]).ok == 'hash' then
+  if h and d and not c and call('HLEN', KEYS[1]) == 3 then keep('c', check_of(v, h, d)) end -- of the time without checks
+  if of_previous == 'hash' then
     local before = call('HMGET', KEYS[2], 'v', 'h', 'd', 'c')
     if before[1] and before[2] and before[3] then
       local check = before[4] or check_of(before[1], before[2], before[3])
@@ -66,7 +97,7 @@ local function convert(v, h, d, c, t)
     end
     ends = math.max(ends, call('EXPIRETIME', KEYS[2]))
   end
-  if call('TYPE', KEYS[3]).ok == 'list' then
+  if of_records == 'list' then
     for _, record in ipairs(call('LRANGE', KEYS[3], 0, -1)) do
       if string.match(record, '^%S*  ') then
         keep(untaken_field(untaken), record)
@@ -78,10 +109,10 @@ local function convert(v, h, d, c, t)
     end
     ends = math.max(ends, call('EXPIRETIME', KEYS[3]))
   end
-  if length == 0 and #fields == 0 then return false end
+  if not is_stored and #fields == 0 then return false end
   keep('m', turns .. ' ' .. untaken .. ' ' .. whole(math.max(ends, 0)))
-  if call('TYPE', KEYS[2]).ok == 'hash' then call('UNLINK', KEYS[2]) end
-  if call('TYPE', KEYS[3]).ok == 'list' then call('UNLINK', KEYS[3]) end
+  if of_previous == 'hash' then call('UNLINK', KEYS[2]) end
+  if of_records == 'list' then call('UNLINK', KEYS[3]) end
   call('HSET', KEYS[1], unpack(fields))
   if ends > 0 then call('EXPIREAT', KEYS[1], whole(ends)) end
   return true
@@ -193,6 +224,18 @@ local function parted(tokens, latest)
   return moved, table.concat(words, ' ') .. ' '
 end
 
+-- The latest tokens of a state, and with the own token of this request. A worker of layout 2 left no space at the end.
+local function latest(state)
+  local tokens = state.tokens or ' '
+  return string.sub(tokens, -1) == ' ' and tokens or tokens .. ' '
+end
+
+local function with_own(tokens)
+  local used = token .. ' ' .. whole(now) .. ' '
+  tokens = tokens .. used .. used
+  return tokens
+end
+
 -- Drop frames from the old end of a list that is kept by age, a bounded number of them. It ends at the latest frame, which
 -- stays, or at one without a timestamp, whose age is not known.
 local function drop_expired(i, dated)
@@ -238,16 +281,18 @@ if mode == 'commit' or mode == 'remember' or mode == 'verify' then
   if ARGV[6] ~= '' and now > tonumber(ARGV[6]) then return current('late', state) end
   if mode ~= 'commit' then call('LLEN', KEYS[4]) end -- for its type alone: a commit writes to it first
   if mode == 'verify' then return {KEYS[1], token, 'committed', at} end
+  local has_set = not apart[KEYS[5]] -- otherwise the tokens stay in the state until a later turn
   if mode == 'remember' then
     local ends = state.is_kept and state.ends or now + TOKEN_KEPT
     local numbers = state.turns .. ' ' .. state.untaken + 1 .. ' ' .. whole(ends)
     call('HSET', KEYS[1], 'm', numbers, untaken_field(state.untaken), ARGV[7])
     if not state.is_kept then call('EXPIREAT', KEYS[1], whole(ends)) end
-    use_in_set({whole(now), token})
+    if has_set then use_in_set({whole(now), token}) else call('HSET', KEYS[1], 't', with_own(latest(state))) end
     drop_tokens()
     return {KEYS[1], token, 'committed', at}
   end
 
+  if ARGV[17] and not has_set then try_again() end
   local forgets, is_stranger, wake = ARGV[16] ~= '', ARGV[16] == 's', ARGV[13]
   local woken = (wake ~= '' or is_stranger) and call('ZSCORE', KEYS[6], ARGV[14])
   local entries = append(4, ARGV[7] .. ' ' .. ARGV[8] .. ' ', ARGV[12], AUDIT_KEPT) -- refused for memory, or none is
@@ -257,8 +302,7 @@ if mode == 'commit' or mode == 'remember' or mode == 'verify' then
   local renews = state.ends < now + life
   local ends = renews and whole(now + life + life / 30) or whole(state.ends)
 
-  local turns, untaken, tokens, moved = state.turns, state.untaken, state.tokens or ' ', {}
-  if string.sub(tokens, -1) ~= ' ' then tokens = tokens .. ' ' end -- as a worker of layout 2 has left them
+  local turns, untaken, tokens, moved = state.turns, state.untaken, latest(state), {}
   local fields = {'v', ARGV[7], 'h', ARGV[8], 'c', ARGV[9], 'd', ARGV[10]}
   local function keep(field, value) fields[#fields + 1], fields[#fields + 2] = field, value end
   local function keep_record(record)
@@ -273,12 +317,11 @@ if mode == 'commit' or mode == 'remember' or mode == 'verify' then
   local after = 17 + 2 * (ARGV[17] or 0)
   for i = after + 1, #ARGV do keep_record(ARGV[i]) end
   if ARGV[11] ~= '' then keep_record(ARGV[11]) end
-  if is_stranger then
+  if is_stranger and has_set then
     moved = {whole(now), token}
   else
-    local used = token .. ' ' .. whole(now) .. ' '
-    tokens = tokens .. used .. used
-    if ARGV[7] % 4 == 0 then moved, tokens = parted(tokens, TOKENS_IN_STATE) end
+    tokens = with_own(tokens)
+    if ARGV[7] % 4 == 0 and has_set then moved, tokens = parted(tokens, TOKENS_IN_STATE) end
   end
   keep('t', tokens)
   keep('m', turns .. ' ' .. untaken .. ' ' .. ends)
@@ -305,6 +348,14 @@ if mode == 'commit' or mode == 'remember' or mode == 'verify' then
   return {KEYS[1], token, 'committed', at}
 end
 
+if mode == 'wake' then -- ARGV 4 wake-up or ''  5 member  6 seconds from now before which it is not set; KEYS[6] is here
+  local wake = ARGV[4] ~= '' and math.max(ARGV[4], now + ARGV[6])
+  local woken = wake and call('ZSCORE', KEYS[6], ARGV[5])
+  if wake and (not woken or tonumber(woken) > wake) then
+    call('ZADD', KEYS[6], string.format('%.6f', wake), ARGV[5])
+  end
+  return {KEYS[1], token, 'read', at}
+end
 if mode == 'load' then return current('stored', read_state()) end
 if mode == 'load_previous' then return current('stored', read_state(), call('HGET', KEYS[1], 'p')) end
 if mode == 'records' then return {KEYS[1], token, 'read', at, all_records(read_state())} end

@@ -184,6 +184,33 @@ def was_renewed(command: Command, reply: object) -> bool:
     return was_freed(command, reply)
 
 
+def earlier_wake_up(request: requests.Commit | requests.SetWakeUp, words: Words, *, margin: float) -> Command:
+    """Encode the wake-up of a request alone, which is set if it is earlier than the stored one.
+
+    Args:
+        request: The request.
+        words: Its words, for the keys and the clock. The reply has the tag and the token of theirs.
+        margin: Seconds from now before which the wake-up is not set.
+    """
+    place = 3 + cast(int, words[2])
+    token, shift = cast(bytes, words[place + 1]), words[place + 2]
+    settled: Words = (_instant(request.wake_at), _raw(request.member_id), _instant(margin))
+    return Command((*words[:place], b"wake", token, shift, *settled), cast(bytes, words[3]), token)
+
+
+def instant_of(command: Command, reply: object) -> float:
+    """Decode the instant of a reply that says no more than that its command was performed.
+
+    Raises:
+        SenselessReply: The reply is another one.
+    """
+    match _tagged(command, reply):
+        case [_, _, b"read", at]:
+            return float(at)
+        case _:
+            raise SenselessReply
+
+
 def index_record(found: str, record: str, keys: Keys = DEFAULT_KEYS) -> Command:
     """Encode the replacement of the record of the keys, if it is still `found`; the reply holds that after it.
 
