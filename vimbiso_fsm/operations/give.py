@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from vimbiso_fsm.document.ids import instant
-from vimbiso_fsm.document.json_codec import loads
+from vimbiso_fsm.document.turn_record import read_record
 from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.decide import decide, hindered
 from vimbiso_fsm.engine.events import content_digest, turn_token
@@ -143,5 +143,5 @@ def _first_status(member_id: str, records: tuple[Record, ...]) -> str:
     refuse_encrypted(member_id, *(record.body for record in records))
     for record in records:
         with suppress(Unreadable, TypeError, KeyError):
-            return str(loads(record.body)["status"])
+            return str(read_record(record.body)["status"])
     return ""
