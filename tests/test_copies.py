@@ -71,7 +71,7 @@ from vimbiso_fsm.store.requests import ReadDue
 
 NO_VALUES = {
     **dict.fromkeys(
-        ("Bot", "FinishOnOld", "Flow", "Migration", "Shortcut", "State", "Tokens", "Transition"),
+        ("Bot", "FinishOnOld", "Flow", "Migration", "Shortcut", "State", "Tokens", "Transition", "Trigger"),
         "a declaration; each process imports the module that makes it",
     ),
     **dict.fromkeys(

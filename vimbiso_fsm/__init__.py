@@ -21,6 +21,7 @@ from vimbiso_fsm.flow.privacy import PUBLIC, SECRET
 from vimbiso_fsm.flow.session import Limits, SessionLife
 from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.tokens import Tokens
+from vimbiso_fsm.flow.triggers import Trigger
 
 # Decide: what callbacks see and return
 from vimbiso_fsm.flow.turn import Changes, Guard, Turn, authenticated, failed_with
@@ -210,6 +211,7 @@ __all__ = [
     "Tokens",
     "TooManyMessages",
     "Transition",
+    "Trigger",
     "Turn",
     "UnknownLayout",
     "Unreachable",

@@ -258,6 +258,7 @@ SHONA: Final[Templates] = {
     "carry_on.offered.no": "Kwete, zvisiye",
     "cancel.done": "Zvakanzurwa; hapana chatumirwa.",
     "cancel.made": "Zvakanzurwa; zvanga zvatoitwa zvinoramba zvakadaro.",
+    "flow.next": "Pane chimwe chinhu chenyu iye zvino: {flow}.",
     "flow.restarted": "Tachinja mashandiro azvo ({flow}); ndapota tangai patsva.",
     "flow.dropped": "Zvamanga matanga hazvichawanikwi pano, saka zvapera.",
     "failure": "Pane chakanganisika kwatiri; hapana chachinjwa. Ndapota edzai zvakare. Referensi: {reference}",

@@ -45,6 +45,8 @@ class Suspended(StrEnum):
     """The member started another flow. The flow `carry_on` offers the run back."""
     LOGIN = "entry"
     """The run waits for the login. It goes on when its `requires` holds afterwards; otherwise it is dropped."""
+    NEXT = "next"
+    """Another system opened the run while a flow was open. It begins when that flow has led home."""
 
 
 @attrs.frozen

@@ -24,6 +24,7 @@ list, which import-linter checks:
     calls           the outcome of a call
     interpret       a message in the member's current state
     told            a fact that the channel tells
+    given           what another system gives: words, a flow, a trigger
     room            the room that a turn may fill in a document
     commit          the decision of a turn, and the commit that stores it
     decide          the turn as a whole

@@ -1,6 +1,7 @@
 """The turn as a whole: `decide(bot, document, event, now) -> Decision`.
 
-The event is a message, a fact that the channel tells, the answer of a call, or an event that is due without a message.
+The event is a message, a fact that the channel tells, what another system gives, the answer of a call, or an event that
+is due without a message.
 If a callback of an author raises, `failure` decides: the document stays as it was, the member reads a plain sentence
 with a reference, and the audit gets an error entry. The effect of a call is a fact even then: its answer is kept
 (`kept_answer.py`). Identifiers are hashes of the event's token, so that two decisions of the same turn are the same.
@@ -33,9 +34,10 @@ from vimbiso_fsm.engine.events import (
     StateTimeout,
     turn_token,
 )
+from vimbiso_fsm.engine.given import hindrance, take_given
 from vimbiso_fsm.engine.global_words import leave_all
 from vimbiso_fsm.engine.interpret import give_answers_after_call, interpret, refuse_busy
-from vimbiso_fsm.engine.interpreter import run_to_completion
+from vimbiso_fsm.engine.interpreter import begin_next, run_to_completion
 from vimbiso_fsm.engine.kept_answer import failed_again, rest_after, with_answer, without_value
 from vimbiso_fsm.engine.outbox import take_delivered, take_delivery_due
 from vimbiso_fsm.engine.pending import waiting_words
@@ -46,12 +48,15 @@ from vimbiso_fsm.engine.told import take_told
 from vimbiso_fsm.errors import DocumentTooLarge, InvalidMessage
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.interrupts import CallbackStopped, is_interrupt
+from vimbiso_fsm.messages.given import FlowOpened, Given, TriggerPulled, WordsGiven
 from vimbiso_fsm.messages.message import REPLY_TO, Channel, Message
 from vimbiso_fsm.messages.replies import Reply, Text
 from vimbiso_fsm.messages.told import ChatOpened, Fact
 
 POSTPONED: Final = timedelta(seconds=60)
 """The time after which a due event that raised is decided again."""
+_LEADS_HOME: Final = (Message, CallReturned, LeaseExpired, StateTimeout)
+"""The events after which a next run begins, if they have led the member home."""
 
 
 def decide(
@@ -116,8 +121,12 @@ def decide(
                 take_delivered(draft, event)
             case ClockReturned():
                 draft.kind = "clock"
+            case WordsGiven() | FlowOpened() | TriggerPulled():
+                take_given(draft, event)
             case _:
                 take_told(draft, event)
+        if draft.suspended and draft.changed and draft.nexts and isinstance(event, _LEADS_HOME):
+            begin_next(draft)
         return close(draft, event, route)
     except NotTheMembers:
         draft = _open(bot, document if is_intact(document) else restored(document), event, now)
@@ -254,6 +263,14 @@ def _postponed(bot: Bot, document: Document, event: Event, now: datetime) -> Doc
 
 def _with_later_timer(run: Run, now: datetime, until: datetime) -> Run:
     return attrs.evolve(run, due=until) if run.due is not None and run.due <= now else run
+
+
+def hindered(bot: Bot, document: Document, given: Given, now: datetime) -> str:
+    """Return why something that another system gives cannot be taken in now; "" if nothing hinders it.
+
+    See `engine.given.hindrance`.
+    """
+    return hindrance(_open(bot, document, given, now), given)
 
 
 def current_question(bot: Bot, document: Document, now: datetime) -> tuple[Reply, ...]:

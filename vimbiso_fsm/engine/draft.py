@@ -90,6 +90,7 @@ class Draft:
         notices: The number of first replies that tell what happened before the message, such as the end of a session.
         burst: The name of the burst that the message belongs to; empty without one.
         message: The message of the turn; None if it is of another event.
+        by: The name of the system that pulled a trigger.
     """
 
     def __init__(self, bot: Bot, document: Document, channel: Channel, now: datetime, token: str, root: str) -> None:
@@ -133,6 +134,7 @@ class Draft:
         self.notices: int = 0
         self.burst: str = ""
         self.message: Message | None = None
+        self.by: str = ""
 
     def take_member(self, member: Member[Any]) -> None:
         """Take over the member that a callback made.
@@ -290,11 +292,23 @@ class Draft:
         return callers_of(self.bot, run, self.suspended)
 
     def pop(self) -> Run | None:
-        """Take the top of the suspended runs; None if there is none."""
-        if not self.suspended:
-            return None
-        self.suspended, run = self.suspended[:-1], self.suspended[-1]
-        return run
+        """Take the topmost run that waits for the current one; None if there is none. A next run waits for home."""
+        for place in range(len(self.suspended) - 1, -1, -1):
+            run = self.suspended[place]
+            if run.waits != Suspended.NEXT:
+                self.suspended = (*self.suspended[:place], *self.suspended[place + 1 :])
+                return run
+        return None
+
+    @property
+    def waiting(self) -> tuple[Run, ...]:
+        """The suspended runs that wait for the current one; the last one goes on first."""
+        return tuple(run for run in self.suspended if run.waits != Suspended.NEXT)
+
+    @property
+    def nexts(self) -> tuple[Run, ...]:
+        """The runs that begin when the member has come home, the first one first."""
+        return tuple(run for run in self.suspended if run.waits == Suspended.NEXT) if self.suspended else ()
 
 
 def is_entering(bot: Bot, run: Run, suspended: Sequence[Run]) -> bool:
@@ -314,9 +328,14 @@ def holds_answers(bot: Bot, run: Run, suspended: Sequence[Run]) -> bool:
 
 
 def outlives(bot: Bot, run: Run, suspended: Sequence[Run]) -> bool:
-    """Return whether a run outlives the session: it has a timer, or answers that would be lost with it."""
+    """Return whether a run outlives the session.
+
+    It has a timer, waits for another system or is a next one, or it has answers that would be lost with the session.
+    """
     entry = bot.entry.name if bot.entry else ""
-    return run.due is not None or (run.flow not in (CARRY_ON.name, entry) and holds_answers(bot, run, suspended))
+    if run.due is not None or run.waits == Suspended.NEXT or bot.position(run).events:
+        return True
+    return run.flow not in (CARRY_ON.name, entry) and holds_answers(bot, run, suspended)
 
 
 def callers_of(bot: Bot, run: Run, suspended: Sequence[Run]) -> tuple[Run, ...]:
@@ -345,7 +364,8 @@ def held_runs(bot: Bot, document: Document, *, answers: bool = False) -> tuple[R
         first = place
         while first and runs[first - 1].waits == Suspended.SUBFLOW:
             first -= 1
-        found += [*runs[first:place], attrs.evolve(run, waits=Suspended.INTERRUPTED)]
+        waits = run.waits if run.waits == Suspended.NEXT else Suspended.INTERRUPTED
+        found += [*runs[first:place], attrs.evolve(run, waits=waits)]
     return tuple(found)
 
 

@@ -8,6 +8,9 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 
 from vimbiso_fsm.document.ids import hashed
+from vimbiso_fsm.document.json_codec import dumps
+from vimbiso_fsm.document.replies_codec import replies_to_raw
+from vimbiso_fsm.messages.given import FlowOpened, Given, GivenFact, TriggerPulled, WordsGiven
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.told import Fact, Told
 
@@ -151,6 +154,7 @@ Event: TypeAlias = (
     | Delivered
     | ClockReturned
     | Told
+    | Given
 )
 """The events that a turn is decided on."""
 
@@ -170,6 +174,7 @@ def turn_token(event: Event) -> str:
     """Return the token of an event. Equal events have equal tokens, so a redelivered one is the same turn.
 
     A message is named by the type of its channel, the account, the sender and its id, and a fact by its class, too.
+    What another system gives is named by the member and the key.
     """
     match event:
         case Message(channel=channel):
@@ -194,6 +199,8 @@ def turn_token(event: Event) -> str:
             return hashed("stray", event.key, str(event.tries))
         case ClockReturned():
             return hashed("clock", event.at.isoformat(), str(event.version))
+        case GivenFact():
+            return hashed("given", event.member_id, event.key)
         case _:  # a fact
             about = event.channel
             whom = ("", "") if about is None else (about.type, about.identifier)
@@ -201,7 +208,7 @@ def turn_token(event: Event) -> str:
 
 
 def content_digest(event: Event) -> str:
-    """Return the digest of what a message says or a fact tells, "" for other events.
+    """Return the digest of what a message says, a fact tells or another system gives, "" for other events.
 
     One with a known token and another content is no duplicate.
     """
@@ -212,4 +219,16 @@ def content_digest(event: Event) -> str:
         return hashed(*words)[:16]
     if isinstance(event, Fact):  # without the instant, which is not read while the channel's clock is ahead
         return hashed(*(str(getattr(event, name)) for name in attrs.fields_dict(type(event)) if name not in _FACT))[:16]
-    return ""
+    match event:
+        case WordsGiven(text=text):
+            return _digest("words", replies_to_raw([text]))
+        case FlowOpened(flow=flow, data=data):
+            return _digest("flow", flow, data)
+        case TriggerPulled(name=name, by=by, data=data):
+            return _digest("trigger", name, by, data)
+        case _:
+            return ""
+
+
+def _digest(*parts: object) -> str:
+    return hashed(dumps(parts, "given").decode())[:16]

@@ -38,7 +38,7 @@ from vimbiso_fsm.engine.interpreter import (
     fire,
     go_home,
     run_to_completion,
-    start,
+    start_above,
     time_out,
 )
 from vimbiso_fsm.engine.meaning import meanings, pressed_bare
@@ -347,9 +347,7 @@ def _follow(draft: Draft, shortcut: Shortcut, answers: Sequence[str]) -> None:
     """Start the flow of a shortcut and answer its first questions, as far as the answers are accepted."""
     draft.kind = "command"
     draft.hear()
-    if draft.run is None and draft.suspended and draft.suspended[-1].waits == Suspended.OFFERED_BACK:
-        draft.suspended = (*draft.suspended[:-1], attrs.evolve(draft.suspended[-1], waits=Suspended.INTERRUPTED))
-    if start(draft, shortcut.flow):
+    if start_above(draft, shortcut.flow):
         return _answer_all(draft, answers)
     waiting = draft.suspended[-1] if draft.suspended else None
     if waiting is not None and waiting.flow == shortcut.flow.name:  # it waits until the member has logged in

@@ -35,6 +35,7 @@ from vimbiso_fsm.flow.state import Declared
 from vimbiso_fsm.flow.timeouts import fires_at
 from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.messages.replies import Text
 
 _OF_A_STATE: Final = frozenset({"attempts", "tries", NARROWED})
 """The marks of a run in its state. Refusals are also counted while a call checks the answer."""
@@ -64,7 +65,7 @@ def fire(draft: Draft, trigger: str, answer: Any = None, *, reason: Refused | No
         data = flow.data_with(data, state.into, answer)
     turn = Turn(
         data, draft.member, draft.channel, draft.now, flow.name, state.name, trigger, answer, reason,
-        message=draft.message, zone_of=draft.bot.zone_for, proof_of=draft.bot.proves,
+        message=draft.message, by=draft.by, zone_of=draft.bot.zone_for, proof_of=draft.bot.proves,
     )  # fmt: skip
     fired = here.fire(turn)
     to = here.machine.positions[fired.to] if fired.to is not None else None
@@ -102,7 +103,7 @@ def _was_answered(draft: Draft, here: AnyPosition, trigger: str) -> bool:
     """Whether the member has answered the state's question; a sub-flow counts as one question."""
     if here.state.flow:
         return trigger == "done" and draft.ended is not None and bool(draft.ended.trail)
-    return here.is_question and trigger not in ("timeout", "empty")
+    return here.is_question and trigger not in ("timeout", "empty") and trigger not in here.events
 
 
 def _was_made(draft: Draft, run: Run, here: AnyPosition, reason: Refused | None) -> bool:
@@ -373,9 +374,48 @@ def _begin(draft: Draft, flow: Declared, data: Any) -> Run:
     return draft.standing
 
 
+def start_above(draft: Draft, flow: Declared, data: Any = None) -> bool:
+    """Start a run of a flow above all that is open, also above a run that waits to be offered back. See `start`."""
+    if draft.run is None and draft.suspended and draft.suspended[-1].waits == Suspended.OFFERED_BACK:
+        draft.suspended = (*draft.suspended[:-1], attrs.evolve(draft.suspended[-1], waits=Suspended.INTERRUPTED))
+    return start(draft, flow, data)
+
+
+def open_next(draft: Draft, flow: Declared, data: Any = None) -> None:
+    """Make a run of a flow that begins when the member has come home."""
+    current = draft.run
+    run = _begin(draft, flow, flow.data() if data is None else data)
+    draft.suspended = (*draft.nexts, attrs.evolve(run, waits=Suspended.NEXT), *draft.waiting)
+    draft.run = current
+
+
+def begin_next(draft: Draft) -> None:
+    """Begin the first of the next runs, if the member has come home in this turn. It is begun above home."""
+    run = draft.run
+    if draft.pending is not None or draft.off_session or (run is not None and not draft.at_home):
+        return
+    if run is not None and (draft.holds_answers(run) or run.waits):
+        return
+    first, *others = draft.nexts
+    waiting = draft.waiting
+    if run is not None:
+        if draft.state.is_question and draft.replies:
+            draft.replies.pop()  # the question of home, which is asked again afterwards
+        waiting = (*waiting, attrs.evolve(run, waits=Suspended.INTERRUPTED))
+    draft.suspended = (*others, *waiting)
+    draft.say(Text("flow.next", flow=Text(f"{first.flow}.title")))
+    resume(draft, to_be_entered(draft, first), entered=False)
+
+
+def to_be_entered(draft: Draft, run: Run) -> Run:
+    """Return a run with its first state entered now."""
+    enter(draft, attrs.evolve(run, waits=""), run.step)
+    return draft.standing
+
+
 def go_home(draft: Draft) -> None:
-    """End every run and start the home flow."""
-    draft.run, draft.suspended = None, ()
+    """End every run but the next ones, and start the home flow."""
+    draft.run, draft.suspended = None, draft.nexts
     start(draft, draft.bot.home)
 
 
@@ -455,7 +495,7 @@ def resume(draft: Draft, run: Run, *, entered: bool) -> None:
         run_to_completion(draft)
     elif entered:
         say_reasons(draft, refusals)
-        draft.run, draft.suspended = None, ()
+        draft.run, draft.suspended = None, draft.nexts
     else:
         allowed(draft, run)
 
@@ -495,6 +535,6 @@ def allowed(draft: Draft, run: Run) -> bool:
     say_reasons(draft, refusals)
     draft.status = "refused"
     draft.run = None
-    if draft.suspended:
+    if draft.waiting:
         leave(draft, cancelled=True)
     return False

@@ -33,6 +33,7 @@ from vimbiso_fsm.engine.events import CallReturned, Event, LeaseExpired, StateTi
 from vimbiso_fsm.engine.interpreter import fail, go_home
 from vimbiso_fsm.engine.refusals import count_refusal, say_reasons
 from vimbiso_fsm.errors import DocumentTooLarge
+from vimbiso_fsm.messages.given import FlowOpened, TriggerPulled
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.store.retention import MAX_DOCUMENT
@@ -96,6 +97,10 @@ def refuse_for_size(draft: Draft, event: Event) -> bool:
                 return False
             fail(draft, Refused("call.too_much"))
             return True
+        case FlowOpened() | TriggerPulled():
+            draft.kind, draft.status = "trigger" if isinstance(event, TriggerPulled) else "open", "refused"
+            draft.codes.append("message.too_much")
+            return True
         case _:
             return False
 
@@ -129,7 +134,8 @@ def _takes_in(draft: Draft, event: Event) -> bool:
     """Whether a state is left by an answer, a timeout or a call."""
     if isinstance(event, Message):
         return not (draft.leaves or draft.kind in _TAKES_NOTHING_IN)
-    return isinstance(event, CallReturned | LeaseExpired | StateTimeout) and draft.kind != "error"
+    takes = CallReturned | LeaseExpired | StateTimeout | FlowOpened | TriggerPulled
+    return isinstance(event, takes) and draft.kind != "error"
 
 
 def _check(size: int, before: int, limit: int) -> None:

@@ -21,6 +21,7 @@ from vimbiso_fsm.engine.events import CallReturned, Event, SessionEnding, Sessio
 from vimbiso_fsm.engine.interpreter import go_home, offer_back, park, resume
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.session import SessionLife
+from vimbiso_fsm.messages.given import GivenFact
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.messages.told import AddressChanged, ChatOpened
@@ -95,7 +96,7 @@ def session_after(draft: Draft, event: Event) -> Session:
         return Session(before.deadline, before.session_since)
     run = draft.run
     flow, life = draft.bot.versions[run.flow, run.version].flow if run else None, draft.bot.session
-    if draft.off_session and isinstance(event, StateTimeout | CallReturned):
+    if draft.off_session and isinstance(event, StateTimeout | CallReturned | GivenFact):
         login = draft.member.jwt_token is not None
         return Session(renewed(None, None, flow, life, draft.now, warns=False).deadline if login else None)
     if not isinstance(event, Message | CallReturned) and not (isinstance(event, ChatOpened) and draft.begun):
@@ -157,7 +158,7 @@ def end_session(draft: Draft) -> None:
         title = Text(f"{run.flow}.title")
         if draft.holds_answers(run):
             draft.say(Text("session.unsent", flow=title))
-        if run.due is not None and not is_on_the_way(draft, run):
+        if (run.due is not None or draft.bot.position(run).events) and not is_on_the_way(draft, run):
             draft.say(Text("session.kept", flow=title))
         park(draft, run)
 

@@ -7,6 +7,7 @@ apart from the others: home does not follow a run that ends, and suspended runs 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 import attrs
@@ -88,7 +89,19 @@ def _runs(draft: Draft) -> tuple[Run, ...]:
 
 
 def _time_out_apart(draft: Draft, run: Run) -> None:
-    """Time out a run without a session. It comes to the top, together with the runs that wait for it."""
+    """Time out a run without a session. If no transition accepts it, its timer is cleared."""
+    if not apart(draft, run, lambda: time_out(draft)):
+        if draft.run is not None and draft.run.id == run.id:
+            draft.run = attrs.evolve(draft.run, due=None)
+        draft.suspended = tuple(attrs.evolve(each, due=None) if each is run else each for each in draft.suspended)
+
+
+def apart(draft: Draft, run: Run, step: Callable[[], bool]) -> bool:
+    """Take a step of a run without a session, and return whether it was taken.
+
+    The run comes to the top, together with the runs that wait for it. The others stay suspended. If the step is not
+    taken, all runs are where they were.
+    """
     runs, current = _runs(draft), draft.run
     top = runs.index(run)
     bottom, end = top, top + 1
@@ -102,9 +115,10 @@ def _time_out_apart(draft: Draft, run: Run) -> None:
     if others and others[-1].waits in ("", Suspended.OFFERED_BACK):
         others[-1] = attrs.evolve(others[-1], waits=Suspended.INTERRUPTED)
     draft.suspended, draft.run = (*others, *runs[bottom:top]), attrs.evolve(run, waits="")
-    if not time_out(draft):
-        runs = tuple(attrs.evolve(each, due=None) if each is run else each for each in runs)
+    if not step():
         draft.suspended, draft.run = (runs[:-1], runs[-1]) if current else (runs, None)
-    elif current is not None and current is not run and [each.id for each in _runs(draft)[-1:]] == [current.id]:
+        return False
+    if current is not None and current is not run and [each.id for each in _runs(draft)[-1:]] == [current.id]:
         draft.pop()
         draft.run = current  # its question is still open
+    return True

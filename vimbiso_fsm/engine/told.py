@@ -16,7 +16,7 @@ from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.interpret import begin
 from vimbiso_fsm.engine.session import end_session, is_login_over, is_session_over, log_out
 from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.flow.reactions import Reaction, react
+from vimbiso_fsm.flow.reactions import Reacted, Reaction, react
 from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.told import AddressChanged, ChatOpened, Told
 
@@ -38,15 +38,8 @@ def take_told(draft: Draft, fact: Told) -> None:
     """
     draft.kind = "event"
     reaction, turn = _reaction(draft, fact)
-    reacted = react(reaction, turn, fact) if reaction is not None else None
-    if reacted is not None and reacted.refused is not None:
-        draft.status = "refused"
-        draft.codes.append(reacted.refused.code)
-    elif reacted is not None:
-        if reacted.member is not turn.member:
-            draft.take_member(reacted.member)
-        for words in reacted.says:
-            draft.say(words)
+    if reaction is not None:
+        take_reacted(draft, react(reaction, turn, fact), turn)
     does = bool(draft.replies or draft.codes) or draft.member is not draft.met
     if isinstance(fact, ChatOpened) and draft.status != "refused" and _is_idle(draft):
         begin(draft)
@@ -59,20 +52,38 @@ def take_told(draft: Draft, fact: Told) -> None:
     draft.detail = {**draft.detail, "event": type(fact).__name__}
 
 
+def take_reacted(draft: Draft, reacted: Reacted, turn: Turn[Any]) -> None:
+    """Take over the result of a reaction that has seen `turn`."""
+    if reacted.refused is not None:
+        draft.status = "refused"
+        draft.codes.append(reacted.refused.code)
+        return
+    if reacted.member is not turn.member:
+        draft.take_member(reacted.member)
+    for words in reacted.says:
+        draft.say(words)
+
+
+def of_bot(draft: Draft) -> Turn[Any]:
+    """Return the turn as a reaction of the bot sees it. A session that is over has no login."""
+    _end_login(draft)
+    bot = draft.bot
+    return Turn(None, draft.member, draft.channel, draft.now, "", "", zone_of=bot.zone_for, proof_of=bot.proves)
+
+
+def _end_login(draft: Draft) -> None:
+    if (is_session_over(draft) or is_login_over(draft)) and draft.member.jwt_token is not None:
+        log_out(draft)
+
+
 def _reaction(draft: Draft, fact: Told) -> tuple[Reaction | None, Turn[Any]]:
     """Return the reaction to a fact, and the turn as it sees it. A session that is over has no login."""
     run, bot = draft.run, draft.bot
     own = bot.machine(run).flow.on.get(type(fact)) if run is not None else None
-    if run is not None and own is not None:
-        turn = draft.turn(run)
-    else:
-        turn = Turn(
-            None, draft.member, draft.channel, draft.now, "", "", zone_of=bot.zone_for, proof_of=bot.proves
-        )  # fmt: skip
-    if (is_session_over(draft) or is_login_over(draft)) and draft.member.jwt_token is not None:
-        log_out(draft)
-        turn = attrs.evolve(turn, member=draft.member)
-    return own or bot.on.get(type(fact)), turn
+    if run is None or own is None:
+        return bot.on.get(type(fact)), of_bot(draft)
+    _end_login(draft)
+    return own, draft.turn(run)
 
 
 def _is_idle(draft: Draft) -> bool:

@@ -108,6 +108,9 @@ def plan(bot: Bot, document: Document) -> tuple[RunUpgrade, ...]:
                 planned = RunUpgrade(run, "lost", fault=_CALL_LOST)
             else:
                 planned = RunUpgrade(run, "restarted" if planned.how == "restarted" else "dropped", say=planned.say)
+        if run.waits == Suspended.NEXT:  # it waits for no run above it
+            found.append(planned)
+            continue
         if planned.after is not None or planned.how in _STRANDED:
             below = len(found) if planned.after is not None else None
         elif below is not None:

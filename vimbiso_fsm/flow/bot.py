@@ -26,6 +26,7 @@ from vimbiso_fsm.flow.machine import AnyMachine, AnyPosition, Machine
 from vimbiso_fsm.flow.privacy import secret_names
 from vimbiso_fsm.flow.reactions import Reactions, declared_reactions
 from vimbiso_fsm.flow.session import Limits, SessionLife, session_life
+from vimbiso_fsm.flow.triggers import Trigger, declared_triggers
 from vimbiso_fsm.flow.zones import ZoneOf, declared_zone, declared_zone_of, member_zone
 from vimbiso_fsm.messages import locales
 from vimbiso_fsm.messages.catalogue import Catalogue, Templates
@@ -178,6 +179,7 @@ class Bot:
         limits: Bounds of a conversation.
         on: The reactions to what a channel tells, by the class of the fact: `{ChatOpened: greeted}`. A reaction is a
             pure function of the turn and the fact; see `vimbiso_fsm.flow.reactions`. One of the open flow has priority.
+        triggers: The triggers that other systems may pull wherever the member stands (`manager.trigger`).
         digests: The digests that stand for addresses, with the keys of the store on which a manager runs the bot.
 
     Raises:
@@ -206,10 +208,12 @@ class Bot:
     profile: type | None = attrs.field(default=None, converter=_profile_class, kw_only=True)
     limits: Limits = attrs.field(factory=Limits, kw_only=True)
     on: Reactions = attrs.field(factory=dict, converter=declared_reactions, kw_only=True)
+    triggers: Sequence[Trigger] = attrs.field(default=(), kw_only=True)
     digests: Digests = attrs.field(init=False, factory=Digests)
     reacts: frozenset[type[Told]] = attrs.field(init=False, repr=False)
     linked: Mapping[str, Shortcut] = attrs.field(init=False, repr=False)
     everywhere: Sequence[Shortcut] = attrs.field(init=False, repr=False)
+    pulled: Mapping[str, Trigger] = attrs.field(init=False, repr=False)
     proofs: Mapping[str, Proof] = attrs.field(init=False, repr=False)
     catalogue: Catalogue = attrs.field(init=False, repr=False)
     machines: Mapping[str, AnyMachine] = attrs.field(init=False, repr=False)
@@ -221,6 +225,7 @@ class Bot:
     def __attrs_post_init__(self) -> None:
         fill = functools.partial(object.__setattr__, self)  # the class is frozen
         fill("linked", declared_links(self.links))
+        fill("pulled", declared_triggers(self.triggers))
         fill("everywhere", tuple(shortcut for shortcut in self.shortcuts if shortcut.anywhere))
         fill("flows", tuple(_all_flows(self)))
         fill("proofs", {**PROOFS, **self.channels})

@@ -39,6 +39,8 @@ def check_data(flow: Declared) -> None:
         raise FlowError(flow.name, "", f"version is {flow.version!r}", "versions count 1, 2, 3 …")
     if flow.late_text not in ("decide", "close"):
         raise FlowError(flow.name, "late_text", f"it is {flow.late_text!r}", 'give "decide" or "close"')
+    if flow.opens not in ("after", "now"):
+        raise FlowError(flow.name, "opens", f"it is {flow.opens!r}", 'give "after" or "now"')
     if flow.session is not None:
         check_seconds(f"flow {flow.name!r}", "session", flow.session)
     if not _is_data_class(flow.data):
@@ -413,7 +415,7 @@ def _empty_faults(flow: Declared, state: AnyState) -> Iterator[tuple[str, str]]:
         yield "trigger 'empty' can never come here, because an answer can be typed", "remove the transition"
     for button in _always_shown(flow, state):
         yield f"trigger 'empty' can never come here, because button {button!r} is always shown", "remove one of the two"
-    if state.rows is None and not _buttons(trigger for source, trigger in flow.by_trigger if source == state.name):
+    if state.rows is None and not any(key[0] == state.name and _is_button(flow, key) for key in flow.by_trigger):
         yield (
             "it has nothing to choose from, so it is always empty",
             "give it rows or buttons, or remove the transition",
@@ -432,6 +434,8 @@ def may_be_empty(flow: Declared) -> Iterator[str]:
         if not state.is_question or state.reads is not None or state.timeout is not None:
             continue
         triggers = {trigger for source, trigger in flow.by_trigger if source == state.name}
+        if any((state.name, trigger) in flow.events for trigger in triggers):
+            continue  # it waits for another system
         if "empty" not in triggers and not _always_shown(flow, state):
             yield state.name
 
@@ -445,8 +449,13 @@ def _always_shown(flow: Declared, state: AnyState) -> list[str]:
     return [
         trigger
         for (source, trigger), ways in flow.by_trigger.items()
-        if source == state.name and trigger not in RESERVED_TRIGGERS and any(not way.guards for way in ways)
+        if source == state.name and _is_button(flow, (source, trigger)) and any(not way.guards for way in ways)
     ]
+
+
+def _is_button(flow: Declared, key: tuple[str, str]) -> bool:
+    """Whether a trigger of a state is a button: the member fires it, and not the framework or another system."""
+    return key[1] not in RESERVED_TRIGGERS and key not in flow.events
 
 
 def _policy_faults(state: AnyState) -> Iterator[tuple[str, str]]:

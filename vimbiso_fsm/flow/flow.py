@@ -10,7 +10,7 @@ A flow is a value. Its terms are those of the library `transitions`: states, tra
                          `empty` if there is nothing to choose from
     none of these        nothing to do; goes on by `auto`
 
-A trigger that is not reserved is a button of its source state.
+A trigger that is not reserved is a button of its source state, unless another system fires it (`Transition(by=…)`).
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from vimbiso_fsm.flow.migrations import Migration, check_migrations
 from vimbiso_fsm.flow.privacy import public_names, secret_names
 from vimbiso_fsm.flow.reactions import Reactions, declared_reactions
 from vimbiso_fsm.flow.state import RESERVED_TRIGGERS, AnyTransition, State, Transition, sequence
+from vimbiso_fsm.flow.triggers import events_of
 from vimbiso_fsm.flow.turn import Guard
 from vimbiso_fsm.messages.replies import Text
 
@@ -79,6 +80,8 @@ class Flow(Generic[D]):
             changes, the fields made from it return to their defaults, unless the same step sets them anew.
         on: The reactions to what a channel tells while the flow is the open one, by the class of the fact. They have
             priority over those of the bot.
+        opens: What `manager.open` does while another flow is open: "after" lets the member end that one first, and
+            "now" interrupts it; its question is asked again afterwards. A login is never interrupted.
 
     Raises:
         FlowError: The declaration has a fault. The error names the flow, the place, the fault and the remedy.
@@ -96,8 +99,10 @@ class Flow(Generic[D]):
     migrations: Sequence[Migration] = attrs.field(default=(), kw_only=True)
     depends: Mapping[str, str | Sequence[str]] = attrs.field(factory=dict, kw_only=True)
     on: Reactions = attrs.field(factory=dict, kw_only=True)
+    opens: Literal["after", "now"] = attrs.field(default="after", kw_only=True)
     by_name: Mapping[str, State[D]] = attrs.field(init=False)
     by_trigger: Mapping[tuple[str, str], tuple[Transition[D], ...]] = attrs.field(init=False)
+    events: Mapping[tuple[str, str], AnyTransition] = attrs.field(init=False)
     buttons: Mapping[str, tuple[str, ...]] = attrs.field(init=False)
     fields: Mapping[str, attrs.Attribute[object]] = attrs.field(init=False)
     data_type: DataType[D] = attrs.field(init=False)
@@ -128,6 +133,7 @@ class Flow(Generic[D]):
         fill("by_name", {state.name: state for state in self.states})
         check_transitions(self)
         fill("by_trigger", _by_trigger(self.transitions))
+        fill("events", events_of(self))
         fill("buttons", _buttons(self.transitions))
         for state in self.states:
             check_state(self, state)
@@ -209,7 +215,7 @@ def _dependents(flow: AnyFlow) -> dict[str, frozenset[str]]:
 def _buttons(transitions: Iterable[AnyTransition]) -> dict[str, tuple[str, ...]]:
     table: dict[str, tuple[str, ...]] = {}
     for transition in transitions:
-        for trigger in transition.triggers:
+        for trigger in () if transition.names else transition.triggers:
             for source in transition.sources if trigger not in RESERVED_TRIGGERS else ():
                 if trigger not in table.get(source, ()):
                     table[source] = (*table.get(source, ()), trigger)

@@ -89,6 +89,7 @@ class Position(Generic[D]):
         is_question: Whether it waits for an answer.
         idle: Whether it has nothing to do and goes on by `auto`.
         has_effect: Whether it makes a call with an effect.
+        events: The transitions that another system may fire, one for each trigger.
         words: Its question by language, where the words are the same in each turn.
         titles: The titles of its buttons, by language and trigger.
         names: The words that mean each of its buttons, normalised: the trigger, the words of its transitions, and those
@@ -96,8 +97,8 @@ class Position(Generic[D]):
     """
 
     __slots__ = (
-        "_candidates", "always", "buttons", "flow", "has_choices", "has_effect", "idle", "is_question", "machine",
-        "may_be_empty", "name", "names", "state", "titles", "words",
+        "_candidates", "always", "buttons", "events", "flow", "has_choices", "has_effect", "idle", "is_question",
+        "machine", "may_be_empty", "name", "names", "state", "titles", "words",
     )  # fmt: skip
 
     def __init__(self, machine: Machine[D], state: State[D]) -> None:
@@ -110,6 +111,7 @@ class Position(Generic[D]):
         self.has_choices = state.rows is not None or bool(self.buttons)
         self.is_question, self.idle = state.is_question, state.idle
         self.has_effect = state.call is not None and state.call_policy.effect
+        self.events = {trigger: way for (source, trigger), way in flow.events.items() if source == state.name}
         self._candidates = machine.candidates(state.name)
         self.may_be_empty = "empty" in self._candidates
         self.words: Mapping[str, Text] = {}

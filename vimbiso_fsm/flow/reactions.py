@@ -73,10 +73,19 @@ def declared_reactions(given: Reactions, flow: str = "") -> Reactions:
         if not isinstance(kind, type) or kind not in FACTS:
             remedy = f"name a class of a fact: {', '.join(sorted(fact.__name__ for fact in FACTS))}"
             raise FlowError(flow, place, f"on names {kind!r}, which is no fact", remedy)
-        if not callable(reaction) or inspect.iscoroutinefunction(reaction) or not _takes_two(reaction):
-            fault = f"the reaction to {kind.__name__} is no plain function of two arguments"
-            raise FlowError(flow, place, fault, "give a function of the turn and the fact, declared with def")
+        check_reaction(reaction, flow, place, f"the reaction to {kind.__name__}")
     return dict(shape)
+
+
+def check_reaction(reaction: object, flow: str, place: str, what: str) -> None:
+    """Check that a reaction is a function of the turn and of what happened.
+
+    Raises:
+        FlowError: It is none.
+    """
+    if not callable(reaction) or inspect.iscoroutinefunction(reaction) or not _takes_two(reaction):
+        fault = f"{what} is no plain function of two arguments"
+        raise FlowError(flow, place, fault, "give a function of the turn and the fact, declared with def")
 
 
 def _takes_two(reaction: Callable[..., object]) -> bool:
@@ -90,7 +99,7 @@ def _takes_two(reaction: Callable[..., object]) -> bool:
     return True
 
 
-def react(reaction: Reaction, turn: Turn[Any, Any], fact: Told) -> Reacted:
+def react(reaction: Reaction, turn: Turn[Any, Any], fact: object) -> Reacted:
     """Return the result of a reaction.
 
     Raises:

@@ -96,6 +96,9 @@ class Transition(Generic[D_contra]):
         conditions: Guards that must all accept.
         unless: Guards of which none may accept.
         words: Further words that press the button of this transition.
+        by: The names of the systems outside that may fire it, by `manager.trigger`. It is then no button: only they
+            fire it. All transitions of one state and trigger have the same.
+        takes: The type of the data that comes with it, which callbacks read from `turn.answer`; None without data.
     """
 
     trigger: str | Sequence[str]
@@ -105,6 +108,8 @@ class Transition(Generic[D_contra]):
     conditions: Guard[D_contra] | Sequence[Guard[D_contra]] = attrs.field(default=(), kw_only=True)
     unless: Guard[D_contra] | Sequence[Guard[D_contra]] = attrs.field(default=(), kw_only=True)
     words: Sequence[str] = attrs.field(default=(), kw_only=True)
+    by: str | Sequence[str] | None = attrs.field(default=None, kw_only=True)
+    takes: Any = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         # No converters: one that takes anything would hide a guard of another flow from the type checkers.
@@ -120,6 +125,11 @@ class Transition(Generic[D_contra]):
     def sources(self) -> tuple[str, ...]:
         """The states that the transition leaves."""
         return sequence(self.source)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the systems that may fire it; none for a transition of the conversation."""
+        return sequence(self.by)
 
     @property
     def guards(self) -> tuple[Guard[D_contra], ...]:
@@ -181,6 +191,11 @@ class Declared(Protocol):
         ...
 
     @property
+    def opens(self) -> str:
+        """What becomes of the flow if it is opened from outside while another one is open."""
+        ...
+
+    @property
     def migrations(self) -> Sequence[Any]:
         """The migrations. Their class imports this module."""
         ...
@@ -203,6 +218,11 @@ class Declared(Protocol):
     @property
     def by_trigger(self) -> Mapping[tuple[str, str], tuple[AnyTransition, ...]]:
         """The transitions, by source and trigger."""
+        ...
+
+    @property
+    def events(self) -> Mapping[tuple[str, str], AnyTransition]:
+        """A transition for each source and trigger that another system may fire."""
         ...
 
     @property

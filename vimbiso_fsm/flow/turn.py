@@ -64,6 +64,7 @@ class Turn(Generic[D_co, P_co]):
         reason: Why a call failed; set on trigger `failed`.
         message: The message that the turn takes in; None in a turn of a timer, of a call or of a fact. Its marks say
             how it came about: `payload`, `referral`, `forwarded`, `replied_to`.
+        by: The name of the system that pulled the trigger (`manager.trigger`); empty in all other turns.
     """
 
     data: D_co = attrs.field(repr=False)
@@ -76,6 +77,7 @@ class Turn(Generic[D_co, P_co]):
     answer: Any = attrs.field(default=None, repr=False)
     reason: Refused | None = None
     message: Message | None = attrs.field(default=None, eq=False, repr=False)
+    by: str = ""
     _zone_of: Callable[[Member[Any]], tzinfo] = attrs.field(default=_utc, alias="zone_of", eq=False, repr=False)
     _proof_of: Callable[[Channel], Proof] = attrs.field(default=_declared, alias="proof_of", eq=False, repr=False)
 

@@ -93,6 +93,7 @@ ENGLISH: Final[Templates] = {
     "carry_on.offered.no": "No, leave it",
     "cancel.done": "Cancelled; nothing was sent.",
     "cancel.made": "Cancelled; what was done before stays done.",
+    "flow.next": "There is something else for you now: {flow}.",
     "flow.restarted": "We have changed how this works ({flow}); please begin it again.",
     "flow.dropped": "What you had begun is no longer offered here, so it has ended.",
     "failure": "Something went wrong on our side; nothing was changed. Please try again. Reference: {reference}",

@@ -33,7 +33,7 @@ MAX_METADATA = 4096
 """Characters of the metadata of a channel, written as JSON."""
 
 
-def _named(field: str) -> Callable[[object, attrs.Attribute[Any], object], None]:
+def named(field: str) -> Callable[[object, attrs.Attribute[Any], object], None]:
     """Make an attrs validator for an id or an address, which errors call `field`."""
 
     def check(_: object, __: attrs.Attribute[Any], value: object) -> None:
@@ -114,8 +114,8 @@ class Channel:
         InvalidMessage: A field is empty, too long, of the wrong type or not storable.
     """
 
-    type: str = attrs.field(validator=_named("channel type"))
-    identifier: str = attrs.field(repr=False, validator=_named("channel identifier"))
+    type: str = attrs.field(validator=named("channel type"))
+    identifier: str = attrs.field(repr=False, validator=named("channel identifier"))
     metadata: Mapping[str, Any] = attrs.field(factory=dict, converter=_metadata, hash=False, repr=False)
 
     @property
@@ -185,7 +185,7 @@ class Message:
     """
 
     channel: Channel
-    id: str = attrs.field(validator=_named("id"))
+    id: str = attrs.field(validator=named("id"))
     text: str | None = attrs.field(default=None, repr=False, validator=_check_content)
     choice: str | None = attrs.field(default=None, repr=False, validator=_check_content)
     kind: str = attrs.field(default="text", kw_only=True, validator=_check_content)

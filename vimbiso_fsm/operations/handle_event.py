@@ -40,15 +40,20 @@ from vimbiso_fsm.store.requests import Broken, Commit, Committed, Duplicate, Loa
 
 @attrs.frozen
 class EventOutcome:
-    """The result of a fact.
+    """The result of a fact that a channel tells, or of what another system gives.
 
     Attributes:
-        status: "advanced" if it was taken in, "refused" if a reaction refused it or its id was used for another fact,
-            "duplicate" if it was taken in before, "ignored" if it changes nothing, or "failed" if a reaction raised.
-        replies: What is to be said, each with its final words in `.text`. It goes to `channel`.
+        status: "advanced" if it was taken in, "refused" if a reaction or guard refused it or its id or key was used for
+            another one, "duplicate" if it was taken in before, "ignored" if it changes nothing, or "failed" if a
+            callback raised.
+        replies: What is to be said to a fact, each with its final words in `.text`. It goes to `channel`. What another
+            system gives is said through the outbox, and not here.
         channel: The member's channel; None where nothing is said.
         member_id: The member or guest; None if the address is that of none.
-        reason: Why it was ignored: "no reaction", "unknown member" or "nothing to do"; empty otherwise.
+        reason: Why a fact was ignored: "no reaction", "unknown member" or "nothing to do". Of what another system
+            gives: why it was ignored ("unknown member", "busy", "no transition") or refused ("unknown flow", "unknown
+            trigger", "key", the code of a refusal, or what is wrong with the data), and the first status of a
+            duplicate. Empty otherwise.
         confirmed: Whether the store has confirmed in time that it keeps the turn with the required durability.
     """
 

@@ -33,7 +33,7 @@ from vimbiso_fsm.engine.reading import Damaged, Encrypted, Foreign, Newer, Sound
 from vimbiso_fsm.engine.schedule import due, wake_at
 from vimbiso_fsm.engine.stranger import is_stranger
 from vimbiso_fsm.operations.context import Context
-from vimbiso_fsm.operations.effects import Deliver, TakePlace
+from vimbiso_fsm.operations.effects import STILL_RUNNING, Deliver, TakePlace
 from vimbiso_fsm.operations.history import read_legible
 from vimbiso_fsm.operations.leave import leave
 from vimbiso_fsm.operations.promote import Unlinked
@@ -70,17 +70,17 @@ async def wake(
         NewerState: A newer release has stored the member's document.
         ForeignState: The member's document is of a flow that the bot never had.
     """
-    waking = _Waking(context, member_id, delivers, answer)
+    waking = Waking(context, member_id, delivers, answer)
     if await waking.load(member_id):
         while await waking.step():
             pass
     return tuple(event.entry for event in context.told)
 
 
-class _Waking:
+class Waking:
     """One waking. Its methods return whether there may be more to do."""
 
-    def __init__(self, context: Context, member_id: str, delivers: bool, answer: CallReturned | None) -> None:
+    def __init__(self, context: Context, member_id: str, delivers: bool, answer: CallReturned | None = None) -> None:
         self._context = context
         self._turns = MemberTurns(context, member_id)
         self._delivers = delivers
@@ -99,12 +99,7 @@ class _Waking:
     async def _read(self, stored: Stored | Broken) -> bool:
         turns, context = self._turns, self._context
         turns.head = stored.head
-        if (
-            self._unstored is not None
-            and isinstance(stored, Stored)
-            and stored.document is None
-            and stored.head.version
-        ):
+        if self._follows and isinstance(stored, Stored) and stored.document is None and stored.head.version:
             return await self._follow_guest()
         match open_document(context.bot, turns.member_id, stored, instant(context.now)):
             case Sound(document):
@@ -112,11 +107,21 @@ class _Waking:
                 return True
             case Newer(error) | Foreign(error) | Encrypted(error):
                 raise error
-            case reading:  # a damaged document has no due work; the member's next message repairs it
-                if isinstance(reading, Damaged):
-                    await record_damage(context, "document", turns.member_id, faults="; ".join(reading.faults))
-                await SetWakeUp(turns.member_id, stored.head)
-                return False
+            case reading:
+                return await self._unsound(reading, stored)
+
+    @property
+    def _follows(self) -> bool:
+        """Whether something is to be stored, also at the member that a guest has become meanwhile."""
+        return self._unstored is not None
+
+    async def _unsound(self, reading: object, stored: Stored | Broken) -> bool:
+        """Rest. A damaged document has no due work; the member's next message repairs it."""
+        if isinstance(reading, Damaged):
+            faults = "; ".join(reading.faults)
+            await record_damage(self._context, "document", self._turns.member_id, faults=faults)
+        await SetWakeUp(self._turns.member_id, stored.head)
+        return False
 
     async def _follow_guest(self) -> bool:
         """Load the member that a guest has become, to whom the result of the call belongs now."""
@@ -152,6 +157,11 @@ class _Waking:
             returned = ClockReturned(now + timedelta(seconds=document.ahead), document.version)
             if turn_token(returned) not in self._resting:
                 return await self._turn(returned)
+        return await self._rest()
+
+    async def _rest(self) -> bool:
+        """Set the next wake-up, because nothing is due now."""
+        turns, document, now = self._turns, self._turns.document, instant(self._context.now)
         stranger = is_stranger(self._context.bot, document)
         wake = wake_at(document, delivers=self._delivers, stranger=stranger)
         if wake is not None and self._resting:
@@ -215,7 +225,10 @@ class _Waking:
             decision, self._announced = attrs.evolve(self._announced, delivery=None), None
         call = turns.next_call(decision)
         if call is not None:
-            self._follow_up = turns.returned(call, await call)
+            result = await call
+            if result is STILL_RUNNING:  # the shell stores its result, and goes on from there
+                return False
+            self._follow_up = turns.returned(call, result)
         return True
 
     async def _deliver(self, decision: Decision, waiting: Undelivered) -> Delivered:

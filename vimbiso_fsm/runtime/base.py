@@ -30,12 +30,14 @@ from vimbiso_fsm.errors import (
 )
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.rates import Rates
+from vimbiso_fsm.messages.given import Given
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.messages.told import Fact, Paid, StatusChanged, Told
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import NotMade, Operation, RunCall, TakePlace, answered, fault_of, is_lease_over
+from vimbiso_fsm.operations.give import give
 from vimbiso_fsm.operations.handle_event import EventOutcome, handle_event
 from vimbiso_fsm.operations.wake import wake
 from vimbiso_fsm.runtime import binding
@@ -199,6 +201,10 @@ class BaseManager:
             self.door.enter(address, cached=member_id is not None)
         begin = partial(handle_event, event=event, delivers=self.deliver is not None)
         return begin, member_id or self.bot.digests.guest_id(address)
+
+    def giving(self, given: Given) -> Begin[EventOutcome]:
+        """Return the operation that gives something of another system to a member."""
+        return partial(give, given=given, delivers=self.deliver is not None)
 
     def context(self, waited: float = 0.0) -> Context:
         """Return the context of an operation that has waited in a queue for `waited` seconds."""

@@ -38,10 +38,12 @@ from vimbiso_fsm.errors import (
     VimbisoError,
 )
 from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.flow import AnyFlow
 from vimbiso_fsm.flow.interrupts import CallbackStopped
 from vimbiso_fsm.flow.rates import DEFAULT_RATES, Rates
+from vimbiso_fsm.messages.given import Given
 from vimbiso_fsm.messages.message import Channel, Message
-from vimbiso_fsm.messages.replies import Reply
+from vimbiso_fsm.messages.replies import Reply, Said
 from vimbiso_fsm.messages.told import Told
 from vimbiso_fsm.operations.claim import claim
 from vimbiso_fsm.operations.effects import (
@@ -74,6 +76,7 @@ from vimbiso_fsm.operations.wipe import Wiped, wipe
 from vimbiso_fsm.runtime.arguments import checked
 from vimbiso_fsm.runtime.base import BaseManager, Begin, delay
 from vimbiso_fsm.runtime.binding import bind, bind_delivery
+from vimbiso_fsm.runtime.giving import flow_opened, trigger_pulled, words_given
 from vimbiso_fsm.runtime.queue import AsyncMemberLock, AsyncQueue, MemberLock, Queue
 from vimbiso_fsm.runtime.services import (
     DELIVERY_TIMEOUT,
@@ -422,6 +425,72 @@ class FlowStateManager:
             self._ready()
         taking = self._base.taking(event)
         return taking if isinstance(taking, EventOutcome) else self._run(*taking, self._base.call_wait)
+
+    def tell(self, member_id: str, text: str | Said, *, key: str) -> EventOutcome:
+        """Say something to a member, once, and return the outcome.
+
+        It is said through the outbox: at once if the manager delivers, otherwise by a worker that delivers, or before
+        the reply to the member's next message. A state that waits for an answer goes on waiting.
+
+        Args:
+            member_id: The member or guest.
+            text: The words, or another reply without choices. A plain text is a key of the catalogue or the words.
+            key: The name of these words at this member. The same key has no second effect; with other words it is
+                refused, and an incident is recorded.
+
+        Returns:
+            "advanced", "duplicate" or "refused"; "ignored" if the member is not known.
+
+        Raises:
+            InvalidMessage: A value is empty, too long or of the wrong type.
+            DamagedDocument: The member's document is damaged. Their next message repairs it.
+            StoreUnavailable, CommitUnknown, Contended: Give the same again; it takes effect once.
+            NewerState, ForeignState, EncryptedState: As in `handle`.
+        """
+        return self._give(words_given(member_id, text, key))
+
+    def open(self, member_id: str, flow: str | AnyFlow, data: object = None, *, key: str) -> EventOutcome:
+        """Open a flow for a member, once, and return the outcome.
+
+        It begins at once where no flow is open or the member is at home. Otherwise `Flow(opens=…)` of the flow decides:
+        it interrupts the open one, or begins when the member has come home. A flow that requires a login leads to it
+        first. While a call is on its way, the outcome is "ignored" with the reason "busy"; give it again then.
+
+        Args:
+            member_id: The member or guest.
+            flow: The flow, or its name.
+            data: The data with which it begins, an instance of its data class or plain data; None for the defaults.
+            key: The name of this opening at this member, as in `tell`.
+
+        Raises:
+            InvalidMessage, DamagedDocument, StoreUnavailable, CommitUnknown, Contended: As in `tell`.
+            NewerState, ForeignState, EncryptedState: As in `handle`.
+        """
+        return self._give(flow_opened(member_id, flow, data, key))
+
+    def trigger(self, member_id: str, name: str, data: object = None, *, key: str, by: str) -> EventOutcome:
+        """Pull a trigger at a member, once, and return the outcome.
+
+        The current state fires it if it declares it (`Transition(by=…)`), also when the session is over and the run
+        waits; otherwise the bot does (`Bot(triggers=…)`). Guards may refuse it, which the audit records. A trigger that
+        cannot come now is "ignored", and the same key may be given again: it has the reason "no transition" where the
+        member stands elsewhere, and "busy" while a call is on its way or the run waits under another one.
+
+        Args:
+            member_id: The member or guest.
+            name: The name of the trigger.
+            data: Its data, of the type that the declaration takes, or as plain data.
+            key: The name of this trigger at this member, as in `tell`.
+            by: The name of the system that pulls it. One that the declaration does not name is refused.
+
+        Raises:
+            InvalidMessage, DamagedDocument, StoreUnavailable, CommitUnknown, Contended: As in `tell`.
+            NewerState, ForeignState, EncryptedState: As in `handle`.
+        """
+        return self._give(trigger_pulled(member_id, name, data, key, by))
+
+    def _give(self, given: Given) -> EventOutcome:
+        return self._run(self._base.giving(given), given.member_id, self._base.call_wait)
 
     @checked
     def wake(self, member_id: str) -> tuple[AuditEntry, ...]:
@@ -1090,6 +1159,21 @@ class AsyncFlowStateManager:
             await self._ready()
         taking = self._base.taking(event)
         return taking if isinstance(taking, EventOutcome) else await self._run(*taking, self._base.call_wait)
+
+    async def tell(self, member_id: str, text: str | Said, *, key: str) -> EventOutcome:
+        """Say something to a member, once, and return the outcome. See `FlowStateManager.tell`."""
+        return await self._give(words_given(member_id, text, key))
+
+    async def open(self, member_id: str, flow: str | AnyFlow, data: object = None, *, key: str) -> EventOutcome:
+        """Open a flow for a member, once, and return the outcome. See `FlowStateManager.open`."""
+        return await self._give(flow_opened(member_id, flow, data, key))
+
+    async def trigger(self, member_id: str, name: str, data: object = None, *, key: str, by: str) -> EventOutcome:
+        """Pull a trigger at a member, once, and return the outcome. See `FlowStateManager.trigger`."""
+        return await self._give(trigger_pulled(member_id, name, data, key, by))
+
+    async def _give(self, given: Given) -> EventOutcome:
+        return await self._run(self._base.giving(given), given.member_id, self._base.call_wait)
 
     @checked
     async def wake(self, member_id: str) -> tuple[AuditEntry, ...]:

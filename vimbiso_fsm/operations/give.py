@@ -1,0 +1,147 @@
+"""Give something of another system to a member: words, a flow or a trigger. Idempotent: a key has its effect once.
+
+It is done as a waking is (`wake.py`), so that what is due before it comes first: a timer that has fired, the end of a
+session, an expired call, replies that wait. The replies go through the outbox, by the worker or at once if the manager
+delivers. A call that it leads to is made.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from vimbiso_fsm.document.ids import instant
+from vimbiso_fsm.document.turn_record import read_record
+from vimbiso_fsm.engine.commit import Decision
+from vimbiso_fsm.engine.decide import decide, hindered
+from vimbiso_fsm.engine.events import content_digest, turn_token
+from vimbiso_fsm.engine.reading import Absent, Damaged, refuse_encrypted
+from vimbiso_fsm.errors import DamagedDocument, Unreadable
+from vimbiso_fsm.messages.given import Given
+from vimbiso_fsm.operations.context import Context
+from vimbiso_fsm.operations.effects import TakePlace
+from vimbiso_fsm.operations.handle_event import EventOutcome
+from vimbiso_fsm.operations.turn import TurnResult, record_mismatch
+from vimbiso_fsm.operations.wake import Waking
+from vimbiso_fsm.store.requests import Broken, Commit, Committed, Duplicate, Mismatch, Record, Stored
+
+BUSY = "busy"
+"""The reason why something is not taken in now, and may be given again."""
+
+
+async def give(context: Context, given: Given, *, delivers: bool) -> EventOutcome:
+    """Give something to a member.
+
+    Args:
+        context: The context of the operation.
+        given: What is given.
+        delivers: Whether the shell can deliver replies.
+
+    Raises:
+        Contended: Other writers were faster until the patience was over.
+        DamagedDocument: The member's document is damaged. Their next message repairs it.
+        NewerState: A newer release has stored the member's document.
+        ForeignState: The member's document is of a flow that the bot never had.
+        EncryptedState: The member's data is encrypted, and its key is not at hand.
+    """
+    giving = _Giving(context, given, delivers)
+    if await giving.load(given.member_id):
+        while await giving.step():
+            pass
+    return giving.outcome or EventOutcome("ignored", reason="unknown member")
+
+
+class _Giving(Waking):
+    """The waking in which something is given.
+
+    Attributes:
+        outcome: The outcome; None before it is known.
+    """
+
+    def __init__(self, context: Context, given: Given, delivers: bool) -> None:
+        super().__init__(context, given.member_id, delivers)
+        self._given = given
+        self.outcome: EventOutcome | None = None
+
+    @property
+    def _follows(self) -> bool:
+        """Whether a guest who has become a member is followed."""
+        return self.outcome is None or super()._follows
+
+    async def _unsound(self, reading: object, stored: Stored | Broken) -> bool:
+        if isinstance(reading, Damaged) and self.outcome is None:
+            raise DamagedDocument(self._turns.member_id, "; ".join(reading.faults[:3]))
+        return not isinstance(reading, Absent) and await super()._unsound(reading, stored)
+
+    async def _rest(self) -> bool:
+        """Take in what is given once nothing is due before it, and then rest."""
+        return await (super()._rest() if self.outcome is not None else self._give())
+
+    async def _give(self) -> bool:
+        turns, given = self._turns, self._given
+        decision = await self._decided()
+        token = turn_token(given)
+        result: TurnResult | None = None
+        if isinstance(decision, str) or decision.token != token:
+            # Nothing is stored under the key, so it is to be asked whether it was taken in before.
+            verify = Commit(turns.member_id, turns.head, token, token, content_digest(given), None, None)
+            result = await turns.settle(await verify)
+        if not isinstance(decision, str) and (result is None or isinstance(result, Committed)):
+            result = await turns.commit(decision, given, self._route)
+        match result:
+            case Committed() if isinstance(decision, str):
+                later = decision in (BUSY, "no transition")
+                self.outcome = self._outcome("ignored" if later else "refused", decision)
+            case Committed():
+                stored = turns.decision
+                codes = stored.entry.codes if stored.entry is not None else ()
+                self.outcome = self._outcome(stored.status, "".join(codes[:1]))
+                if stored.document.moved is not None:
+                    return await self._promote(stored.document, stored)
+                return await self._go_on(stored)
+            case Duplicate():
+                self.outcome = self._outcome("duplicate", _first_status(turns.member_id, result.records))
+                return await self._read(result.current)
+            case Mismatch():
+                document = turns.document
+                await record_mismatch(
+                    self._context, turns.member_id, result, document, document.channel, turn_token(given)
+                )
+                self.outcome = self._outcome("refused", "key")
+                return await self._read(result.current)
+            case Stored() | Broken():
+                return await self._read(result)
+            case None:
+                raise AssertionError("unreachable")
+        return True
+
+    async def _decided(self) -> Decision | str:
+        """Return the decision, or the reason why there is none now."""
+        turns, context, given = self._turns, self._context, self._given
+        now = instant(context.now)
+        reason = hindered(context.bot, turns.document, given, now)
+        if reason:
+            return reason
+        decision = decide(context.bot, turns.document, given, now, route=self._route)
+        if decision.call is not None and not await TakePlace(decision.call):
+            return BUSY
+        if decision.delivery is not None and not await TakePlace(None):
+            decision = decide(context.bot, turns.document, given, now, route="keep")
+        return decision
+
+    def _outcome(self, status: str, reason: str) -> EventOutcome:
+        known = status if status in ("advanced", "refused", "duplicate", "ignored") else "failed"
+        return EventOutcome(
+            known,  # type: ignore[arg-type]  # one of the literals
+            member_id=self._turns.document.person,
+            reason=reason,
+            confirmed=self._context.confirmed,
+        )
+
+
+def _first_status(member_id: str, records: tuple[Record, ...]) -> str:
+    """Return the status of the turn that these records are of; "" if none is kept."""
+    refuse_encrypted(member_id, *(record.body for record in records))
+    for record in records:
+        with suppress(Unreadable, TypeError, KeyError):
+            return str(read_record(record.body)["status"])
+    return ""

@@ -1,0 +1,39 @@
+"""What an embedder gives to a member, as values: words, a flow or a trigger."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vimbiso_fsm.document.typed_data import unstructure
+from vimbiso_fsm.flow.flow import AnyFlow, Flow
+from vimbiso_fsm.messages.given import FlowOpened, TriggerPulled, WordsGiven
+from vimbiso_fsm.messages.replies import Said, Text
+from vimbiso_fsm.messages.words import plain
+
+
+def words_given(member_id: str, text: str | Said, key: str) -> WordsGiven:
+    """Return words for a member. A plain text is a key of the catalogue, or the words as they are.
+
+    Raises:
+        InvalidMessage: A value is empty, too long or of the wrong type.
+    """
+    return WordsGiven(member_id=member_id, text=Text(plain(text)) if isinstance(text, str) else text, key=key)
+
+
+def flow_opened(member_id: str, flow: str | AnyFlow, data: object, key: str) -> FlowOpened:
+    """Return a flow to be opened, by its name or itself, with its data as plain data.
+
+    Raises:
+        InvalidMessage: A value is empty, too long or of the wrong type.
+    """
+    name: Any = flow.name if isinstance(flow, Flow) else flow
+    return FlowOpened(member_id=member_id, flow=name, data=unstructure(data), key=key)
+
+
+def trigger_pulled(member_id: str, name: str, data: object, key: str, by: str) -> TriggerPulled:
+    """Return a trigger to be fired, with its data as plain data.
+
+    Raises:
+        InvalidMessage: A value is empty, too long or of the wrong type.
+    """
+    return TriggerPulled(member_id=member_id, name=name, data=unstructure(data), key=key, by=by)
