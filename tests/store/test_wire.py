@@ -317,12 +317,13 @@ def test_a_full_pipeline_leaves_before_the_moment_ends():
         assert (len(far.asked), far.writes) == (2 + REQUESTS_PER_PIPELINE, 2)
         await rest()
         assert (len(far.asked), far.writes) == (3 + REQUESTS_PER_PIPELINE, 3)
+        assert pool.fars == [far]
 
     on_a_line(story)
 
 
 def test_a_command_that_no_other_joins_leaves_at_once():
-    """A lone task does not wait for the end of the moment; when another one joins it, they leave together again."""
+    """A lone task does not wait for the end of the moment. Others that join it leave together, on the same wire."""
 
     async def story(line: Line, pool: Pool) -> None:
         first = asked(line, b"ECHO", 0)
@@ -330,16 +331,18 @@ def test_a_command_that_no_other_joins_leaves_at_once():
         [far] = pool.fars
         far.reply(1 << 20)
         second = asked(line, b"ECHO", 1)
-        assert len(far.asked) == 2
-        third = asked(line, b"ECHO", 2)
+        assert (len(far.asked), far.writes) == (2, 2)
+        others = [asked(line, b"ECHO", number) for number in (2, 3)]
         await rest()
-        for each in pool.fars:
-            each.reply(1 << 20)
-        assert [answer.result().reply for answer in (first, second, third)] == [b"0", b"1", b"2"]
-        writes = sum(each.writes for each in pool.fars)
-        _ = asked(line, b"ECHO", 3), asked(line, b"ECHO", 4)
+        assert (len(far.asked), far.writes) == (4, 3)
+        far.reply(1 << 20)
+        assert [answer.result().reply for answer in (first, second, *others)] == [b"0", b"1", b"2", b"3"]
+        last = asked(line, b"ECHO", 4)
+        assert far.writes == 3
         await rest()
-        assert sum(each.writes for each in pool.fars) == writes + 1
+        far.reply(1 << 20)
+        assert (last.result().reply, far.writes) == (b"4", 4)
+        assert pool.fars == [far]
 
     on_a_line(story)
 
@@ -607,7 +610,7 @@ def test_a_cancelled_opening_refuses_what_waits():
 
     async def story(line: Line, pool: Pool) -> None:
         answer = asked(line, b"ECHO", 0)
-        line._flush()
+        line._send()
         for task in line._tasks:
             task.cancel()
         await rest()

@@ -44,9 +44,9 @@ class Line:
         self._waiting: deque[Pending] = deque()
         self._wires: list[Wire] = []
         self._opening = 0
-        self._is_scheduled = False
-        self._current: Wire | None = None  # on which commands of this moment have left
-        self._is_alone = False  # the latest command left while no other waited or was on its way
+        self._count = 0  # the commands of this moment
+        self._current: Wire | None = None  # on which they leave
+        self._is_alone = False  # the latest moment had one command, and no other was on its way
         self._settled = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -57,13 +57,11 @@ class Line:
         because one WAIT confirms them all.
         """
         self._waiting.append(pending)
-        if self._is_alone and pending.confirm is None:
-            self._flush()
-            return
-        if not self._is_scheduled:
-            self._is_scheduled = True
-            asyncio.get_running_loop().call_soon(self._flush)  # runs after every task that is ready now
-        if pending.confirm is None and len(self._waiting) >= REQUESTS_PER_PIPELINE:
+        self._count += 1
+        if self._count == 1:
+            asyncio.get_running_loop().call_soon(self._end_moment)  # runs after every task that is ready now
+        if pending.confirm is None and (self._is_alone or len(self._waiting) >= REQUESTS_PER_PIPELINE):
+            self._is_alone = False
             self._send()
 
     async def close(self) -> None:
@@ -90,7 +88,7 @@ class Line:
     def is_ready(self, wire: Wire) -> None:
         """Send what waits. If nothing does, a pool gets its last connection back, so that its other users find one."""
         if self._waiting:
-            self._flush()
+            self._send()
         elif wire.is_idle:
             pool = self._pool()
             if pool is not None and len(self._wires) >= pool.max_connections:
@@ -104,7 +102,7 @@ class Line:
         if isinstance(cause, redis.TimeoutError) and not self._wires:
             self._refuse(cause)
         if self._waiting:
-            self._flush()
+            self._send()
         self._settled.set()
 
     def run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -116,12 +114,11 @@ class Line:
 
     # Its own -----------------------------------------------------------------------------------------------------
 
-    def _flush(self) -> None:
-        """Send what waits. The moment ends, if it was one of several commands."""
-        self._is_scheduled = False
-        self._is_alone = len(self._waiting) == 1 and self._is_idle()
+    def _end_moment(self) -> None:
+        """Send what waits of this moment. What comes afterwards is of the next one."""
+        count, self._count = self._count, 0
         self._send()
-        self._current = None
+        self._is_alone = count == 1 and sum(not wire.is_idle for wire in self._wires) <= 1
 
     def _send(self) -> None:
         """Send what waits, as far as there are wires; all of one moment on one wire."""
@@ -130,6 +127,8 @@ class Line:
             taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), REQUESTS_PER_PIPELINE))]
             if batch := [pending for pending in taken if not pending.answer.done()]:
                 wire.send(batch)
+        if not self._count:  # no moment has begun that others may join
+            self._current = None
 
     def _free_wire(self) -> Wire | None:
         """Return a wire to send on: that of the moment, an idle one, or any if the pool has no other connection."""
@@ -169,7 +168,7 @@ class Line:
         self._opening -= 1
         cause = asyncio.CancelledError() if task.cancelled() else task.exception()
         if cause is None:
-            self._flush()
+            self._send()
         elif not self._wires:  # else they go on with what waits
             self._refuse(cause)
         self._settled.set()
