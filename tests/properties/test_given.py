@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.operations.test_give import Payment, World
 
 SAYS = st.sampled_from(["hi", "go", "tea", "yes", "menu", "cancel", "back", "good"]).map(lambda text: ("say", text))
@@ -27,7 +28,7 @@ def _give(world: World, how: str, key: str, amount: int) -> tuple[str, str]:
     return world.gives("trigger", "greet", "Ann", key=key, by="crm")
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(st.lists(st.one_of(SAYS, GIVES, WAITS), max_size=14))
 def test_each_key_counts_once_in_any_order(program: list[tuple[object, ...]]) -> None:
     """A key is taken in once and known from then on; with another content it is refused; nothing told is lost."""
