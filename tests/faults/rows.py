@@ -16,6 +16,7 @@ PARTS: Final = (
     "restores",
     "writers",
     "kills",
+    "given",
     "rotations",
     "archives",
     "wakes",

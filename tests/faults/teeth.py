@@ -16,6 +16,7 @@ from tests.faults.broken_entries import broken_due_sets
 from tests.faults.checker import check
 from tests.faults.clock import Clock, Clocked
 from tests.faults.flips import FIRST, Errand, Flip, flipped_bits
+from tests.faults.given import given_at_each_step
 from tests.faults.identities import identities_under_load
 from tests.faults.members import deliver
 from tests.faults.mutants import counted_fences, counted_keys, mutated
@@ -67,6 +68,12 @@ def no_token(profile: Profile, seed: int) -> Report:
         lambda: lost_replies(profile.of(50, 200), plan, workers=2, mutant="no token"),
         "conflicts without another writer",
     )
+
+
+@row("teeth-key-without-token", "words that another system gives again, a commit without the token", "found out")
+def key_without_token(profile: Profile, seed: int) -> Report:
+    """Words under one key are said as often as they are given."""
+    return _bitten(lambda: given_at_each_step(profile, seed, "no token"), "tell killed at .* taken in 3 times")
 
 
 @row("teeth-no-append-only", "server kill −9 without an append-only file", "found out")
