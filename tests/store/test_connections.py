@@ -16,7 +16,7 @@ import pytest
 import redis
 
 from tests.engines import Server
-from vimbiso_fsm.store.connections import Connections, connections_of
+from vimbiso_fsm.store.connections import Connections, LimitedConnections, RequestLimit, connections_of
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import NO_HEAD, Commit, Committed, Entry, Head, Stored, digest
 
@@ -83,9 +83,16 @@ class Lines(Connections):
         return cast(Line, super().take(pool))
 
 
-def waiting(connections: Connections, count: int) -> None:
+class Limited(LimitedConnections):
+    """Connections of a pool of lines that shares a limit."""
+
+    def take(self, pool: Any) -> Line:
+        return cast(Line, super().take(pool))
+
+
+def waiting(queue: Connections | RequestLimit, count: int) -> None:
     """Wait until this number of threads waits for a connection."""
-    while len(connections._waiting) != count:
+    while len(queue._waiting) != count:
         time.sleep(0.001)
 
 
@@ -205,6 +212,95 @@ def test_a_pool_without_a_time_limit_is_waited_for():
     connections.give(pool, mine)
     thread.join()
     assert got == [mine]
+
+
+@pytest.mark.parametrize("most", [1, 2, 5])
+def test_threads_of_several_servers_wait_in_one_queue(most: int):
+    """A returned connection lets the thread go on that has waited longest, whichever server it asks."""
+    limit, order = RequestLimit(most, held=600.0), list[int]()
+    servers = [(Pool(5), Limited(limit)) for _ in range(3)]
+
+    def asks(number: int) -> None:
+        pool, connections = servers[number % 3]
+        connection = connections.take(pool)
+        order.append(number)
+        connections.give(pool, connection)
+
+    pool, connections = servers[0]
+    held = [connections.take(pool) for _ in range(most)]
+    threads: list[threading.Thread] = []
+    for number in range(12):
+        threads.append(started(lambda number=number: asks(number)))  # type: ignore[misc]  # a default binds the number
+        waiting(limit, number + 1)
+    assert order == []
+    connections.give(pool, held.pop())
+    for thread in threads:
+        thread.join()
+    assert order == list(range(12))
+
+
+def test_a_server_that_does_not_answer_keeps_no_thread_from_another():
+    """A request that takes long counts no more, so threads go on that ask another server."""
+    limit = RequestLimit(2, held=0.01)
+    silent, other = (Pool(5), Limited(limit)), (Pool(5), Limited(limit))
+    lost = [silent[1].take(silent[0]) for _ in range(2)]
+    found = [other[1].take(other[0]) for _ in range(2)]
+    assert len(found) == 2  # taken without a return
+    for connection in lost:
+        silent[1].give(silent[0], connection)
+    assert len(limit._held) <= 2  # what counts no more is returned without effect
+    for connection in found:
+        other[1].give(other[0], connection)
+    assert limit._held == {}
+
+
+def test_a_permit_is_not_lost_with_a_failure():
+    """A thread that gets no connection, or whose wait is interrupted, leaves its permit to the others."""
+    limit = RequestLimit(1, held=600.0)
+    pool, connections = Pool(1), Limited(limit)
+    pool.refuses = True
+    for _ in range(3):
+        with pytest.raises(redis.ConnectionError):
+            connections.take(pool)
+    pool.refuses = False
+    connections.give(pool, connections.take(pool))
+    assert limit._held == {}
+
+
+def test_a_forked_child_has_all_permits():
+    """A forked child has none of the requests of its parent, so it begins with all permits and without a queue."""
+    limit = RequestLimit(1, held=600.0)
+    limit.take()
+    limit.begin_anew()
+    limit.take()
+    assert len(limit._held) == 1
+
+
+def test_an_interrupted_wait_loses_no_permit(monkeypatch: pytest.MonkeyPatch):
+    """An interrupted wait for a permit loses none, even if one was handed over at the same moment."""
+
+    class Interrupted:
+        def acquire(self, timeout: float = -1) -> bool:
+            if hands_over:
+                limit.give(mine)
+            raise KeyboardInterrupt
+
+        def release(self) -> None: ...
+
+    class Ticket:
+        def __init__(self) -> None:
+            self.given = Interrupted()
+
+    limit = RequestLimit(1, held=600.0)
+    for hands_over in (False, True):
+        mine = limit.take()
+        with monkeypatch.context() as patched:
+            patched.setattr("vimbiso_fsm.store.connections._Ticket", Ticket)
+            with pytest.raises(KeyboardInterrupt):
+                limit.take()
+        if not hands_over:
+            limit.give(mine)
+        assert (list(limit._waiting), limit._held) == ([], {})
 
 
 # What is handed over -----------------------------------------------------------------------------------------------

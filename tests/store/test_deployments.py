@@ -38,6 +38,7 @@ from vimbiso_fsm.errors import CommitUnknown, StoreUnavailable
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store import servers as connecting
 from vimbiso_fsm.store.attempts import ATTEMPTS
+from vimbiso_fsm.store.connections import connections_of
 from vimbiso_fsm.store.handover import WAKE_MARGIN
 from vimbiso_fsm.store.layout import Keys
 from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
@@ -67,6 +68,7 @@ from vimbiso_fsm.store.requests import (
     shard_of,
 )
 from vimbiso_fsm.store.retention import AUDIT_KEPT
+from vimbiso_fsm.store.servers import Cluster
 from vimbiso_fsm.testing.store_contract import waiting
 
 ENGINES = [
@@ -583,6 +585,27 @@ def test_many_more_calls_than_connections_to_a_node(kind: str, nodes: Nodes):
             for thread in threads:
                 thread.join()
     assert {type(answer) for answer in answers} == {Stored}
+
+
+def test_threads_wait_for_each_other_across_the_nodes(nodes: Nodes):
+    """While a manager has as many requests under way as connections to a server, a thread waits at each node."""
+    with AtomicStateManager.from_url(nodes.url, connections=2) as store:
+        names = [next(f"m{i}" for i in range(1000) if nodes.owner(slot_of(f"m{i}")) is node) for node in nodes.nodes]
+        for name in names:
+            store.load(name)
+        assert isinstance(store.servers, Cluster)
+        limit, pools = store.servers.limit, store.servers.pools
+        limit._seconds = 600.0  # the servers of this test answer late enough
+        taken = [(pool, connections_of(pool), connections_of(pool).take(pool)) for pool in pools[:2]]
+        threads = [threading.Thread(target=store.load, args=(name,)) for name in names]
+        for thread in threads:
+            thread.start()
+        until(lambda: len(limit._waiting) == 3, "the threads wait")
+        for pool, connections, connection in taken:
+            connections.give(pool, connection)
+        for thread in threads:
+            thread.join()
+        assert not limit._held
 
 
 def of_shard(name: str, shard: int) -> Iterator[str]:

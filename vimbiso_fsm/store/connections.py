@@ -6,6 +6,8 @@ ticket, and a returned connection goes to the oldest ticket.
 
 The pool still makes the connections, and counts those that are kept here as in use. A kept connection is checked before
 each use, which costs less than asking the pool for it.
+
+Threads that share the servers of a cluster also wait for each other across the pools (`RequestLimit`).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
@@ -22,6 +25,8 @@ import redis
 
 WAIT: Final = 5.0
 """Seconds that a thread waits for a connection of a pool that has no `timeout`."""
+PERMIT_HELD: Final = 0.25
+"""Seconds for which a request counts for a `RequestLimit` at most."""
 
 
 class Connection(Protocol):
@@ -99,13 +104,92 @@ class _Ticket:
         self.given.acquire()
 
 
-class Connections:
-    """The connections of one pool. Each method takes the pool, because a kept one would never be collected."""
+class _Queue:
+    """Threads that wait in the order of asking."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._idle: list[Connection] = []
         self._waiting: deque[_Ticket] = deque()
+
+    def _withdraw(self, ticket: _Ticket) -> bool:
+        """Take a ticket back; return False if the thread was served meanwhile."""
+        with self._lock:
+            if ticket not in self._waiting:
+                return False
+            self._waiting.remove(ticket)
+            return True
+
+
+class RequestLimit(_Queue):
+    """A limit of the requests that threads make to several servers at the same time, in the order of asking.
+
+    Threads of a server that many ask would make fewer turns than those of another one, because more of them share its
+    connections. With the limit, all threads wait in one queue.
+
+    A request that is not answered within `held` seconds counts no more, so that a server which does not answer keeps no
+    thread from the other servers.
+    """
+
+    def __init__(self, most: int, held: float = PERMIT_HELD) -> None:
+        """Allow `most` requests at the same time, each of which counts for `held` seconds."""
+        super().__init__()
+        self._most, self._seconds = most, held
+        self._held: dict[object, float] = {}  # the permits that count, the oldest first, with the end of each
+
+    def begin_anew(self) -> None:
+        """Forget all permits and waiting threads, in a process that was forked."""
+        self.__init__(self._most, self._seconds)  # type: ignore[misc]  # no subclass has another signature
+
+    def take(self) -> object:
+        """Wait for a permit, and return it."""
+        ticket = _Ticket()
+        with self._lock:
+            if not self._waiting and self._has_room():
+                self._hold(ticket)
+                return ticket
+            self._waiting.append(ticket)
+        try:
+            while not ticket.given.acquire(timeout=self._seconds):
+                self._admit()
+        except BaseException:
+            if not self._withdraw(ticket):
+                self.give(ticket)
+            raise
+        return ticket
+
+    def give(self, permit: object) -> None:
+        """Give a permit back."""
+        with self._lock:
+            self._held.pop(permit, None)
+        self._admit()
+
+    def _admit(self) -> None:
+        """Give permits to the threads that have waited longest, as far as there are some."""
+        with self._lock:
+            while self._waiting and self._has_room():
+                ticket = self._waiting.popleft()
+                self._hold(ticket)
+                ticket.given.release()
+
+    def _hold(self, permit: object) -> None:
+        self._held[permit] = time.monotonic() + self._seconds
+
+    def _has_room(self) -> bool:
+        if len(self._held) < self._most:
+            return True
+        oldest = next(iter(self._held))
+        if time.monotonic() < self._held[oldest]:
+            return False
+        del self._held[oldest]
+        return True
+
+
+class Connections(_Queue):
+    """The connections of one pool. Each method takes the pool, because a kept one would never be collected."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._idle: list[Connection] = []
         self._taken = 0  # connections that threads hold or make, and idle ones
 
     def take(self, pool: Pool) -> Connection:
@@ -171,13 +255,34 @@ class Connections:
             raise redis.ConnectionError(f"all {pool.max_connections} connections are in use")
         return ticket.connection
 
-    def _withdraw(self, ticket: _Ticket) -> bool:
-        """Take a ticket back; return False if a connection was handed over meanwhile."""
-        with self._lock:
-            if ticket not in self._waiting:
-                return False
-            self._waiting.remove(ticket)
-            return True
+
+class LimitedConnections(Connections):
+    """The connections of one of several pools that share a limit."""
+
+    def __init__(self, limit: RequestLimit) -> None:
+        super().__init__()
+        self._limit = limit
+        self._permits: dict[Connection | None, object] = {}
+
+    def take(self, pool: Pool) -> Connection:
+        """Take a connection as `Connections.take` does, after a permit."""
+        permit = self._limit.take()
+        try:
+            connection = super().take(pool)
+            self._permits[connection] = permit
+        except BaseException:
+            self._limit.give(permit)
+            raise
+        return connection
+
+    def give(self, pool: Pool, connection: Connection | None) -> None:
+        """Return a connection that was taken, and its permit."""
+        permit = self._permits.pop(connection, None)  # none if the connection could not be made
+        try:
+            super().give(pool, connection)
+        finally:
+            if permit is not None:
+                self._limit.give(permit)
 
 
 def _checked(connection: Connection) -> Connection:
@@ -196,13 +301,28 @@ def _checked(connection: Connection) -> Connection:
 
 # A pool has one queue in a process, even if several managers share the pool.
 _known: WeakKeyDictionary[Pool, Connections] = WeakKeyDictionary()
+_limits: WeakKeyDictionary[Pool, RequestLimit] = WeakKeyDictionary()
 
 
 def connections_of(pool: Pool) -> Connections:
     """Return the connections of a pool in this process."""
     found = _known.get(pool)
-    return _known.setdefault(pool, Connections()) if found is None else found
+    if found is not None:
+        return found
+    limit = _limits.get(pool)
+    return _known.setdefault(pool, Connections() if limit is None else LimitedConnections(limit))
+
+
+def share(limit: RequestLimit, pool: Pool) -> None:
+    """Let a new pool share a limit with others."""
+    _limits[pool] = limit
+
+
+def _begin_anew() -> None:
+    _known.clear()
+    for limit in set(_limits.values()):
+        limit.begin_anew()
 
 
 if hasattr(os, "register_at_fork"):  # a child must not send on its parent's connections, nor wait for its threads
-    os.register_at_fork(after_in_child=_known.clear)
+    os.register_at_fork(after_in_child=_begin_anew)

@@ -155,7 +155,8 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
             url: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://; see `servers.py`.
             timeout: Seconds to wait for a reply.
             connect_timeout: Seconds to wait for a connection; by default half of `timeout`.
-            connections: Connections to one server at most. A request waits for a free one.
+            connections: Connections to one server at most. A request waits for a free one. Threads make at most as many
+                requests to a cluster at the same time.
             durability: How durable an answered commit is; see the module.
             confirm_timeout: Seconds to wait for a replica at durability "replicated".
             namespace: The namespace of all keys. Stores of two namespaces on one server do not see each other.

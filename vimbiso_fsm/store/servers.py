@@ -42,7 +42,7 @@ from redis.exceptions import AskError, RedisClusterException, RedisError
 from redis.retry import Retry
 
 from vimbiso_fsm.errors import StoreUnavailable
-from vimbiso_fsm.store.connections import AsyncPool, Pool
+from vimbiso_fsm.store.connections import AsyncPool, Pool, RequestLimit, share
 
 C = TypeVar("C")
 P = TypeVar("P")
@@ -342,8 +342,12 @@ class _Nodes(Generic[P]):
             carried = {name: value for name, value in found.connection_kwargs.items() if name.startswith(_CARRIED)}
             options = {**carried, **self._options, "host": address[0], "port": address[1]}
             made: P = self._pool_class(connection_class=found.connection_class, **options)
+            self._prepare(made)
             pool = self._pools.setdefault(address, made)
         return pool
+
+    def _prepare(self, pool: P) -> None:
+        """Prepare a new pool before it is used."""
 
     def _starts_reading(self, seen: int) -> bool:
         """Count a reading of the topology and return True, unless it was read since `seen`."""
@@ -365,6 +369,7 @@ class Cluster(_Nodes[Pool]):
         pools: The pools of the nodes that were used.
         place: "the cluster".
         seen: How often the topology was read.
+        limit: The limit of the requests of all threads at the same time: as many as one server has connections.
     """
 
     def __init__(
@@ -382,6 +387,10 @@ class Cluster(_Nodes[Pool]):
         self._client: Any = None if callable(client) else client
         self._owned = owned
         self._lock = threading.Lock()
+        self.limit = RequestLimit(cast(int, self._options["max_connections"]))
+
+    def _prepare(self, pool: Pool) -> None:
+        share(self.limit, pool)
 
     @property
     def client(self) -> redis.RedisCluster:
