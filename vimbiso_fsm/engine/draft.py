@@ -18,6 +18,7 @@ from vimbiso_fsm.document.document import (
     Fields,
     Member,
     PendingCall,
+    Reminder,
     Run,
     Suspended,
     Undelivered,
@@ -63,6 +64,7 @@ class Draft:
         suspended: The suspended runs, the next to go on last.
         pending: The call on its way.
         outbox: The replies that wait for delivery.
+        reminders: The reminders that wait for their instants.
         effects: The places whose calls with an effect were made since the member's last word.
         session_since: The instant at which the session began.
         off_session: Whether a run goes on without a session of the member, because a timer fired or a call returned.
@@ -107,6 +109,7 @@ class Draft:
         self.suspended: tuple[Run, ...] = document.suspended
         self.pending: PendingCall | None = document.call
         self.outbox: tuple[Undelivered, ...] = document.outbox
+        self.reminders: tuple[Reminder, ...] = document.reminders
         self.effects: tuple[str, ...] = document.effects
         self.session_since: datetime | None = document.session_since
         self.off_session: bool = False
