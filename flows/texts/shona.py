@@ -279,6 +279,10 @@ SHONA: Final[Templates] = {
     "limits.menu": "Zvinoita sezvisiri kushanda. Itii menu kuti mubude muone zvimwe zvamungaita.",
     "member.login": "Ndapota pindai kutanga.",
     "menu.left": "Tasiya zvanga zvakavhurika.",
+    "address.several": (
+        "Munozivikanwa pano nenhengo dzinopfuura imwe, uye hatigoni kuziva kuti ndeipi iri kureva. Hapana chachinjwa; "
+        "ndapota tikumbirei kuti tigadzirise."
+    ),
     "message.reused": "Meseji iyoyo yakatopindurwa.",
     "message.too_late": "Meseji iyoyo yasvika yanonoka zvikuru, haina kutorwa; ndapota itumirei zvakare.",
     "message.too_long": "Zvakarebesa; ndapota musapfuure mabhii {limit}.",

@@ -114,6 +114,10 @@ ENGLISH: Final[Templates] = {
     "limits.menu": "This does not seem to work. Say menu to leave it and see what else you can do.",
     "member.login": "Please log in first.",
     "menu.left": "We have left what was open.",
+    "address.several": (
+        "You are known here under more than one membership, and we cannot tell which of them is meant. Nothing was "
+        "changed; please ask us to put that right."
+    ),
     "message.reused": "That message was answered before.",
     "message.too_late": "That message reached us too late and was not taken; please send it again.",
     "message.too_long": "That is too long; please keep it to {limit} characters.",
