@@ -190,6 +190,21 @@ class SaidElsewhere(Fact):
 
 
 @attrs.frozen(kw_only=True)
+class BusinessConnected(Fact):
+    """A person connected the bot to their business account, changed what it may do there, or disconnected it.
+
+    Attributes:
+        connection: The channel's id of the connection.
+        enabled: Whether the connection is there now.
+        can_reply: Whether the bot may write in the chats of the account.
+    """
+
+    connection: str = text_field()
+    enabled: bool = True
+    can_reply: bool = False
+
+
+@attrs.frozen(kw_only=True)
 class OtherFact(Fact):
     """Another fact.
 
@@ -214,6 +229,7 @@ Told: TypeAlias = (
     | Paid
     | Called
     | SaidElsewhere
+    | BusinessConnected
     | OtherFact
 )
 """A fact that a channel tells."""
