@@ -274,7 +274,10 @@ SHONA: Final[Templates] = {
         "Pane chakanganisika kwatiri, uye hatina kukwanisa kuziva kana chikumbiro chenyu chekupedzisira chakaitwa. "
         "Ndapota tarisai musati machitumira zvakare. Referensi: {reference}"
     ),
+    "consent.given": "Muchatanga kugamuchira mameseji edu zvakare. Pindurai STOP kuti musagamuchira.",
+    "consent.taken_back": "Hamuchagamuchiri mameseji edu. Pindurai START kuti mugamuchire zvakare.",
     "help.words": "Nguva dzose munogona kuti: menu, dzokera, kanzura, rubatsiro.",
+    "help.words.sms": "Nguva dzose munogona kuti: menu, dzokera, kanzura, rubatsiro.",
     "link.open": "Vhura",
     "limits.menu": "Zvinoita sezvisiri kushanda. Itii menu kuti mubude muone zvimwe zvamungaita.",
     "member.login": "Ndapota pindai kutanga.",

@@ -48,7 +48,7 @@ from vimbiso_fsm.messages.message import MAX_NAMES, NAMES, Address, Channel, Mes
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.messages.told import Fact
 from vimbiso_fsm.store.requests import Commit, Head
-from vimbiso_fsm.store.retention import DOCUMENT_LIFE, STRANGER_LIFE, TIMER_GRACE
+from vimbiso_fsm.store.retention import AUDIT_LIFE, DOCUMENT_LIFE, STRANGER_LIFE, TIMER_GRACE
 
 _ANY: Final = data_type(Any)
 _PLAIN: Final = data_type(dict[str, Any])
@@ -129,7 +129,12 @@ def commit_of(decision: Decision, head: Head) -> Commit:
 
 
 def _life(document: Document, *, least: int) -> int:
-    """Return the seconds that a document is kept: longer than usual if a timer or the end of a session is far ahead."""
+    """Return the seconds that a document is kept: longer if a timer or the end of a session is far ahead.
+
+    A document that says that the member wants no messages is kept as long as the audit.
+    """
+    if document.opted_out and not document.guest:  # a wish that no message makes known again
+        least = max(least, AUDIT_LIFE)
     for run in (document.run, *document.suspended):
         if run is not None and run.due is not None:
             ahead = run.due - document.last_updated
@@ -271,6 +276,7 @@ def _document(draft: Draft, event: Event) -> Document:
         effects=draft.effects,
         leaving=before.leaving,
         moved=before.moved if member is draft.met else _moved(draft),
+        opted_out=draft.opted_out,
     )
     if not draft.parts:
         return after

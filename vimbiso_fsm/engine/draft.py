@@ -17,6 +17,7 @@ from vimbiso_fsm.document.document import (
     Document,
     Fields,
     Member,
+    OptOut,
     PendingCall,
     Run,
     Suspended,
@@ -108,6 +109,7 @@ class Draft:
         self.pending: PendingCall | None = document.call
         self.outbox: tuple[Undelivered, ...] = document.outbox
         self.effects: tuple[str, ...] = document.effects
+        self.opted_out: tuple[OptOut, ...] = document.opted_out
         self.session_since: datetime | None = document.session_since
         self.off_session: bool = False
         self.leaves: bool = False

@@ -109,7 +109,10 @@ ENGLISH: Final[Templates] = {
         "Something went wrong on our side, and we could not find out whether your last request was done. Please check "
         "before you send it again. Reference: {reference}"
     ),
+    "consent.given": "You get our messages again. Reply STOP to get none.",
+    "consent.taken_back": "You get no more messages from us. Reply START to get them again.",
     "help.words": "You can always say: menu, back, cancel, help.",
+    "help.words.sms": "You can always say: menu, back, exit, ?",
     "link.open": "Open",
     "limits.menu": "This does not seem to work. Say menu to leave it and see what else you can do.",
     "member.login": "Please log in first.",

@@ -513,7 +513,8 @@ class _Handling:
     def _finish(self, document: Document) -> Outcome:
         """Return the outcome. A message that brought no reply is answered with the current question."""
         context, replies = self._context, tuple(self._replies)
-        replies = replies or current_question(context.bot, document, instant(context.now))
+        if not (replies or (document.opted_out and document.is_opted_out(self._place.address))):
+            replies = current_question(context.bot, document, instant(context.now))
         known = document.at(instant(context.now)) if document.authenticated else document
         return Outcome(self._status, replies, known, context.confirmed)
 

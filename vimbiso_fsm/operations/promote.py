@@ -33,7 +33,7 @@ import attrs
 
 from vimbiso_fsm.audit.entries import AuditEntry, entry_for, seal
 from vimbiso_fsm.audit.flow_audit import CommitEvent
-from vimbiso_fsm.document.document import Document, Moved, first_document
+from vimbiso_fsm.document.document import Document, Moved, OptOut, first_document
 from vimbiso_fsm.document.ids import conversation_id, hashed, instant
 from vimbiso_fsm.engine.commit import Decision, as_stored, commit_of, decision_of
 from vimbiso_fsm.engine.draft import has_answers, held_runs
@@ -358,7 +358,12 @@ def _merged(
     if member is not None:
         added = {*addresses, *(address.without_account for address in addresses)}
         channels = (*(known for known in member.channels if known not in added), *addresses)
-        merged = attrs.evolve(merged, channels=channels, outbox=(*member.outbox, *guest.outbox))
+        merged = attrs.evolve(
+            merged,
+            channels=channels,
+            outbox=(*member.outbox, *guest.outbox),
+            opted_out=_opted_out(member, guest),
+        )
         keeps = _keeps_run(bot, guest, member)
         if keeps:
             merged = attrs.evolve(
@@ -392,9 +397,15 @@ def _joined(
         channels=(*(address for address in member.channels if address not in known), *addresses),
         outbox=(*member.outbox, *(() if source.guest else source.outbox)),
         suspended=(*(() if source.guest else held_runs(bot, source)), *member.suspended),
+        opted_out=_opted_out(member, source),
         upgraded=(),
         ahead=0.0,
     ).at(now)
+
+
+def _opted_out(member: Document, source: Document) -> tuple[OptOut, ...]:
+    """Return the addresses at which one of both wants no messages."""
+    return tuple(dict.fromkeys((*member.opted_out, *source.opted_out)))
 
 
 def _without_runs_of(member: Document, guest: Document) -> Document:
