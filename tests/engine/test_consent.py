@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from tests.shells import Shell
-from vimbiso_fsm import Bot, Channel, Flow, State, Text, Transition
+from vimbiso_fsm import Bot, Channel, Commands, Flow, State, Text, Transition
 from vimbiso_fsm.channels import Blocked, OptedOut, Reacted, sms, telegram
 from vimbiso_fsm.document.codec import decode, encode
 from vimbiso_fsm.flow.flow import NoData
@@ -48,6 +48,11 @@ def said(to: Shell, text: str, channel: Channel = SMS) -> list[str]:
     return words(to.handle(to.message(text, channel=channel)).replies)
 
 
+def wish(kind: str, text: str | None, *, stopped: bool) -> str:
+    """Return the wish in a text by the words of the carriers."""
+    return wish_in_words(kind, text, stop=STOP_WORDS, start=START_WORDS, stopped=stopped)
+
+
 # By a word ------------------------------------------------------------------------------------------------------------
 
 
@@ -83,8 +88,8 @@ def test_elsewhere_stop_means_cancel_and_start_means_what_the_bot_says():
     assert "no more messages" not in " ".join(said(to, "stop", CHAT))
     said(to, "hi")
     assert said(to, "yes") == ["Open."]
-    assert [wish_in_words(kind, "stop", stopped=False) for kind in ("telegram", "whatsapp", "web")] == [""] * 3
-    assert [wish_in_words("sms", text, stopped=True) for text in (None, "please stop", "stop " * 99)] == [""] * 3
+    assert [wish(kind, "stop", stopped=False) for kind in ("telegram", "whatsapp", "web")] == [""] * 3
+    assert [wish("sms", text, stopped=True) for text in (None, "please stop", "stop " * 99)] == [""] * 3
 
 
 def test_the_help_on_sms_names_no_word_of_the_carrier():
@@ -94,8 +99,33 @@ def test_the_help_on_sms_names_no_word_of_the_carrier():
         said(to, "hi", channel)
         assert said(to, "?", channel)[0] == f"You can always say: {offered}"
     for word in ("menu", "back", "exit", "?"):
-        assert wish_in_words("sms", word, stopped=False) == ""
+        assert wish("sms", word, stopped=False) == ""
         assert "no more messages" not in " ".join(said(to, word))
+
+
+def test_a_bot_declares_the_words_of_its_carrier():
+    """A bot whose carrier has other words declares them, and keeps its own word for cancel."""
+    bot = Bot(door, commands=Commands(stop=["pasi"], start=["simuka"]))
+    to = Shell("sync", bot, MemoryStore(Clock(), secret=STORE_SECRET))
+    said(to, "hi")
+    assert "no more messages" not in said(to, "cancel")[0]
+    assert said(to, "PASI")[0].startswith("You get no more messages")
+    assert said(to, "start") == []
+    assert said(to, "simuka")[0].startswith("You get our messages again")
+
+
+def test_what_waited_is_not_delivered_after_a_stop():
+    """Words that waited for a delivery are gone with the consent, and do not precede the answer to a start."""
+    clock = Clock()
+    to = Shell("sync", Bot(door), MemoryStore(clock, secret=STORE_SECRET))  # nothing is delivered, so words wait
+    said(to, "hi")
+    clock.at += 120
+    guest = to.manager.bot.digests.guest_id(SMS)
+    to.wake(guest)
+    assert to.state(guest).outbox
+    said(to, "stop")
+    assert to.state(guest).outbox == ()
+    assert said(to, "start")[0].startswith("You get our messages again")
 
 
 # As the channel tells -------------------------------------------------------------------------------------------------

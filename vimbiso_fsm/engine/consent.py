@@ -21,7 +21,10 @@ def take_words(draft: Draft, message: Message) -> bool:
     ends it is heard: the carrier delivers nothing before, whatever else the member writes.
     """
     out = _opt_out(draft)
-    wish = wish_in_words(message.channel.type, message.text, stopped=out is not None)
+    words = draft.bot.commands
+    wish = wish_in_words(
+        message.channel.type, message.text, stop=words.stop, start=words.start, stopped=out is not None
+    )
     if out is not None and (out.blocked or wish == "start"):
         _give(draft)
         if out.blocked:

@@ -6,6 +6,7 @@ On SMS these words belong to the carrier: after one of `STOP_WORDS` it delivers 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final, Literal
 
 from vimbiso_fsm.messages.told import Blocked, OptedOut, Told
@@ -22,24 +23,28 @@ STOP_WORDS: Final = frozenset(
 """The words after which a carrier of SMS delivers nothing."""
 START_WORDS: Final = frozenset({"start", "unstop", "yes"})
 """The words after which it delivers again. They count only after a stop, since "yes" answers many questions."""
-_LONGEST: Final = 16
+_LONGEST: Final = 64
 """Characters of a text that is looked at; no word is longer."""
 
 
-def wish_in_words(channel_type: str, text: str | None, *, stopped: bool) -> Wish:
+def wish_in_words(
+    channel_type: str, text: str | None, *, stop: Collection[str], start: Collection[str], stopped: bool
+) -> Wish:
     """Return the wish in a typed text.
 
     Args:
         channel_type: The type of the channel.
         text: The text; None if nothing was typed.
+        stop: The words of a stop, which count on SMS.
+        start: The words of a start.
         stopped: Whether the member wants no messages now. Then the words of a start count on every channel.
     """
     if text is None or len(text) > _LONGEST:
         return ""
     word = normalise(text).rstrip(".!")
-    if channel_type in BY_WORD and word in STOP_WORDS:
+    if channel_type in BY_WORD and word in stop:
         return "stop"
-    return "start" if stopped and word in START_WORDS else ""
+    return "start" if stopped and word in start else ""
 
 
 def wish_in_fact(fact: Told) -> Wish:

@@ -52,9 +52,9 @@ class EventOutcome:
         channel: The member's channel; None where nothing is said.
         member_id: The member or guest; None if the address is that of none.
         reason: Why a fact was ignored: "no reaction", "unknown member", "nothing to do", or "several members" if its
-            names belong to several. Of what another system gives: why it was ignored ("unknown member", "busy", "no transition") or refused ("unknown flow", "unknown
-            trigger", "key", the code of a refusal, or what is wrong with the data), and the first status of a
-            duplicate. Empty otherwise.
+            names belong to several. Of what another system gives: why it was ignored ("unknown member", "busy", "no
+            transition") or refused ("unknown flow", "unknown trigger", "key", the code of a refusal, or what is wrong
+            with the data), and the first status of a duplicate. Empty otherwise.
         confirmed: Whether the store has confirmed in time that it keeps the turn with the required durability.
     """
 
