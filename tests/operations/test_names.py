@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from tests.digests import guest_id
 from tests.operations.test_handle_event import desk
+from tests.operations.test_recycled import PHONE as NUMBER
+from tests.operations.test_recycled import recycled
 from tests.shells import Shell
 from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, Message, Outcome, State, Text, Transition, Turn
 from vimbiso_fsm.channels import AddressChanged, Reacted
@@ -24,7 +26,7 @@ from vimbiso_fsm.messages.proof import proof_of
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.requests import FindOwner, Scan
 from vimbiso_fsm.store.retention import NAME_LIFE
-from vimbiso_fsm.testing.chat import STORE_SECRET, Clock, words
+from vimbiso_fsm.testing.chat import STORE_SECRET, Chat, Clock, words
 
 PHONE, USER, PARENT = "263771000001", "ZW.100001", "ZW.900001"
 NAMES = (PHONE, USER, PARENT)
@@ -245,7 +247,7 @@ SETS = [(PHONE,), (USER,), (PARENT,), (PHONE, USER), (USER, PARENT), (PHONE, USE
     ),
     cached=st.booleans(),
 )
-@settings(max_examples=60)
+@settings(max_examples=20)
 def test_names_that_came_together_are_one_speaker(steps: Any, cached: bool):
     """In every order, on two workers: names that came together lead to one conversation, unless they are two members'.
 
@@ -289,7 +291,7 @@ def test_two_workers_meet_one_speaker_under_different_names(valkey_url: str, kno
         FlowStateManager.from_url(valkey_url, flows=Bot(desk), namespace=namespace) as two,
         ThreadPoolExecutor(2) as pool,
     ):
-        for number in range(12):
+        for number in range(6):
             phone, user = f"26377200{number:04}", f"ZW.2{number:04}"
             if known:
                 for text in ("hi", f"p{number}"):
@@ -354,3 +356,41 @@ def test_a_name_that_came_along_proves_no_number():
     say(shell, BOTH, "hi", "a")
     say(shell, channel(USER), "b")
     assert seen == [("phone", PHONE), ("account", "")]
+
+
+# Owners of before, and crashes ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("newer", ["m-new", None])
+def test_a_login_that_finds_another_owner_takes_all_names_from_the_former(newer: str | None):
+    """A new owner of a number, whose id was joined to the former one, leaves them with both names at the login."""
+    chat, _ = recycled(newer)
+    both = Channel("whatsapp", NUMBER.identifier, {"names": [USER]})
+    heard = words(chat.handle(Message(both, "new.1", "hi")).replies)
+    assert "secret purse" not in " ".join(heard)
+    owners = {chat.store.perform(FindOwner(bare(name))).member_id for name in (NUMBER.identifier, USER)}
+    assert "m-old" not in owners
+    assert not chat.document("m-old").channels
+    again = chat.handle(Message(bare(USER), "new.2", "hi"))
+    assert again.state.member_id != "m-old"
+
+
+def test_a_crash_at_any_effect_of_a_joining_is_completed_by_the_next_message():
+    """Whatever was done of a joining, the message that comes again completes it, and what was handled stays so."""
+    for steps in itertools.count():
+        chat = Chat(Bot(desk), channel=bare(PHONE))
+        chat.say("hi", "ann")
+        alone, both = Message(channel(USER), "a", "hi"), Message(BOTH, "b", "note")
+        chat.handle(alone)
+        handling = chat.begin(both)
+        for _ in range(steps):
+            if handling.request is not None:
+                chat.step(handling)
+        chat.handle(both)
+        assert chat.handle(alone).status == "duplicate"
+        assert chat.handle(both).status == "duplicate"
+        owners = {chat.store.perform(FindOwner(bare(name))).member_id for name in (PHONE, USER)}
+        assert owners == {"m-ann"}
+        chat.check()
+        if handling.request is None:
+            return
