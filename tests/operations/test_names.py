@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.digests import guest_id
+from tests.engines import Server
 from tests.operations.test_handle_event import desk
 from tests.operations.test_recycled import PHONE as NUMBER
 from tests.operations.test_recycled import recycled
@@ -109,6 +110,14 @@ def test_a_guest_takes_all_names_along(shell: Shell):
     say(shell, channel(USER, PARENT), "ann")
     assert [owner(shell, name) for name in NAMES] == ["m-ann"] * 3
     assert {address.identifier for address in shell.state("m-ann").channels} == set(NAMES)
+
+
+def test_a_name_that_came_first_is_one_of_several(shell: Shell):
+    """The first name of a message leads to the guest too, so that a later message with another first name finds it."""
+    say(shell, channel(PHONE), "hi")
+    say(shell, channel(USER, PARENT), "hi")
+    say(shell, BOTH, "ann")
+    assert [owner(shell, name) for name in NAMES] == ["m-ann"] * 3
 
 
 def test_two_guests_become_one(shell: Shell):
@@ -394,3 +403,21 @@ def test_a_crash_at_any_effect_of_a_joining_is_completed_by_the_next_message():
         chat.check()
         if handling.request is None:
             return
+
+
+def test_a_damaged_entry_of_one_name_stops_no_look_up(valkey_server: Server):
+    """An entry of the index that is of another type is put aside, and the other name leads to the member."""
+    with FlowStateManager.from_url(valkey_server.url, flows=Bot(desk), namespace="damaged-names") as manager:
+        for number, (place, text) in enumerate(((channel(PHONE), "hi"), (BOTH, "ann"), (BOTH, "note"))):
+            manager.handle(Message(place, str(number), text))
+        assert manager.member_of(bare(USER)) == "m-ann"
+    client = valkey_server.client()
+    keys = [key for key in client.scan_iter(match="*damaged-names*") if client.type(key) == b"string"]
+    entries = [key for key in keys if client.get(key) == b"m-ann"]
+    assert len(entries) == 2
+    for place in entries:
+        client.delete(place)
+        client.rpush(place, b"of another type")
+        with FlowStateManager.from_url(valkey_server.url, flows=Bot(desk), namespace="damaged-names") as manager:
+            assert manager.handle(Message(BOTH, f"after {place!r}", "menu")).state.member_id == "m-ann"
+            assert manager.member_of(bare(PHONE)) == manager.member_of(bare(USER)) == "m-ann"

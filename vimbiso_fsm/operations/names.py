@@ -67,14 +67,11 @@ async def meet(context: Context, names: Sequence[Channel]) -> Met | Several:
         Contended: Other writers were faster until the patience was over.
         NewerState, ForeignState, EncryptedState: A document on the way cannot be read.
     """
-    first = names[0]
-    guest = context.bot.digests.guest_id(first)
+    guest = context.bot.digests.guest_id(names[0])
     takes = guest if context.door is None or context.door.has_room() else None
-    alone = len(names) == 1
-    asked = [FindOwner(first, takes if alone else None), *(FindOwner(name, takes) for name in names[1:])]
-    owners = [linked.member_id for linked in await _find(context, asked)]
+    owners = [linked.member_id for linked in await _find(context, [FindOwner(name, takes) for name in names])]
     known = _known(context, names, owners)
-    if isinstance(known, Several) or (alone and known.owner.member_id is not None):
+    if isinstance(known, Several):
         return known
     if known.owner.member_id is not None and not is_guest_id(known.owner.member_id):
         return await _with_member(context, names, owners, known)
@@ -159,7 +156,7 @@ async def _with_guest(context: Context, names: Sequence[Channel], owners: Sequen
         context: The context of the operation.
         names: The names.
         owners: The guest that each name leads to; None for the first means its own guest.
-        own: The id of the guest on the first name.
+        own: The id of the guest on the first name, who may not exist yet.
     """
     led = [owners[0] or own, *owners[1:]]
     target = led[0] or own
