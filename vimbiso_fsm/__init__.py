@@ -18,6 +18,7 @@ from vimbiso_fsm.flow.commands import Commands, Shortcut
 from vimbiso_fsm.flow.flow import Flow, NoData
 from vimbiso_fsm.flow.migrations import FinishOnOld, Migration, ReplacedBy, Restart
 from vimbiso_fsm.flow.privacy import PUBLIC, SECRET
+from vimbiso_fsm.flow.reminders import cancel_reminder, remind
 from vimbiso_fsm.flow.session import Limits, SessionLife
 from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.tokens import Tokens
@@ -229,8 +230,10 @@ __all__ = [
     "WrongMember",
     "authenticated",
     "call",
+    "cancel_reminder",
     "failed_with",
     "readers",
+    "remind",
     "structure",
     "totals",
     "unstructure",

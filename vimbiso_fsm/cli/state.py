@@ -89,12 +89,20 @@ def _masked(bot: Bot, raw: dict[str, Any]) -> dict[str, Any]:
         masked["_suspended"] = [
             {**run, "flow_data": _without_secrets(bot, run["flow_data"])} for run in raw["_suspended"]
         ]
+    if "_reminders" in raw:
+        masked["_reminders"] = [_reminder(bot, reminder) for reminder in raw["_reminders"]]
     if "_call" in raw:
         call = {**raw["_call"], "arguments": dict.fromkeys(raw["_call"]["arguments"], MASK)}
         if "answer" in call:
             call["answer"] = {**call["answer"], "value": dict.fromkeys(call["answer"].get("value", {}), MASK)}
         masked["_call"] = call
     return masked
+
+
+def _reminder(bot: Bot, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Mask the secret fields of the data with which a reminder opens its flow."""
+    data: Mapping[str, Any] = raw.get("data", {})
+    return {**raw, "data": privacy.masked(data, bot.secrets_of(raw["flow"]), MASK)} if data else raw
 
 
 def _without_secrets(bot: Bot, flow_data: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -21,6 +21,7 @@ from vimbiso_fsm.document.document import (
     Member,
     Moved,
     PendingCall,
+    Reminder,
     Run,
     Suspended,
     Undelivered,
@@ -219,7 +220,7 @@ def _run_to_raw(run: Run) -> dict[str, Any]:
 
 converter.register_unstructure_hook_func(lambda kind: kind == Suspended | Literal[""], str)
 converter.register_unstructure_hook(Run, _run_to_raw)
-for _class in (Address, Answer, Moved, PendingCall, Undelivered):
+for _class in (Address, Answer, Moved, PendingCall, Reminder, Undelivered):
     converter.register_unstructure_hook(_class, object_writer(_class))
 
 _PARTS: Final = sorted(_parts(), key=lambda part: part.omitted)

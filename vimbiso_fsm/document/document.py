@@ -220,6 +220,29 @@ class Undelivered:
 
 
 @attrs.frozen
+class Reminder:
+    """A reminder that waits for its instant.
+
+    Attributes:
+        key: Its name at the member.
+        id: A hash of the turn that has set it, and of the key.
+        at: The instant at which it is due.
+        replies: What is said, as `replies_to_raw` makes it.
+        flow: The name of the flow that is opened; empty if none is.
+        data: The data with which the flow begins, as plain data; empty for its defaults.
+        until: The instant after which it is dropped; None without one.
+    """
+
+    key: str
+    id: str
+    at: datetime
+    replies: tuple[Any, ...] = attrs.field(default=(), repr=False)
+    flow: str = ""
+    data: Fields = attrs.field(factory=dict, repr=False)
+    until: datetime | None = None
+
+
+@attrs.frozen
 class Session:
     """The life of a member's session.
 
@@ -323,6 +346,7 @@ class Document:
         suspended: The suspended runs; the last one goes on first.
         call: The pending call.
         outbox: Replies that wait for delivery.
+        reminders: The reminders that wait for their instants, the next one first.
         deadline: The end of the session, as in `Session`.
         session_since: The instant at which the session began.
         warn_at: The instant at which the member is warned of the end of the session.
@@ -353,6 +377,7 @@ class Document:
     suspended: tuple[Run, ...] = ()
     call: PendingCall | None = None
     outbox: tuple[Undelivered, ...] = ()
+    reminders: tuple[Reminder, ...] = ()
     deadline: datetime | None = None
     session_since: datetime | None = None
     warn_at: datetime | None = None

@@ -48,6 +48,7 @@ WIRE_NAMES: Final[Mapping[str, str]] = {
     "guest": "_guest",
     "call": "_call",
     "outbox": "_outbox",
+    "reminders": "_reminders",
     "token": "_token",
     "deadline": "_deadline",
     "session_since": "_session_since",

@@ -161,6 +161,12 @@ class StateValidator:
                 replies_from_raw(waiting.replies)
             except Unreadable:
                 yield Fault(f"_outbox.{place}.replies", "must be a list of replies")
+        for place, reminder in enumerate(parts.get("reminders", ())):
+            yield from _empty(f"_reminders.{place}", reminder, ("key", "id"))
+            try:
+                replies_from_raw(reminder.replies)
+            except Unreadable:
+                yield Fault(f"_reminders.{place}.replies", "must be a list of replies")
 
     def _profile(self, profile: Fields) -> Iterator[Fault]:
         if not isinstance(profile.get("accounts", []), list):

@@ -16,6 +16,7 @@ list, which import-linter checks:
     pending         calls: proposed, taken up again, given a new login token
     kept_answer     the answer of a call on which the flow could not go on
     outbox          replies that answer no message
+    reminders       reminders: set, replaced, cancelled and given
     interpreter     steps on the machine: fire a trigger, run to completion, start and leave flows
     global_words    menu, cancel, back and help
     session         the life of a session

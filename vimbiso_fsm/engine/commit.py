@@ -139,6 +139,9 @@ def _life(document: Document, *, least: int) -> int:
         if run is not None and run.due is not None:
             ahead = run.due - document.last_updated
             least = max(least, math.ceil(ahead.total_seconds()) + TIMER_GRACE)
+    for reminder in document.reminders:
+        ahead = reminder.at - document.last_updated
+        least = max(least, math.ceil(ahead.total_seconds()) + TIMER_GRACE)
     open_for = (document.deadline or document.last_updated) - document.last_updated
     return max(least, math.ceil(open_for.total_seconds()))
 
@@ -269,6 +272,7 @@ def _document(draft: Draft, event: Event) -> Document:
         suspended=draft.suspended,
         call=draft.pending,
         outbox=draft.outbox,
+        reminders=draft.reminders,
         deadline=session.deadline,
         session_since=session.since,
         warn_at=session.warn_at,

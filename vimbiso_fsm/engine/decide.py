@@ -28,19 +28,21 @@ from vimbiso_fsm.engine.events import (
     DeliveryDue,
     Event,
     LeaseExpired,
+    ReminderDue,
     ReplyRoute,
     SessionEnding,
     SessionExpired,
     StateTimeout,
     turn_token,
 )
-from vimbiso_fsm.engine.given import hindrance, take_given
+from vimbiso_fsm.engine.given import hindrance, take_given, take_reminder_due
 from vimbiso_fsm.engine.global_words import leave_all
 from vimbiso_fsm.engine.interpret import give_answers_after_call, interpret, refuse_busy
 from vimbiso_fsm.engine.interpreter import begin_next, run_to_completion
 from vimbiso_fsm.engine.kept_answer import failed_again, rest_after, with_answer, without_value
 from vimbiso_fsm.engine.outbox import take_delivered, take_delivery_due
 from vimbiso_fsm.engine.pending import waiting_words
+from vimbiso_fsm.engine.reminders import postponed
 from vimbiso_fsm.engine.room import refuse_for_size
 from vimbiso_fsm.engine.session import part, take_session_ending, take_session_expired
 from vimbiso_fsm.engine.timers import take_state_timeout
@@ -121,6 +123,8 @@ def decide(
                 take_delivered(draft, event)
             case ClockReturned():
                 draft.kind = "clock"
+            case ReminderDue():
+                take_reminder_due(draft, event)
             case WordsGiven() | FlowOpened() | TriggerPulled():
                 take_given(draft, event)
             case _:
@@ -258,7 +262,10 @@ def _postponed(bot: Bot, document: Document, event: Event, now: datetime) -> Doc
     if isinstance(event, SessionExpired):
         deadline = until
     warn_at = None if isinstance(event, SessionEnding) else document.warn_at
-    return attrs.evolve(document, run=run, suspended=suspended, call=call, deadline=deadline, warn_at=warn_at)
+    document = attrs.evolve(document, run=run, suspended=suspended, call=call, deadline=deadline, warn_at=warn_at)
+    if isinstance(event, ReminderDue):
+        document = attrs.evolve(document, reminders=postponed(document.reminders, event, until))
+    return document
 
 
 def _with_later_timer(run: Run, now: datetime, until: datetime) -> Run:

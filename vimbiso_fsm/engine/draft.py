@@ -19,6 +19,7 @@ from vimbiso_fsm.document.document import (
     Member,
     OptOut,
     PendingCall,
+    Reminder,
     Run,
     Suspended,
     Undelivered,
@@ -64,6 +65,7 @@ class Draft:
         suspended: The suspended runs, the next to go on last.
         pending: The call on its way.
         outbox: The replies that wait for delivery.
+        reminders: The reminders that wait for their instants.
         effects: The places whose calls with an effect were made since the member's last word.
         session_since: The instant at which the session began.
         off_session: Whether a run goes on without a session of the member, because a timer fired or a call returned.
@@ -108,6 +110,7 @@ class Draft:
         self.suspended: tuple[Run, ...] = document.suspended
         self.pending: PendingCall | None = document.call
         self.outbox: tuple[Undelivered, ...] = document.outbox
+        self.reminders: tuple[Reminder, ...] = document.reminders
         self.effects: tuple[str, ...] = document.effects
         self.opted_out: tuple[OptOut, ...] = document.opted_out
         self.session_since: datetime | None = document.session_since

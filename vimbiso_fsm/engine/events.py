@@ -86,6 +86,19 @@ class SessionEnding:
 
 
 @attrs.frozen
+class ReminderDue:
+    """A reminder is due. Ignored if it was replaced, cancelled or given since.
+
+    Attributes:
+        id: The id of the reminder.
+        at: The instant at which it is due.
+    """
+
+    id: str
+    at: datetime
+
+
+@attrs.frozen
 class LeaseExpired:
     """The lease of a pending call has expired. The call is taken up again with the same key.
 
@@ -149,6 +162,7 @@ Event: TypeAlias = (
     | StateTimeout
     | SessionExpired
     | SessionEnding
+    | ReminderDue
     | LeaseExpired
     | DeliveryDue
     | Delivered
@@ -191,6 +205,8 @@ def turn_token(event: Event) -> str:
             return hashed("silence", event.member_id, event.deadline.isoformat())
         case SessionEnding():
             return hashed("ending", event.member_id, event.deadline.isoformat())
+        case ReminderDue():
+            return hashed("reminded", event.id, event.at.isoformat())
         case DeliveryDue():
             return hashed("Send", event.id, str(event.tries))
         case Delivered():

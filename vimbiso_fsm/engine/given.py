@@ -17,16 +17,20 @@ from typing import Any, Final
 
 import attrs
 
-from vimbiso_fsm.document.document import Run, Suspended
+from vimbiso_fsm.document.document import Reminder, Run, Suspended
 from vimbiso_fsm.document.ids import hashed
+from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.document.typed_data import structure
 from vimbiso_fsm.engine.draft import Draft, is_entering
+from vimbiso_fsm.engine.events import ReminderDue
 from vimbiso_fsm.engine.interpreter import fire, open_next, start_above
+from vimbiso_fsm.engine.reminders import due_reminder
 from vimbiso_fsm.engine.session import is_session_over
 from vimbiso_fsm.engine.timers import apart
 from vimbiso_fsm.engine.told import of_bot, take_reacted
 from vimbiso_fsm.errors import Unreadable
 from vimbiso_fsm.flow.carry_on import CARRY_ON
+from vimbiso_fsm.flow.flow import AnyFlow
 from vimbiso_fsm.flow.reactions import react
 from vimbiso_fsm.flow.state import sequence
 from vimbiso_fsm.flow.triggers import DECLINED, NO_RIGHT, given_data
@@ -34,6 +38,39 @@ from vimbiso_fsm.messages.given import FlowOpened, Given, TriggerPulled, WordsGi
 
 MOST_NEXT: Final = 4
 """The number of flows that may wait for the open one to end."""
+
+
+def take_reminder_due(draft: Draft, event: ReminderDue) -> None:
+    """Give a reminder that is due: say its words, and open its flow as `manager.open` does.
+
+    One that has lost its sense meanwhile, or whose flow the bot has no longer, is dropped, which the audit records.
+    """
+    reminder = due_reminder(draft, event)
+    if reminder is None:
+        return draft.ignore()
+    draft.kind, draft.detail = "reminder", {"reminder": reminder.key}
+    if reminder.until is not None and draft.now > reminder.until:
+        draft.detail |= {"dropped": "too late"}
+        return None
+    for reply in replies_from_raw(reminder.replies):
+        draft.say(reply)  # type: ignore[arg-type]  # only what can be said was kept
+    if reminder.flow:
+        _open_kept(draft, reminder)
+
+
+def _open_kept(draft: Draft, reminder: Reminder) -> None:
+    """Open the flow of a reminder. Data that the flow reads no longer gives way to its defaults."""
+    machine = draft.bot.machines.get(reminder.flow)
+    if machine is None:
+        draft.detail |= {"dropped": "no such flow"}
+        return
+    data = None
+    if reminder.data:
+        try:
+            data = structure(reminder.data, machine.flow.data)
+        except Unreadable:
+            draft.detail |= {"data": "defaults"}
+    open_flow(draft, machine.flow, data)
 
 
 def hindrance(draft: Draft, given: Given) -> str:
@@ -93,9 +130,13 @@ def _hinders_flow(draft: Draft, given: FlowOpened) -> str:
 
 
 def _open(draft: Draft, given: FlowOpened) -> None:
+    flow = draft.bot.flow(given.flow)
+    open_flow(draft, flow, None if given.data is None else structure(given.data, flow.data))
+
+
+def open_flow(draft: Draft, flow: AnyFlow, data: Any = None) -> None:
+    """Open a flow: now, or next where another one is open that it does not interrupt."""
     bot, run = draft.bot, draft.run
-    flow = bot.flow(given.flow)
-    data = None if given.data is None else structure(given.data, flow.data)
     draft.hear()
     entering = run is not None and is_entering(bot, run, draft.suspended)
     if run is None or (draft.at_home and not draft.holds_answers(run)) or (flow.opens == "now" and not entering):

@@ -25,8 +25,9 @@ from vimbiso_fsm.engine import question
 from vimbiso_fsm.engine.draft import Draft, NotNow, settle
 from vimbiso_fsm.engine.pending import propose, token_ends
 from vimbiso_fsm.engine.refusals import count_refusal, say_reasons
+from vimbiso_fsm.engine.reminders import change_reminders, checked_changes
 from vimbiso_fsm.errors import Stuck, WrongCallback
-from vimbiso_fsm.flow.callbacks import call_of, text_of, verdict_of
+from vimbiso_fsm.flow.callbacks import call_of, called, text_of, verdict_of
 from vimbiso_fsm.flow.calls import Call
 from vimbiso_fsm.flow.carry_on import CARRY_ON, CarryOn
 from vimbiso_fsm.flow.machine import AnyPosition, Fired
@@ -75,6 +76,10 @@ def fire(draft: Draft, trigger: str, answer: Any = None, *, reason: Refused | No
         if fired.reasons:
             say_reasons(draft, fired.reasons)
         _take_over(draft, run, here, fired, to, turn)
+        if fired.reminders:
+            place = f"prepare of {trigger!r} in {flow.name}.{state.name}"
+            change_reminders(draft, checked_changes(fired.reminders, place), turn, place)
+        _remind(draft, to)
         if reason is not None and reason.field and run.trail[-1:] == (to.name,):
             # The call has checked the answer to the question that the run goes back to, and has refused it.
             count_refusal(draft, reason, run.attempts)
@@ -97,6 +102,15 @@ def _take_over(draft: Draft, run: Run, here: AnyPosition, fired: Fired[Any], to:
     elif _was_answered(draft, here, turn.trigger):
         trail = (*trail_before(trail, step), step)
     _enter(draft, run, to, trail, verdict, (fields, typed))
+
+
+def _remind(draft: Draft, to: AnyPosition) -> None:
+    """Take over the reminders that a state proposes when it is entered."""
+    reminds = to.state.reminds
+    if reminds is not None:
+        turn = draft.turn(draft.standing)
+        place = called("reminds", reminds, turn)
+        change_reminders(draft, checked_changes(reminds(turn), place), turn, place)
 
 
 def _was_answered(draft: Draft, here: AnyPosition, trigger: str) -> bool:
@@ -371,6 +385,7 @@ def _begin(draft: Draft, flow: Declared, data: Any) -> Run:
     to = draft.bot.position(fresh)
     _note_step(draft, run_id, flow, "", to, "start")
     _enter(draft, fresh if flow is draft.bot.flow(flow.name) else finishing(fresh), to)
+    _remind(draft, to)
     return draft.standing
 
 

@@ -17,6 +17,7 @@ from vimbiso_fsm.engine.events import (
     Delivered,
     DeliveryDue,
     Event,
+    ReminderDue,
     ReplyRoute,
     SessionEnding,
     SessionExpired,
@@ -137,7 +138,7 @@ def put_in_outbox(draft: Draft, event: Event, route: ReplyRoute) -> None:
     waiting = Undelivered(draft.token[:16], replies_to_keep(draft.said))
     if isinstance(event, SessionExpired) and not draft.bot.session.announced:
         waiting = attrs.evolve(waiting, tries=DELIVERY_TRIES)  # it waits for the member's next message
-    elif isinstance(event, StateTimeout | GivenFact) and draft.was_asked_to_log_in:
+    elif isinstance(event, StateTimeout | GivenFact | ReminderDue) and draft.was_asked_to_log_in:
         waiting = attrs.evolve(waiting, tries=DELIVERY_TRIES)
     elif route == "deliver" and next_delivery(draft.outbox) is None and draft.before.is_reachable:
         waiting = draft.delivery = attrs.evolve(waiting, leased_until=draft.now + DELIVERY_LEASE, tries=1)

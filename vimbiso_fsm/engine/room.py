@@ -29,7 +29,7 @@ from vimbiso_fsm.document.codec import document_to_raw
 from vimbiso_fsm.document.document import Run
 from vimbiso_fsm.document.json_codec import dumps_unstructured
 from vimbiso_fsm.engine.draft import Draft
-from vimbiso_fsm.engine.events import CallReturned, Event, LeaseExpired, StateTimeout
+from vimbiso_fsm.engine.events import CallReturned, Event, LeaseExpired, ReminderDue, StateTimeout
 from vimbiso_fsm.engine.interpreter import fail, go_home
 from vimbiso_fsm.engine.refusals import count_refusal, say_reasons
 from vimbiso_fsm.errors import DocumentTooLarge
@@ -134,7 +134,7 @@ def _takes_in(draft: Draft, event: Event) -> bool:
     """Whether a state is left by an answer, a timeout or a call."""
     if isinstance(event, Message):
         return not (draft.leaves or draft.kind in _TAKES_NOTHING_IN)
-    takes = CallReturned | LeaseExpired | StateTimeout | FlowOpened | TriggerPulled
+    takes = CallReturned | LeaseExpired | StateTimeout | FlowOpened | TriggerPulled | ReminderDue
     return isinstance(event, takes) and draft.kind != "error"
 
 

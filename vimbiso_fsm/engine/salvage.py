@@ -67,6 +67,7 @@ _CORE: Final = (
     ("current_account",),
     _TOKEN,
     ("_outbox",),
+    ("_reminders",),
     ("_deadline", "_session_since", "_warn_at"),
     ("_last_updated",),
 )

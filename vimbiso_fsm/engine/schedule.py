@@ -8,7 +8,15 @@ from operator import itemgetter
 from typing import Final
 
 from vimbiso_fsm.document.document import Document, Undelivered
-from vimbiso_fsm.engine.events import DeliveryDue, Event, LeaseExpired, SessionEnding, SessionExpired, StateTimeout
+from vimbiso_fsm.engine.events import (
+    DeliveryDue,
+    Event,
+    LeaseExpired,
+    ReminderDue,
+    SessionEnding,
+    SessionExpired,
+    StateTimeout,
+)
 
 DELIVERY_TRIES: Final = 8
 """The number of deliveries after which replies wait for the member's next message."""
@@ -17,9 +25,10 @@ DELIVERY_TRIES: Final = 8
 def due(document: Document, *, delivers: bool = True) -> list[tuple[datetime, Event]]:
     """Return the events that become due without a message, with their instants, the earliest first.
 
-    A pending call suspends the end of the session and the timers. One that had its effect suspends only the timers,
-    because it is the flow that cannot go on. While a session is open, the timer of a suspended run waits, because the
-    member is in another flow. It fires when the run is resumed, or after the end of the session.
+    A pending call suspends the end of the session, the timers and the reminders that open a flow. One that had its
+    effect suspends only the timers and these reminders, because it is the flow that cannot go on. While a session is
+    open, the timer of a suspended run waits, because the member is in another flow. It fires when the run is resumed,
+    or after the end of the session.
 
     Args:
         document: The member's document.
@@ -37,6 +46,9 @@ def due(document: Document, *, delivers: bool = True) -> list[tuple[datetime, Ev
     if not call:
         runs = (document.run, *(document.suspended if document.session_since is None else ()))
         found += [(run.due, StateTimeout(run.id, run.fence, run.due)) for run in runs if run and run.due]
+    for reminder in document.reminders:
+        if not (call and reminder.flow):
+            found.append((reminder.at, ReminderDue(reminder.id, reminder.at)))
     if document.deadline and (not call or call.done):
         found.append((document.deadline, SessionExpired(document.deadline, document.member_id)))
         if document.warn_at and delivers and not call and document.is_reachable:

@@ -17,7 +17,14 @@ import attrs
 
 from vimbiso_fsm.document.document import Run, Session
 from vimbiso_fsm.engine.draft import Draft
-from vimbiso_fsm.engine.events import CallReturned, Event, SessionEnding, SessionExpired, StateTimeout
+from vimbiso_fsm.engine.events import (
+    CallReturned,
+    Event,
+    ReminderDue,
+    SessionEnding,
+    SessionExpired,
+    StateTimeout,
+)
 from vimbiso_fsm.engine.interpreter import go_home, offer_back, park, resume
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.session import SessionLife
@@ -96,7 +103,7 @@ def session_after(draft: Draft, event: Event) -> Session:
         return Session(before.deadline, before.session_since)
     run = draft.run
     flow, life = draft.bot.versions[run.flow, run.version].flow if run else None, draft.bot.session
-    if draft.off_session and isinstance(event, StateTimeout | CallReturned | GivenFact):
+    if draft.off_session and isinstance(event, StateTimeout | CallReturned | GivenFact | ReminderDue):
         login = draft.member.jwt_token is not None
         return Session(renewed(None, None, flow, life, draft.now, warns=False).deadline if login else None)
     if not isinstance(event, Message | CallReturned) and not (isinstance(event, ChatOpened) and draft.begun):

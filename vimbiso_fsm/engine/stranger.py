@@ -17,7 +17,9 @@ def is_stranger(bot: Bot, document: Document) -> bool:
     """
     if not document.guest or document.moved or document.jwt_token or document.profile or document.current_account:
         return False
-    if document.opted_out or document.outbox or document.effects or (document.call is not None and document.call.done):
+    if document.outbox or document.reminders or document.effects or (document.call is not None and document.call.done):
+        return False
+    if document.opted_out:
         return False
     if document.run is not None and not _is_blank(bot, document.run):
         return False

@@ -16,6 +16,7 @@ import attrs
 from vimbiso_fsm.engine.consent import take_fact
 from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.interpret import begin
+from vimbiso_fsm.engine.reminders import change_reminders, checked_changes
 from vimbiso_fsm.engine.session import end_session, is_login_over, is_session_over, log_out
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.reactions import Reacted, Reaction, react
@@ -43,6 +44,7 @@ def take_told(draft: Draft, fact: Told) -> None:
     if reaction is not None:
         take_reacted(draft, react(reaction, turn, fact), turn)
     does = take_fact(draft, fact) or bool(draft.replies or draft.codes) or draft.member is not draft.met
+    does = does or draft.reminders is not draft.before.reminders
     if isinstance(fact, ChatOpened) and draft.status != "refused" and not draft.opted_out and _is_idle(draft):
         begin(draft)
         does = True
@@ -62,6 +64,9 @@ def take_reacted(draft: Draft, reacted: Reacted, turn: Turn[Any]) -> None:
         return
     if reacted.member is not turn.member:
         draft.take_member(reacted.member)
+    if reacted.reminders:
+        changes = checked_changes(reacted.reminders, "a reaction")
+        change_reminders(draft, changes, turn, "a reaction")
     for words in reacted.says:
         draft.say(words)
 
@@ -108,5 +113,5 @@ def _leave_address(draft: Draft) -> None:
     if draft.before.guest:
         if draft.pending is None:
             draft.run, draft.suspended = None, ()
-        draft.outbox = ()
+        draft.outbox, draft.reminders = (), ()
         draft.member = attrs.evolve(draft.member, profile={}, current_account={}, language=None)

@@ -325,7 +325,7 @@ def _slot_faults(flow: Declared, state: AnyState) -> Iterator[tuple[str, str]]:
             yield f"{slot} is a {type(words).__name__}", f"give {slot}=Text(…) or a function that returns one"
         elif callable(words):
             yield from callback_faults(slot, words, flow.data)
-    for slot in ("reads", "rows", "call", "input", "output"):
+    for slot in ("reads", "rows", "call", "input", "output", "reminds"):
         callback: object = getattr(state, slot)
         if callback is not None and not callable(callback):
             yield f"{slot} is a {type(callback).__name__}", "name callbacks by reference"

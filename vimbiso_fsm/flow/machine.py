@@ -39,6 +39,7 @@ class Fired(Generic[D]):
         member: The member after the step.
         reasons: The refusals of the guards, in order.
         verdicts: The name of each guard and what it returned, in order.
+        reminders: What the `prepare` of the transition has changed of the reminders.
     """
 
     to: str | None
@@ -46,6 +47,7 @@ class Fired(Generic[D]):
     member: Member[Any]
     reasons: tuple[Refused, ...]
     verdicts: tuple[tuple[str, str], ...]
+    reminders: Sequence[Any] = ()
 
 
 class _LibraryTransition(transitions.Transition):
@@ -149,7 +151,8 @@ class Position(Generic[D]):
         for candidate in self._candidates.get(turn.trigger, ()):
             if candidate.execute_on(model):
                 after = model.turn
-                return Fired(model.state, after.data, after.member, tuple(model.reasons), tuple(model.verdicts))
+                reasons, verdicts = tuple(model.reasons), tuple(model.verdicts)
+                return Fired(model.state, after.data, after.member, reasons, verdicts, model.reminders)
         return Fired(None, turn.data, turn.member, tuple(model.reasons), tuple(model.verdicts))
 
 
@@ -201,13 +204,14 @@ AnyMachine: TypeAlias = Machine[Any]
 class _Model(Generic[D]):
     """The model of one trigger, whose state `transitions` changes."""
 
-    __slots__ = ("reasons", "start", "state", "turn", "verdicts")
+    __slots__ = ("reasons", "reminders", "start", "state", "turn", "verdicts")
 
     def __init__(self, state: str, turn: Turn[D]) -> None:
         self.state = state
         self.start = self.turn = turn
         self.reasons: list[Refused] = []
         self.verdicts: list[tuple[str, str]] = []
+        self.reminders: Sequence[Any] = ()
 
 
 def _arguments(flow: Flow[D], transition: Transition[D], trigger: str) -> dict[str, object]:
@@ -229,34 +233,38 @@ def _prepare(flow: Flow[D], transition: Transition[D]) -> Callable[[_Model[D]], 
     if prepare is None:
 
         def begin(model: _Model[D]) -> None:
-            model.turn = model.start
+            model.turn, model.reminders = model.start, ()
 
         return begin
 
     def prepared(model: _Model[D]) -> None:
         turn, stale = model.start, frozenset[str]()
-        data, member = _made(flow, prepare, turn)
+        data, member, reminders = _made(flow, prepare, turn)
         while (
             more := flow.stale(model.start.data, data) - stale
         ):  # from the defaults, `prepare` shows what it sets anew
             stale |= more
             turn = attrs.evolve(turn, data=flow.without(turn.data, more))
-            data, member = _made(flow, prepare, turn)
-        model.turn = attrs.evolve(model.start, data=data, member=member)
+            data, member, reminders = _made(flow, prepare, turn)
+        model.turn, model.reminders = attrs.evolve(model.start, data=data, member=member), reminders
 
     return prepared
 
 
-def _made(flow: Flow[D], prepare: Callback[D, D | Changes[D]], turn: Turn[D]) -> tuple[D, Member[Any]]:
-    """Return the data and the member that a `prepare` makes of a turn."""
+def _made(flow: Flow[D], prepare: Callback[D, D | Changes[D]], turn: Turn[D]) -> tuple[D, Member[Any], Sequence[Any]]:
+    """Return the data, the member and the changes of reminders that a `prepare` makes of a turn."""
     result = prepare(turn)
-    data, member = (result.data, result.member) if isinstance(result, Changes) else (result, turn.member)
+    reminders: Sequence[Any] = ()
+    if isinstance(result, Changes):
+        data, member, reminders = result.data, result.member, result.reminders
+    else:
+        data, member = result, turn.member
     if not isinstance(data, flow.data):
         made = f"a {flow.data.__name__}, such as attrs.evolve(turn.data, …)"
         raise wrong("prepare", prepare, turn, data, made)
     if not isinstance(member, Member):
         raise wrong("prepare", prepare, turn, member, "turn.changes(member=…) with a member made of turn.member")
-    return data, settled(turn.member, member)
+    return data, settled(turn.member, member), reminders
 
 
 def _judge(guard: Guard[D], *, unless: bool) -> Callable[[_Model[D]], bool]:

@@ -47,11 +47,13 @@ class Reacted:
         says: The words.
         member: The member, as the reaction has changed them; the same object if it has not.
         refused: The reason why it does nothing.
+        reminders: What it has changed of the member's reminders.
     """
 
     says: tuple[Said, ...]
     member: Member[Any]
     refused: Refused | None = None
+    reminders: Sequence[Any] = ()
 
 
 def declared_reactions(given: Reactions, flow: str = "") -> Reactions:
@@ -113,15 +115,16 @@ def react(reaction: Reaction, turn: Turn[Any, Any], fact: object) -> Reacted:
         return Reacted((), turn.member, answer)
     says: list[Said] = []
     member = turn.member
+    reminders: Sequence[Any] = ()
     each: object
     for each in answer if isinstance(answer, list | tuple) else (answer,):
         if isinstance(each, Changes) and member is turn.member:
-            member = _changed(reaction, turn, each)
+            member, reminders = _changed(reaction, turn, each), each.reminders
         elif isinstance(each, SAID):
             says.append(each)
         else:
             raise _wrong(reaction, turn, type(each).__name__)
-    return Reacted(tuple(says), member)
+    return Reacted(tuple(says), member, reminders=reminders)
 
 
 def _changed(reaction: Reaction, turn: Turn[Any, Any], changes: Changes[Any]) -> Member[Any]:

@@ -40,6 +40,8 @@ class State(Generic[D_contra]):
         timeout: When trigger `timeout` is fired: after so many seconds or a `timedelta` in the state, or at an
             instant, a `datetime` with a time zone. A function of the turn that enters the state may return each of
             these. An instant that has passed fires at once. It is kept with the run, also after the end of the session.
+        reminds: A function of the turn that returns reminders to set and to cancel when the state is entered:
+            `remind(…)`, `cancel_reminder(…)`, or a list of them.
         final: Whether the run ends here.
         cancels: Whether the end means `cancelled`, rather than `done`, to the flow that waits for this one.
         output: In a final state, makes the value that the waiting flow receives.
@@ -56,6 +58,7 @@ class State(Generic[D_contra]):
     flow: Declared | None = attrs.field(default=None, kw_only=True)
     input: Callback[D_contra, object] | None = attrs.field(default=None, kw_only=True)
     timeout: Timeout | Callback[D_contra, Timeout] | None = attrs.field(default=None, kw_only=True)
+    reminds: Callback[D_contra, object] | None = attrs.field(default=None, kw_only=True)
     final: bool = attrs.field(default=False, kw_only=True)
     cancels: bool = attrs.field(default=False, kw_only=True)
     output: Callback[D_contra, object] | None = attrs.field(default=None, kw_only=True)

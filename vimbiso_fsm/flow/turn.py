@@ -7,7 +7,7 @@ the turn is stored.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, tzinfo
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
@@ -40,10 +40,12 @@ class Changes(Generic[D_co]):
     Attributes:
         data: The flow's new data.
         member: The new member.
+        reminders: The changes of the member's reminders, in order.
     """
 
     data: D_co = attrs.field(repr=False)
     member: Member[Any]
+    reminders: Sequence[Any] = ()
 
 
 @attrs.frozen
@@ -130,14 +132,19 @@ class Turn(Generic[D_co, P_co]):
         """
         return datetime.combine(day, at, self.zone).astimezone(UTC)
 
-    def changes(self, *, data: D | None = None, member: Member[Any] | None = None) -> Changes[D]:
+    def changes(
+        self, *, data: D | None = None, member: Member[Any] | None = None, reminders: Sequence[Any] = ()
+    ) -> Changes[D]:
         """Return the result of a `prepare` that changes the member, at a login or a change of account for example.
 
         Args:
             data: The flow's new data; unchanged if not given.
             member: The new member; unchanged if not given.
+            reminders: Reminders to set and to cancel: `remind(…)`, `cancel_reminder(…)`.
         """
-        return Changes(cast(D, self.data) if data is None else data, self.member if member is None else member)
+        return Changes(
+            cast(D, self.data) if data is None else data, self.member if member is None else member, reminders
+        )
 
     def unlink(self) -> Changes[Any]:
         """Return the result of a `prepare` that has learned from a service that the channel is not the member's.

@@ -163,9 +163,17 @@ def document_without_secrets(bot: Bot, document: Document) -> dict[str, Any]:
         found["_call"] = {**call, "arguments": sorted(raw["_call"]["arguments"])}
     if "_outbox" in raw:
         found["_outbox"] = [without(waiting, ("id",)) for waiting in raw["_outbox"]]
+    if "_reminders" in raw:
+        found["_reminders"] = [_reminder_without_secrets(bot, reminder) for reminder in raw["_reminders"]]
     if "_leaving" in raw:
         found["_leaving"] = [without(leaving, ("to", "token")) for leaving in raw["_leaving"]]
     return found
+
+
+def _reminder_without_secrets(bot: Bot, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    data: Mapping[str, Any] = raw.get("data", {})
+    shown = without(raw, ("id", "data"))
+    return {**shown, "data": without(data, bot.secrets_of(raw["flow"]))} if data else shown
 
 
 def _flow_data_without_secrets(bot: Bot, flow_data: Mapping[str, Any]) -> Mapping[str, Any]:

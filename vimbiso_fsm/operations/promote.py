@@ -38,6 +38,7 @@ from vimbiso_fsm.document.ids import conversation_id, hashed, instant
 from vimbiso_fsm.engine.commit import Decision, as_stored, commit_of, decision_of
 from vimbiso_fsm.engine.draft import has_answers, held_runs
 from vimbiso_fsm.engine.reading import Absent, Encrypted, Foreign, Newer, Sound, open_document
+from vimbiso_fsm.engine.reminders import merged_reminders
 from vimbiso_fsm.engine.upgrade import migrated
 from vimbiso_fsm.errors import DamagedDocument
 from vimbiso_fsm.flow.bot import Bot
@@ -362,6 +363,7 @@ def _merged(
             merged,
             channels=channels,
             outbox=(*member.outbox, *guest.outbox),
+            reminders=merged_reminders(member.reminders, guest.reminders),
             opted_out=_opted_out(member, guest),
         )
         keeps = _keeps_run(bot, guest, member)
@@ -396,6 +398,7 @@ def _joined(
         channel=member.channel if member.is_reachable or not addresses else addresses[-1].channel,
         channels=(*(address for address in member.channels if address not in known), *addresses),
         outbox=(*member.outbox, *(() if source.guest else source.outbox)),
+        reminders=merged_reminders(() if source.guest else source.reminders, member.reminders),
         suspended=(*(() if source.guest else held_runs(bot, source)), *member.suspended),
         opted_out=_opted_out(member, source),
         upgraded=(),

@@ -267,7 +267,10 @@ def _core(bot: Bot, member_id: str, found: _Found) -> Salvage:
     )
 
 
-_CORE_NAMES = ("channel", "profile", "current_account", "jwt_token", "authenticated", "outbox", "deadline", "channels")
+_CORE_NAMES = (
+    *("channel", "profile", "current_account", "jwt_token", "authenticated", "outbox", "reminders", "deadline"),
+    "channels",
+)
 
 
 def _channel(bot: Bot, found: _Found) -> Channel | None:
