@@ -16,6 +16,7 @@ from vimbiso_fsm.document.document import (
     Document,
     Moved,
     PendingCall,
+    Reminder,
     Run,
     Shown,
     Suspended,
@@ -200,6 +201,24 @@ def documents(draw: st.DrawFn) -> Document:
                     ),
                     max_size=2,
                     unique_by=lambda waiting: waiting.id,
+                )
+            )
+        ),
+        reminders=tuple(
+            draw(
+                st.lists(
+                    st.builds(
+                        Reminder,
+                        key=names,
+                        id=names,
+                        at=instants,
+                        replies=st.sampled_from([(), ({"text": "call.waiting"},)]),
+                        flow=st.just("") | names,
+                        data=objects,
+                        until=st.none() | instants,
+                    ),
+                    max_size=2,
+                    unique_by=lambda reminder: reminder.key,
                 )
             )
         ),

@@ -120,6 +120,18 @@ class _Loop:
 
         return self._runner.run(tasks())
 
+    def _often(self, once: Callable[[int], Awaitable[None]], number: int) -> None:
+        """Repeat the work a number of times in each task."""
+
+        async def task(own: int) -> None:
+            for _ in range(number):
+                await once(own)
+
+        async def tasks() -> None:
+            await asyncio.gather(*map(task, range(self._tasks)))
+
+        self._runner.run(tasks())
+
 
 class BareAsync(_Loop):
     """`Bare` in several tasks, each with a connection of the client's pool."""
@@ -159,6 +171,10 @@ class TurnsAsync(_Loop):
 
     async def _once(self, number: int) -> None:
         advanced(await self._manager.handle(next(self._members[number])))
+
+    def often(self, number: int) -> None:
+        """Make a number of turns in each task."""
+        self._often(self._once, number)
 
     def run(self, seconds: float) -> int:
         return self._at_once(self._once, seconds)

@@ -12,6 +12,7 @@ import gc
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import count, cycle
 from types import FrameType
 from typing import Final
@@ -19,13 +20,14 @@ from typing import Final
 import attrs
 import redis
 
+from tests.bench.contenders import AT_ONCE, TurnsAsync
 from tests.bench.conversation import OFFER, PICK, POST, TILL, Script
 from tests.bench.server import Server
 from vimbiso_fsm import Channel, FlowStateManager, Message, Outcome, Rate, Rates
 from vimbiso_fsm.messages.replies import Buttons
 from vimbiso_fsm.store.layout import Keys
 
-__all__ = ["KINDS", "MEMORY_AFTER", "Counted", "Kind", "counts", "first_turns", "kept", "table"]
+__all__ = ["KINDS", "MEMORY_AFTER", "Counted", "Kind", "awaited", "counts", "first_turns", "kept", "table"]
 
 
 @attrs.frozen
@@ -208,6 +210,23 @@ def counts(server: Server, kinds: Iterable[Kind] = KINDS) -> Iterator[tuple[Kind
     counters.close()
 
 
+def awaited(server: Server) -> Iterator[tuple[int, float, float, float]]:
+    """Yield, for one task and for many, the calls of Python functions and of functions in C of a turn, and its trips.
+
+    They are means over many turns. Those of many tasks depend a little on how often the replies to some of them arrive
+    together.
+    """
+    counters = _Counters(server.url)
+    for tasks, turns in ((1, 200), (AT_ONCE, 10)):
+        contender = TurnsAsync(server.url, TILL, tasks)
+        contender.often(ROUNDS)
+        python, builtin = _calls(partial(contender.often, turns))
+        trips = counters.during(partial(contender.often, turns))["trips"]
+        contender.close()
+        yield tasks, python / tasks / turns, builtin / tasks / turns, trips / tasks / turns
+    counters.close()
+
+
 def first_turns(server: Server) -> tuple[int, ...]:
     """Return the trips of the first four turns of a new member, in a process that has served others before."""
     counters = _Counters(server.url)
@@ -247,6 +266,8 @@ def table(server: Server) -> Iterator[str]:
     yield HEADING
     for kind, counted in counts(server):
         yield f"  {kind.name:<26}" + "".join(f"{number:>12,}" for number in attrs.astuple(counted))
+    for tasks, python, builtin, trips in awaited(server):
+        yield f"  {f'plain turn, {tasks} awaited':<26}{python:>12.1f}{builtin:>12.1f}{trips:>12.2f}"
     yield f"\ntrips of the first turns     {', '.join(map(str, first_turns(server)))}"
     for turns, size in kept(server):
         yield f"bytes kept after {turns:>3} turns   {size:,}"

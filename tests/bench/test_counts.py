@@ -8,7 +8,7 @@ from typing import Final
 import attrs
 import pytest
 
-from tests.bench.counts import KINDS, MEMORY_AFTER, Counted, counts, first_turns, kept
+from tests.bench.counts import KINDS, MEMORY_AFTER, Counted, awaited, counts, first_turns, kept
 from tests.bench.server import Server
 
 pytestmark = [
@@ -27,6 +27,8 @@ BOUNDS: Final = {
     "VimbisoPay's back": Counted(265, 264, 1, 9, 3_679, 150),
 }
 """The figures of each kind of turn when the bounds were last lowered."""
+AWAITED: Final = 316
+"""Calls of Python functions of a plain turn in a task."""
 MARGINS: Final = Counted(1.03, 1.03, 1, 1, 1.02, 1.5)  # type: ignore[arg-type]  # factors, not counts
 """How far a figure may be above its bound: other releases of Python and redis-py make some calls more."""
 KEPT: Final = (6_350, 20_700, 119_000)
@@ -47,6 +49,16 @@ def test_no_turn_costs_more_than_its_bound():
         if figure > bound * margin
     }
     assert not over
+
+
+def test_an_awaited_turn_costs_little_more():
+    """A turn in a lone task is one trip and costs at most its bound; among many tasks it costs no more."""
+    with Server.start("everysec") as server:
+        alone, together = awaited(server)
+    assert alone[1] <= AWAITED * MARGINS.python
+    assert alone[3] < 1.05  # once a minute, a manager asks whose the store is
+    assert together[1] <= alone[1]
+    assert together[3] <= 1
 
 
 def test_calls_are_counted_alike_each_time():

@@ -1,4 +1,4 @@
-"""Another system that gives words, flows and triggers, and whose worker is killed at each request, call and delivery.
+"""Another system that gives something, or a reminder that is due, and a worker that is killed at each step of it.
 
 A warm process forks a child for each point; the child gives one thing and kills itself there. Then a worker wakes the
 member on a clock past the lease, and the system gives the same thing again under the same key.
@@ -21,7 +21,7 @@ from tests.faults.members import PAST_LEASE
 from tests.faults.mutants import mutated
 from tests.faults.records import Folder
 from tests.faults.row import Profile, Report, row
-from vimbiso_fsm import Bot, Caller, Channel, Flow, Message, NoData, State, Text, Transition, call
+from vimbiso_fsm import Bot, Caller, Channel, Flow, Message, NoData, State, Text, Transition, Turn, call, remind
 from vimbiso_fsm.flow.flow import AnyFlow
 from vimbiso_fsm.operations.handle_event import EventOutcome
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
@@ -30,8 +30,8 @@ from vimbiso_fsm.testing.chat import STORE_SECRET, words
 
 __all__ = ["given_at_each_step"]
 
-WAYS: Final = ("tell", "open", "trigger")
-FINAL: Final = {"tell": "We close.", "open": "Noted?", "trigger": "Shipped."}
+WAYS: Final = ("tell", "open", "trigger", "reminder")
+FINAL: Final = {"tell": "We close.", "open": "Noted?", "trigger": "Shipped.", "reminder": "Remember."}
 """The words that each of them leads to."""
 
 
@@ -50,6 +50,11 @@ class Shop:
         return "ok"
 
 
+def reminded(turn: Turn[NoData]) -> Any:
+    """Set a reminder that is due at once."""
+    return turn.changes(reminders=[remind(turn.now, "k", Text("Remember."))])
+
+
 def shop_bot(shop: Shop) -> Bot:
     """Return a bot whose order waits for a payment."""
     order: AnyFlow = Flow(
@@ -63,6 +68,7 @@ def shop_bot(shop: Shop) -> Bot:
             Transition("paid", "waiting", "shipping", by="bank"),
             Transition(["done", "failed"], "shipping", "shipped"),
             Transition("again", "shipped", "waiting"),
+            Transition("remember", "waiting", "waiting", prepare=reminded),
         ],
     )  # fmt: skip
     survey: Flow[NoData] = Flow(
@@ -74,7 +80,9 @@ def shop_bot(shop: Shop) -> Bot:
 
 
 def give(manager: FlowStateManager, how: str, member_id: str) -> EventOutcome:
-    """Give one thing under a key that is the same each time."""
+    """Give one thing under a key that is the same each time, or wake the member who has a reminder."""
+    if how == "reminder":
+        return EventOutcome("advanced" if manager.wake(member_id) else "duplicate")
     if how == "tell":
         return manager.tell(member_id, "We close.", key="k")
     if how == "open":
@@ -95,6 +103,8 @@ def _killed(url: str, records: Folder, how: str, number: int, at: int, report: R
         bot = shop_bot(Shop(records, nowhere))
         with FlowStateManager(bot, Clocked(store, clock), rates=None) as manager:
             member_id = manager.handle(Message(channel, "1", "hi")).state.member_id
+            if how == "reminder":
+                manager.handle(Message(channel, "2", "remember"))
 
         def act() -> None:
             point = Points(at)
@@ -152,9 +162,9 @@ def given_at_each_step(profile: Profile, seed: int, mutant: str = "") -> Report:
 
 @row(
     "given",
-    "worker killed before and after each request, call and delivery of what another system gives",
+    "worker killed before and after each request, call and delivery of a reminder or of what another system gives",
     "each key taken in once, 0 lost, each reply said at least once",
 )
 def given(profile: Profile, seed: int) -> Report:
-    """Words, flows and triggers of another system."""
+    """Words, flows and triggers of another system, and a reminder."""
     return given_at_each_step(profile, seed)

@@ -265,6 +265,7 @@ def test_an_unknown_member_is_answered_clearly(world: World, member_id: str):
         ("tell", ("", "hi"), {"key": "k"}),
         ("tell", ("m" * 10_000, "hi"), {"key": "k"}),
         ("tell", ("m\ud800", "hi"), {"key": "k"}),
+        ("tell", ("m", " "), {"key": "k"}),
         ("tell", ("m", None), {"key": "k"}),
         ("tell", ("m", b"hi"), {"key": "k"}),
         ("tell", ("m", "x" * 9000), {"key": "k"}),

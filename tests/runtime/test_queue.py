@@ -8,6 +8,8 @@ from functools import partial
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 import flows
 from flows.credex_core import SimulatedCredexCore
@@ -18,7 +20,7 @@ from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.handle import handle
 from vimbiso_fsm.runtime import flow_state
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
-from vimbiso_fsm.runtime.queue import AsyncMemberLock, AsyncQueue, MemberLock, Queue
+from vimbiso_fsm.runtime.queue import AsyncMemberLock, AsyncQueue, MemberLock, Queue, Slots
 from vimbiso_fsm.store.requests import Commit, Conflict, Head, Linked, Stored
 from vimbiso_fsm.testing.chat import Held
 
@@ -53,6 +55,52 @@ def test_no_more_than_there_are_slots():
 
     most = asyncio.run(many())
     assert (len(most), max(most)) == (50, 3)
+
+
+class Guest:
+    """A task that takes a slot, holds it until it is told to leave, and gives it back."""
+
+    def __init__(self, slots: Slots, seen: list[Guest]) -> None:
+        self.inside, self.told = False, asyncio.Event()
+        self.task = asyncio.create_task(self._visit(slots, seen))
+
+    async def _visit(self, slots: Slots, seen: list[Guest]) -> None:
+        assert slots.take() or await slots.wait()
+        self.inside = True
+        seen.append(self)
+        try:
+            await self.told.wait()
+        finally:
+            self.inside = False
+            slots.give()
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["come", "come", "leave", "cancel", "step"]), st.integers(0, 9)), max_size=40)
+)
+@example([("come", 0)] * 3 + [("step", 0), ("leave", 0), ("step", 0), ("cancel", 2)])
+def test_slots_are_neither_lost_nor_taken_twice(actions: list[tuple[str, int]]):
+    """Whoever is cancelled at whatever moment: no slot is lost or taken twice, and tasks are served as they came."""
+
+    async def story() -> None:
+        slots, seen, came = Slots(2), list[Guest](), list[Guest]()
+        for name, number in actions:
+            if name == "come":
+                came.append(Guest(slots, seen))
+            elif name == "step":
+                await asyncio.sleep(0)
+            elif number < len(came):
+                (came[number].told.set if name == "leave" else came[number].task.cancel)()
+            assert sum(each.inside for each in came) + slots.free <= 2
+        for each in came:
+            each.told.set()
+        async with asyncio.timeout(5):
+            ends = await asyncio.gather(*(each.task for each in came), return_exceptions=True)
+        served = [each for each, end in zip(came, ends, strict=True) if end is None]
+        assert served == [each for each in seen if each in served]
+        assert slots.free == 2
+
+    asyncio.run(story())
 
 
 def test_a_message_that_gives_up_its_slot_lets_another_in():
@@ -228,6 +276,6 @@ def test_a_cancelled_wait_leaves_no_place_and_no_seat_behind():
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        return queue.slots._value, queue._places
+        return queue.slots.free, queue._places
 
     assert asyncio.run(cancelled()) == (1, {})

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import closing
 from importlib.resources import files
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -24,11 +25,11 @@ from vimbiso_fsm.errors import CommitUnknown, DamagedDocument, DamagedKey, Docum
 from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store import pipeline as pipelines
-from vimbiso_fsm.store import redis_atomic
 from vimbiso_fsm.store import servers as connecting
 from vimbiso_fsm.store.attempts import ATTEMPTS, Attempts
+from vimbiso_fsm.store.lines import REQUESTS_PER_PIPELINE
 from vimbiso_fsm.store.pipeline import Answer
-from vimbiso_fsm.store.redis_atomic import REQUESTS_PER_PIPELINE, AsyncAtomicStateManager, AtomicStateManager
+from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
 from vimbiso_fsm.store.requests import (
     NO_HEAD,
     Broken,
@@ -75,6 +76,7 @@ from vimbiso_fsm.store.retention import (
 )
 from vimbiso_fsm.store.script import Command, SenselessReply, decode
 from vimbiso_fsm.store.script import encode as encode_with
+from vimbiso_fsm.store.wire import Wire
 
 NAMES = ("state", "audit", "tokens")
 INDEX = Digests((b"a key",))
@@ -1076,73 +1078,73 @@ class TestGroupCommit:
 
         assert all(isinstance(answer, Stored) for answer in asyncio.run(flood()))
 
-    def test_a_pipeline_that_is_cancelled_is_sent_again(self, proxy: Proxy):
-        """If the task that sends is cancelled, its requests are sent again, and those that wait behind it follow."""
-        proxy.plan = ["hang"]
+    def test_requests_on_a_connection_that_ends_are_sent_again(self, proxy: Proxy):
+        """If a connection ends before the replies, its requests are sent again on another one, with those that wait."""
+        proxy.plan = ["hang"] * 1000
 
         async def leave() -> list[Any]:
             async with AsyncAtomicStateManager.from_url(proxy.url, connections=1) as manager:
                 tasks = [
                     asyncio.create_task(manager.commit(turn(member=f"m{n}"))) for n in range(REQUESTS_PER_PIPELINE + 1)
                 ]
-                [sending] = await self._sending(proxy, manager)
-                sending.cancel()
+                await seen(proxy, 1)
+                proxy.plan = []
+                wire_of(manager).end(None)
                 return await asyncio.gather(*tasks)
 
         assert [type(answer) for answer in asyncio.run(leave())] == [Committed] * (REQUESTS_PER_PIPELINE + 1)
 
     @pytest.mark.parametrize(("request_", "error"), [(turn(), CommitUnknown), (Load("m"), StoreUnavailable)])
-    def test_a_pipeline_that_is_cancelled_each_time_is_an_error_of_the_store(
+    def test_a_connection_that_ends_each_time_is_an_error_of_the_store(
         self, proxy: Proxy, request_: Any, error: type[Exception]
     ):
-        """If each task that sends is cancelled, a commit is unknown and a load unavailable; nothing is cancelled."""
+        """If each connection ends before the reply, a commit is unknown and a load unavailable."""
         proxy.plan = ["hang"] * ATTEMPTS
 
         async def leave() -> None:
             async with AsyncAtomicStateManager.from_url(proxy.url, timeout=30) as manager:
                 task = asyncio.create_task(manager.perform(request_))
                 for attempt in range(ATTEMPTS):
-                    [sending] = await self._sending(proxy, manager, attempt)
-                    sending.cancel()
-                with pytest.raises(error, match="given up before the reply"):
+                    await seen(proxy, attempt + 1)
+                    wire_of(manager).end(OSError("given up"))
+                with pytest.raises(error, match="the connection ended: given up"):
                     await task
 
         asyncio.run(leave())
-
-    async def _sending(
-        self, proxy: Proxy, manager: AsyncAtomicStateManager, attempt: int = 0
-    ) -> list[asyncio.Task[None]]:
-        """Return the tasks that send, once the proxy has seen an attempt."""
-        while proxy.seen <= attempt:  # noqa: ASYNC110 – it is counted in a thread
-            await asyncio.sleep(0.001)
-        for _ in range(20):  # let it come to wait for the reply: 3.11's wait_for may swallow what comes before
-            await asyncio.sleep(0)
-        return list(manager._loops.get()._sending)
 
     @pytest.mark.parametrize(
         ("place", "commit", "load"),
         [
             ("get_connection", StoreUnavailable, StoreUnavailable),
             ("release", Committed, Stored),
-            ("converse", CommitUnknown, StoreUnavailable),
+            ("reader", CommitUnknown, StoreUnavailable),
         ],
     )
     @pytest.mark.parametrize("fault", [RuntimeError, asyncio.CancelledError, TypeError])
-    def test_whatever_ends_the_sending_is_an_error_of_the_store(
+    def test_whatever_fails_beneath_is_an_error_of_the_store(
         self, server: Server, monkeypatch: Any, place: str, commit: type, load: type, fault: type[BaseException]
     ):
-        """Any failure of the task that sends reaches each waiter as an error of the store that says what is known."""
+        """Any failure of a connection reaches each waiter as an error of the store that says what is known."""
+        if (place, fault) == ("reader", asyncio.CancelledError):
+            fault = ValueError  # nothing is awaited there, so nothing can be cancelled
 
         async def fails(*_: object, **__: object) -> Any:
             raise fault
 
+        class Reader:
+            def feed(self, data: bytes) -> None:
+                raise fault
+
         async def both() -> list[Any]:
-            async with AsyncAtomicStateManager.from_url(server.url) as manager:
+            async with AsyncAtomicStateManager.from_url(server.url, connections=2) as manager:
                 await manager.load("m")
                 client: Any = manager.servers.client
-                where = redis_atomic if place == "converse" else client.connection_pool
                 with monkeypatch.context() as patch:
-                    patch.setattr(where, place, fails)
+                    wire_of(manager).end(None)  # it is released, and another one is taken
+                    if place == "reader":
+                        patch.setattr("vimbiso_fsm.store.wire.hiredis", SimpleNamespace(Reader=lambda **_: Reader()))
+                    else:
+                        patch.setattr(client.connection_pool, place, fails)
                     return [*await asyncio.gather(manager.commit(turn()), manager.load("m"), return_exceptions=True)]
 
         assert [type(answer) for answer in asyncio.run(both())] == [commit, load]
@@ -1209,6 +1211,18 @@ class TestGroupCommit:
 
         assert all(isinstance(answer, Committed) for answer in asyncio.run(cut()))
         assert {client.llen(key("audit", f"m{i}")) for i in range(20)} == {1}
+
+
+async def seen(proxy: Proxy, count: int) -> None:
+    """Wait until a proxy has seen so many replies."""
+    while proxy.seen < count:  # noqa: ASYNC110 – it is counted in a thread
+        await asyncio.sleep(0.001)
+
+
+def wire_of(manager: AsyncAtomicStateManager) -> Wire:
+    """Return the first wire of a manager."""
+    [line] = manager._loops.get()._lines()
+    return line._wires[0]
 
 
 class TestClients:
@@ -1332,13 +1346,13 @@ def test_words_are_packed_as_the_protocol_has_them(words: tuple[bytes | int | st
     """Words are packed as bulk strings with their lengths in bytes; numbers in decimal, texts in UTF-8."""
     raw = [word if isinstance(word, bytes) else str(word).encode() for word in words]
     bulk = [b"$%d\r\n%b\r\n" % (len(word), word) for word in raw]
-    assert pipelines._pack(words) == b"*%d\r\n" % len(words) + b"".join(bulk)
+    assert pipelines.packed(words) == b"*%d\r\n" % len(words) + b"".join(bulk)
 
 
 def test_a_text_that_is_no_utf_8_is_not_sent():
     """A text that UTF-8 cannot encode raises an error before anything is sent."""
     with pytest.raises(UnicodeEncodeError):
-        pipelines._pack(("GET", "\ud800"))
+        pipelines.packed(("GET", "\ud800"))
 
 
 @pytest.mark.parametrize("protocol", [2, 3])

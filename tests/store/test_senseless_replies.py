@@ -7,7 +7,7 @@ import math
 import re
 import threading
 import types
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, Final, Union, get_args, get_origin, get_type_hints
@@ -423,12 +423,16 @@ class Missing:
 
     def __init__(self) -> None:
         self.replies: list[Any] = [b"first", ResponseError("OOM command not allowed"), redis.TimeoutError("no reply")]
-        self._parser = None
-        self.protocol = 3
 
-    def send_packed_command(self, command: Any) -> Any:
+    def connect(self) -> None:
+        """Connect."""
+
+    def can_read(self) -> bool:
+        """Return whether there is something to read."""
+        return False
+
+    def send_packed_command(self, command: Sequence[bytes], /) -> None:
         """Send bytes."""
-        return Nothing()
 
     def read_response(self, *, disable_decoding: bool) -> Any:
         """Read one reply."""
@@ -437,35 +441,14 @@ class Missing:
             raise reply
         return reply
 
-    def disconnect(self, nowait: bool = False) -> Any:
+    def disconnect(self) -> None:
         """Close the connection."""
-        return Nothing()
 
 
-class AwaitedMissing(Missing):
-    """The same, awaited."""
-
-    async def read_response(self, *, disable_decoding: bool) -> Any:
-        """Read one reply."""
-        return super().read_response(disable_decoding=disable_decoding)
-
-
-class Nothing:
-    """A value that may be awaited or not."""
-
-    def __await__(self) -> Generator[None, None, None]:
-        return
-        yield
-
-
-@pytest.mark.parametrize("is_async", [False, True])
-def test_an_error_before_a_lost_reply_counts_as_lost(is_async: bool):
+def test_an_error_before_a_lost_reply_counts_as_lost():
     """An error of a pipeline whose last reply is lost may be that of a later command, so it counts as lost too."""
     commands: list[Words] = [("GET", name) for name in "abc"]
-    missing: Any = AwaitedMissing() if is_async else Missing()
-    replies = asyncio.run(
-        pipeline.exchange_awaited(missing, commands) if is_async else pipeline.exchange(missing, commands)
-    )
+    replies = pipeline.exchange(Missing(), commands)
     assert replies[0] == b"first"
     assert all(isinstance(reply, redis.ConnectionError | redis.TimeoutError) for reply in replies[1:])
 

@@ -25,6 +25,7 @@ from vimbiso_fsm.cli.reencrypt import reencrypt
 from vimbiso_fsm.cli.repair import repair
 from vimbiso_fsm.cli.replay import replay
 from vimbiso_fsm.cli.state import state
+from vimbiso_fsm.cli.tell import tell
 from vimbiso_fsm.cli.worker import worker
 
 EXIT_CODES: Final = (
@@ -50,6 +51,7 @@ COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
     "unlink": unlink,
     "relink": relink,
     "merge": merge,
+    "tell": tell,
     "owner": owner,
     "repair": repair,
     "doctor": doctor,

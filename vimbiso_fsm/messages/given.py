@@ -14,7 +14,7 @@ import attrs
 from vimbiso_fsm.errors import InvalidMessage
 from vimbiso_fsm.messages.contents import storable
 from vimbiso_fsm.messages.message import named
-from vimbiso_fsm.messages.replies import SAID, Said
+from vimbiso_fsm.messages.replies import SAID, Said, Text
 
 MAX_DATA: Final = 8192
 """Characters of the data of a trigger or of the input of a flow, written as JSON, and of the words that are told."""
@@ -48,6 +48,8 @@ def _said(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
         raise InvalidMessage(
             attribute.name, f"must be a Text, or another reply without choices, not {type(value).__name__}"
         )
+    if isinstance(value, Text) and not value.key.strip():
+        raise InvalidMessage(attribute.name, "is empty")
     if len(str(value)) > MAX_DATA:
         raise InvalidMessage(attribute.name, f"has {len(str(value))} characters, the limit is {MAX_DATA}")
 

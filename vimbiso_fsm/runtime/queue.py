@@ -6,7 +6,9 @@ The head of the document protects the stored data. The queue only saves conflict
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 import attrs
@@ -117,6 +119,52 @@ class Queue(_Places[threading.Lock]):
         super().__init__(threading.Lock)
 
 
+class Slots:
+    """A number of slots, which tasks of one event loop take in the order of asking; with one slot, a lock.
+
+    A free slot is taken without a coroutine, which a primitive of asyncio would need.
+
+    Attributes:
+        free: The number of slots that are not taken.
+    """
+
+    __slots__ = ("_waiting", "free")
+
+    def __init__(self, number: int) -> None:
+        self.free = number
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def take(self) -> bool:
+        """Take a slot, if one is free; then no task waits for one."""
+        if not self.free:
+            return False
+        self.free -= 1
+        return True
+
+    async def wait(self) -> bool:
+        """Wait for a slot, which another task gives back; return True."""
+        import asyncio
+
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled():  # the slot came, and the task was cancelled before it went on
+                self.give()
+            raise
+        return True
+
+    def give(self) -> None:
+        """Give a slot back, to the task that has waited longest."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self.free += 1
+
+
 class AsyncMemberLock:
     """The lock of a member's queue, for the tasks of one event loop.
 
@@ -130,8 +178,8 @@ class AsyncMemberLock:
     __slots__ = ("_has_slot", "_key", "_lock", "_patience", "_place", "_queue", "_slots", "held")
 
     held: bool
-    _lock: asyncio.Lock
-    _place: _Place[asyncio.Lock]
+    _lock: Slots
+    _place: _Place[Slots]
 
     def __init__(self, queue: AsyncQueue, key: object, patience: float, *, cached: bool = True) -> None:
         """Make the lock of a member's queue.
@@ -156,9 +204,8 @@ class AsyncMemberLock:
         self._place = self._queue.join(self._key)
         self._lock = self._place.lock
         try:
-            self.held = await _acquired(self._lock, self._patience)
-            if self.held:
-                await self.reacquire()
+            self.held = self._lock.take() or await self._waited()
+            self._has_slot = self.held and (self._slots.take() or await self._slots.wait())
         except BaseException:
             self._leave()
             raise
@@ -171,29 +218,42 @@ class AsyncMemberLock:
         self._leave()
 
     def _leave(self) -> None:
-        self.give_up_slot()
-        self.release()
+        if self._has_slot:
+            self._slots.give()
+        if self.held:
+            self._lock.give()
+        self.held = self._has_slot = False
         self._queue.leave(self._key, self._place)
 
     def give_up_slot(self) -> None:
         """Give up the slot, and keep the lock."""
         if self._has_slot:
-            self._slots.release()
+            self._slots.give()
         self._has_slot = False
 
     def release(self) -> None:
         """Release the lock, if it is held."""
         if self.held:
-            self._lock.release()
+            self._lock.give()
         self.held = False
 
     async def reacquire(self) -> None:
         """Acquire the lock again, if that is possible within the patience, and a slot, without a time limit."""
-        self.held = self.held or await _acquired(self._lock, self._patience)
-        self._has_slot = self._has_slot or await self._slots.acquire()
+        self.held = self.held or self._lock.take() or await self._waited()
+        self._has_slot = self._has_slot or self._slots.take() or await self._slots.wait()
+
+    async def _waited(self) -> bool:
+        """Wait for the lock; return whether it came within the patience."""
+        import asyncio
+
+        try:
+            async with asyncio.timeout(self._patience):
+                return await self._lock.wait()
+        except TimeoutError:
+            return False
 
 
-class AsyncQueue(_Places["asyncio.Lock"]):
+class AsyncQueue(_Places[Slots]):
     """The queues of all members, for the tasks of one event loop, with a bound on the messages being handled.
 
     Messages beyond the number of slots wait in the order of arrival, without a time limit. Without the bound, thousands
@@ -204,26 +264,11 @@ class AsyncQueue(_Places["asyncio.Lock"]):
         slots_of_others: The slots of all other members.
     """
 
-    slots: asyncio.Semaphore
-    slots_of_others: asyncio.Semaphore
+    slots: Slots
+    slots_of_others: Slots
 
     def __init__(self, slots: int, slots_of_others: int | None = None) -> None:
         """Make the queues. Without `slots_of_others`, all members share the slots."""
-        import asyncio
-
-        super().__init__(asyncio.Lock)
-        self.slots = asyncio.Semaphore(slots)
-        self.slots_of_others = self.slots if slots_of_others is None else asyncio.Semaphore(slots_of_others)
-
-
-async def _acquired(lock: asyncio.Lock, patience: float) -> bool:
-    """Acquire a lock within `patience` seconds; return whether that was possible."""
-    if not lock.locked():  # a time limit costs a task, and a free lock needs none
-        return await lock.acquire()
-    import asyncio
-
-    try:
-        async with asyncio.timeout(patience):
-            return await lock.acquire()
-    except TimeoutError:
-        return False
+        super().__init__(partial(Slots, 1))
+        self.slots = Slots(slots)
+        self.slots_of_others = self.slots if slots_of_others is None else Slots(slots_of_others)

@@ -12,6 +12,7 @@ Threads that share the servers of a cluster also wait for each other across the 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
@@ -51,17 +52,13 @@ class Connection(Protocol):
 class AsyncConnection(Protocol):
     """A connection of redis-py for an event loop, as far as the store uses it."""
 
-    protocol: Any
-    _parser: object
+    socket_timeout: float | None
+    health_check_interval: float
+    _writer: asyncio.StreamWriter | None
+    _parser: Any
 
     async def disconnect(self, nowait: bool = False) -> None:
         """Close the connection. It connects again when it is used."""
-
-    async def send_packed_command(self, command: bytes, /) -> None:
-        """Send bytes."""
-
-    async def read_response(self, *, disable_decoding: bool) -> Any:
-        """Read one reply; raise the error that it is."""
 
 
 class Pool(Protocol):

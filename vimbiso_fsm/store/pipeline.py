@@ -1,4 +1,4 @@
-"""Commands that go out together on one connection, and the answer to each.
+"""Commands that go out together on one connection of a thread, and the answer to each; `wire.py` is for event loops.
 
 `converse` repeats only the commands that the server refused because it did not know the script. It does not raise for a
 reply that is an error: the error stands in the place of the reply.
@@ -6,20 +6,17 @@ reply that is an error: the error stands in the place of the reply.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, NamedTuple, TypeVar, cast
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple, cast
 
 import hiredis
 import redis
-from redis._parsers.hiredis import NOT_ENOUGH_DATA
 from redis.exceptions import MovedError, NoScriptError, ReadOnlyError, RedisError, ResponseError
 
-from vimbiso_fsm.store.connections import AsyncConnection, Connection
+from vimbiso_fsm.store.connections import Connection
 from vimbiso_fsm.store.script import SCRIPT, Words
 
-C = TypeVar("C", Connection, AsyncConnection)
-
-_pack: Final[Callable[[Words], bytes]] = cast(Any, hiredis.pack_command)
+packed: Final[Callable[[Words], bytes]] = cast(Any, hiredis.pack_command)
 """Returns a command as the protocol has it. redis-py's own packing costs several times as much."""
 
 
@@ -49,17 +46,11 @@ class Answer(NamedTuple):
     confirmed: bool
 
 
-async def converse(
-    connection: C,
-    exchange: Callable[[C, list[Words]], Awaitable[list[Any]]],
-    batch: Sequence[Sent],
-    confirm: Words | None,
-) -> list[Answer]:
+def converse(connection: Connection, batch: Sequence[Sent], confirm: Words | None) -> list[Answer]:
     """Send commands and return their answers, in order.
 
     Args:
         connection: The connection. It is closed if it cannot be used again.
-        exchange: `exchange` or `exchange_awaited`, as the connection needs it.
         batch: The commands.
         confirm: The words of a WAIT, which ends each pipeline that writes something lasting; None for none.
     """
@@ -70,7 +61,7 @@ async def converse(
         commands.append(sent.words)
     if confirm is not None and any(sent.lasting for sent in batch):
         commands.append(confirm)
-    replies = await exchange(connection, commands)
+    replies = exchange(connection, commands)
     if len(commands) == len(batch):
         answers = [Answer(reply, True) for reply in replies]
     else:
@@ -79,7 +70,7 @@ async def converse(
         places = [place for place, answer in enumerate(answers) if isinstance(answer.reply, NoScriptError)]
         again: list[Sent] = [batch[place] for place in places]
         again[0] = again[0]._replace(words=("EVAL", SCRIPT, *again[0].words[2:]))  # EVAL brings the script along
-        for place, answer in zip(places, await converse(connection, exchange, again, confirm), strict=True):
+        for place, answer in zip(places, converse(connection, again, confirm), strict=True):
             answers[place] = answer
     return answers
 
@@ -102,13 +93,13 @@ def _answers(batch: Sequence[Sent], confirm: Words | None, replies: Sequence[Any
     return answers
 
 
-async def exchange(connection: Connection, commands: list[Words]) -> list[Any]:
-    """Send the commands together and return a reply, or the error in its place, for each. It never suspends."""
-    packed = b"".join(map(_pack, commands))
+def exchange(connection: Connection, commands: list[Words]) -> list[Any]:
+    """Send the commands together and return a reply, or the error in its place, for each."""
+    data = b"".join(map(packed, commands))
     replies: list[Any] = []
     usable = False
     try:
-        connection.send_packed_command((packed,))
+        connection.send_packed_command((data,))
         for _ in commands:
             try:
                 replies.append(connection.read_response(disable_decoding=True))
@@ -120,35 +111,6 @@ async def exchange(connection: Connection, commands: list[Words]) -> list[Any]:
     finally:
         if not usable:
             connection.disconnect()
-    return replies
-
-
-async def exchange_awaited(connection: AsyncConnection, commands: list[Words]) -> list[Any]:
-    """Send the commands and return the replies; see `exchange`."""
-    packed = b"".join(map(_pack, commands))
-    replies: list[Any] = []
-    usable = False
-    try:
-        await connection.send_packed_command(packed)
-        # A reply that has already arrived is read from the parser without a coroutine. In protocol 3, push messages may
-        # stand among the replies, and only redis-py tells them apart.
-        reader = getattr(connection._parser, "_reader", None) if str(connection.protocol) == "2" else None
-        for _ in commands:
-            try:
-                reply = NOT_ENOUGH_DATA if reader is None else reader.gets(False)
-                if reply is NOT_ENOUGH_DATA:
-                    reply = await connection.read_response(disable_decoding=True)
-            except ResponseError as error:
-                reply = error
-            if isinstance(reply, redis.ConnectionError):
-                raise reply  # noqa: TRY301  # the parser returns it, where redis-py would raise it
-            replies.append(reply)
-        usable = _leaves_usable(replies)
-    except Exception as error:  # noqa: BLE001  # a connection that another thread closes raises whatever it meets
-        _fill(replies, error, len(commands))
-    finally:
-        if not usable:
-            await connection.disconnect(nowait=True)
     return replies
 
 

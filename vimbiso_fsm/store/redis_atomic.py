@@ -20,14 +20,12 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from itertools import chain, repeat
+from itertools import chain
 from types import TracebackType
-from typing import Any, Final, Generic, NamedTuple, Self, TypeVar, cast
-from weakref import WeakKeyDictionary
+from typing import Any, Final, Generic, Self, TypeVar, cast
 
 import redis
 import redis.asyncio
@@ -37,14 +35,15 @@ from vimbiso_fsm.errors import DamagedRecord, MissingSecret, StoreUnavailable, V
 from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.store import requests
 from vimbiso_fsm.store.attempts import Attempts, NotSent, WrongType, may_be_elsewhere
-from vimbiso_fsm.store.connections import AsyncPool, connections_of
+from vimbiso_fsm.store.connections import connections_of
 from vimbiso_fsm.store.doctor import Durability
 from vimbiso_fsm.store.handover import Served, restate
 from vimbiso_fsm.store.health import ask_memory, ask_memory_awaited
 from vimbiso_fsm.store.index import Secret, digests_of, record_of, secrets_of
 from vimbiso_fsm.store.layout import Keys
+from vimbiso_fsm.store.lines import LoopLines
 from vimbiso_fsm.store.loops import PerLoop
-from vimbiso_fsm.store.pipeline import Answer, Sent, converse, exchange, exchange_awaited
+from vimbiso_fsm.store.pipeline import Answer, Sent, converse
 from vimbiso_fsm.store.requests import Effect
 from vimbiso_fsm.store.retention import SHARDS
 from vimbiso_fsm.store.script import (
@@ -87,8 +86,6 @@ REPLY_TIMEOUT: Final = 2.0
 """Seconds to wait for a reply."""
 CONFIRM_TIMEOUT: Final = 1.0
 """Seconds to wait for a replica at durability "replicated"."""
-REQUESTS_PER_PIPELINE: Final = 64
-"""Requests in one pipeline at most. Further requests go out in further pipelines, each on its own connection."""
 SCANNED_AT_ONCE: Final = 1000
 """Keys that a server looks at in one step of a scan."""
 
@@ -539,7 +536,7 @@ class AtomicStateManager(_Manager[redis.Redis | redis.RedisCluster | Servers, Se
             raise NotSent from error
         try:
             batch = [Sent(words, attempts.asking, attempts.lasting)]
-            [answer] = await converse(connection, exchange, batch, self._confirm)
+            [answer] = converse(connection, batch, self._confirm)
         finally:
             connections.give(pool, connection)
         if isinstance(answer.reply, Exception):
@@ -570,7 +567,7 @@ class AtomicStateManager(_Manager[redis.Redis | redis.RedisCluster | Servers, Se
             with suppress(VimbisoError, RedisError, OSError):
                 connection = connections.take(pool)
                 try:
-                    answers = await converse(connection, exchange, [Sent(commands[place]) for place in group], None)
+                    answers = converse(connection, [Sent(commands[place]) for place in group], None)
                 finally:
                     connections.give(pool, connection)
                 for place, answer in zip(group, answers, strict=True):
@@ -604,111 +601,6 @@ def _result_of(coroutine: Coroutine[Any, Any, R]) -> R:
     raise AssertionError(f"{coroutine} has suspended")
 
 
-class _Waiting(NamedTuple):
-    """A command that waits to be sent together with others, and its answer."""
-
-    sent: Sent
-    answer: asyncio.Future[Answer]
-
-
-class _Queue:
-    """The commands that wait for a connection of one pool, and the number of pipelines that are being sent."""
-
-    def __init__(self) -> None:
-        self.waiting: deque[_Waiting] = deque()
-        self.out = 0
-
-    def group(self) -> list[_Waiting]:
-        """Return the commands that go out next together, without cancelled ones."""
-        taken = [self.waiting.popleft() for _ in range(min(len(self.waiting), REQUESTS_PER_PIPELINE))]
-        return [waiting for waiting in taken if not waiting.answer.done()]
-
-
-class _LoopConnections:
-    """The servers of one event loop, and the commands that wait for a connection to one of them."""
-
-    def __init__(self, servers: AsyncServers, confirm: Words | None) -> None:
-        self.servers = servers
-        self._confirm = confirm
-        self._queues: WeakKeyDictionary[AsyncPool, _Queue] = WeakKeyDictionary()  # the pools of a cluster change
-        self._sending: set[asyncio.Task[None]] = set()
-
-    async def answer(self, words: Words, attempts: Attempts) -> Answer:
-        """Send a command together with the others of the moment, and return its answer.
-
-        Raises whatever took the place of the answer: an error of redis-py, or `NotSent`.
-        """
-        try:
-            pool = await self.servers.pool(_first_key(words), attempts.redirect)
-        except VimbisoError:
-            raise
-        except Exception as error:  # redis-py raises more than its own errors
-            raise NotSent from error
-        loop = asyncio.get_running_loop()
-        queue = self._queues.get(pool)
-        if queue is None:
-            queue = self._queues[pool] = _Queue()
-        if not queue.waiting:
-            loop.call_soon(self._send_waiting, pool, queue)  # runs after every task that is ready now
-        answer: asyncio.Future[Answer] = loop.create_future()
-        queue.waiting.append(_Waiting(Sent(words, attempts.asking, attempts.lasting), answer))
-        return await answer
-
-    async def close(self) -> None:
-        """Wait for the requests that are being sent, then close the connections."""
-        while self._sending:
-            await asyncio.wait(self._sending)
-        await self.servers.close()
-
-    def abandon(self) -> None:
-        """Close the sockets. The event loop does not run, so what was being sent has no answer."""
-        self.servers.abandon()
-
-    def _send_waiting(self, pool: AsyncPool, queue: _Queue) -> None:
-        """Send the waiting commands, as far as there are connections.
-
-        The pool's own queue for a connection is not used: its timeout also ends when the server answers all the time
-        and only has much to do.
-        """
-        while queue.waiting and queue.out < pool.max_connections:
-            if group := queue.group():
-                queue.out += 1
-                task = asyncio.ensure_future(self._send(pool, group))
-                self._sending.add(task)
-                task.add_done_callback(partial(self._sent, pool, queue))
-
-    def _sent(self, pool: AsyncPool, queue: _Queue, task: asyncio.Task[None]) -> None:
-        """Give the connection of a finished pipeline to the next commands."""
-        self._sending.discard(task)
-        queue.out -= 1
-        self._send_waiting(pool, queue)
-
-    async def _send(self, pool: AsyncPool, group: list[_Waiting]) -> None:
-        """Send one pipeline, and give each command its answer.
-
-        It is a task of its own: no waiter's cancellation reaches the connection. Whatever ends it, also its own
-        cancellation, reaches the waiters as an error of the connection, after which they may send again.
-        """
-        answers: list[Answer] = []
-        failure: Exception = NotSent()
-        try:
-            connection = await pool.get_connection()
-            failure = redis.ConnectionError("the connection was given up before the reply arrived")
-            try:
-                answers = await converse(connection, exchange_awaited, [each.sent for each in group], self._confirm)
-            finally:
-                await pool.release(connection)
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # redis-py raises more than its own errors
-            failure.__cause__ = error
-        for waiting, answer in zip(group, answers or repeat(Answer(failure, False))):  # noqa: B905  # one is endless
-            if waiting.answer.done():
-                continue
-            if isinstance(answer.reply, Exception):
-                waiting.answer.set_exception(answer.reply)
-            else:
-                waiting.answer.set_result(answer)
-
-
 class AsyncAtomicStateManager(
     _Manager[redis.asyncio.Redis | redis.asyncio.RedisCluster | Callable[[], AsyncServers], AsyncServers]
 ):
@@ -718,12 +610,12 @@ class AsyncAtomicStateManager(
     connections of its own, which are closed when it ends. Only a client of redis-py that was given to the manager
     serves the one loop in which it is first used.
 
-    Requests that are made at the same moment in one loop go out in one pipeline. While all connections are in use,
-    requests wait as long as it takes; each connection that becomes free takes the next ones.
+    Requests that are made at the same moment in one loop leave together on one connection, and none waits for the reply
+    to another; see `lines.py`. While the server reads more slowly than they come, they wait in the order of asking.
 
     Every method that performs a request raises `DocumentTooLarge`, `StoreUnavailable` (nothing was stored) or
     `CommitUnknown` (a write was sent, and its answer was lost on every attempt). A request that is cancelled after it
-    was sent may still be performed; the requests that share its pipeline are not affected.
+    was sent may still be performed; other requests are not affected.
     """
 
     @property
@@ -744,7 +636,7 @@ class AsyncAtomicStateManager(
         return await self.perform(commit)
 
     async def close(self) -> None:
-        """Wait for the requests that are being sent, then close as `AtomicStateManager.close` does.
+        """Wait for the requests that wait or are on their way, then close as `AtomicStateManager.close` does.
 
         The connections of event loops in other threads are closed there. May be called in any event loop.
         """
@@ -766,11 +658,11 @@ class AsyncAtomicStateManager(
         first, make = (client(), client) if callable(client) else (async_servers_of(client), _no_second_loop)
         servers: Iterator[AsyncServers] = chain([first], iter(make, None))  # one for each loop
         confirm = self._confirm
-        self._loops = PerLoop(lambda: _LoopConnections(next(servers), confirm))
+        self._loops = PerLoop(lambda: LoopLines(next(servers), confirm))
         return first.place
 
     async def _call(self, words: Words, attempts: Attempts) -> Answer:
-        return await self._loops.get().answer(words, attempts)
+        return await self._loops.get().answer(words, _first_key(words), attempts)
 
     async def _find_owners(self, each: Sequence[requests.FindOwner], digests: Digests) -> tuple[requests.Linked, ...]:
         """Find owners at the same moment, which is one pipeline for each server."""
@@ -787,7 +679,7 @@ class AsyncAtomicStateManager(
         await self.servers.refresh(seen)
 
     async def _disconnect(self) -> None:
-        await self.servers.disconnect()
+        await self._loops.get().disconnect()
 
     async def _sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
