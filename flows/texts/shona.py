@@ -274,11 +274,18 @@ SHONA: Final[Templates] = {
         "Pane chakanganisika kwatiri, uye hatina kukwanisa kuziva kana chikumbiro chenyu chekupedzisira chakaitwa. "
         "Ndapota tarisai musati machitumira zvakare. Referensi: {reference}"
     ),
+    "consent.given": "Muchatanga kugamuchira mameseji edu zvakare. Pindurai STOP kuti musagamuchira.",
+    "consent.taken_back": "Hamuchagamuchiri mameseji edu. Pindurai START kuti mugamuchire zvakare.",
     "help.words": "Nguva dzose munogona kuti: menu, dzokera, kanzura, rubatsiro.",
+    "help.words.sms": "Nguva dzose munogona kuti: menu, dzokera, kanzura, rubatsiro.",
     "link.open": "Vhura",
     "limits.menu": "Zvinoita sezvisiri kushanda. Itii menu kuti mubude muone zvimwe zvamungaita.",
     "member.login": "Ndapota pindai kutanga.",
     "menu.left": "Tasiya zvanga zvakavhurika.",
+    "address.several": (
+        "Munozivikanwa pano nenhengo dzinopfuura imwe, uye hatigoni kuziva kuti ndeipi iri kureva. Hapana chachinjwa; "
+        "ndapota tikumbirei kuti tigadzirise."
+    ),
     "message.reused": "Meseji iyoyo yakatopindurwa.",
     "message.too_late": "Meseji iyoyo yasvika yanonoka zvikuru, haina kutorwa; ndapota itumirei zvakare.",
     "message.too_long": "Zvakarebesa; ndapota musapfuure mabhii {limit}.",

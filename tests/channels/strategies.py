@@ -52,9 +52,12 @@ any_reply: st.SearchStrategy[Reply] = st.one_of(
 
 @st.composite
 def broken(draw: st.DrawFn, whole: Any) -> bytes:
-    """A JSON document with one part replaced by any other JSON, as bytes."""
+    """A JSON document with one part, or an empty one as a whole, replaced by any other JSON, as bytes."""
     changed = copy.deepcopy(whole)
-    holder, key = draw(st.sampled_from(list(_places(changed))))
+    places = list(_places(changed))
+    if not places:
+        return json.dumps(draw(any_json)).encode()
+    holder, key = draw(st.sampled_from(places))
     holder[key] = draw(any_json)
     return json.dumps(changed).encode()
 

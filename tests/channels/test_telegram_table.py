@@ -20,7 +20,17 @@ from vimbiso_fsm.channels.telegram_updates import NOTICES
 from vimbiso_fsm.messages.contents import Attachment, Contact, Contacts, Form, Location
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.money import Money
-from vimbiso_fsm.messages.told import Blocked, Edited, OtherFact, Paid, Reacted, SaidElsewhere
+from vimbiso_fsm.messages.replies import Text
+from vimbiso_fsm.messages.told import (
+    Blocked,
+    BusinessConnected,
+    Deleted,
+    Edited,
+    OtherFact,
+    Paid,
+    Reacted,
+    SaidElsewhere,
+)
 
 BOT = "our_bot"
 AT = datetime.fromtimestamp(1_758_000_000, UTC)
@@ -72,6 +82,12 @@ def reaction(*new: Any, chat: Any = CHAT) -> dict[str, Any]:
     """Return an update about a reaction."""
     told = {"chat": chat, "message_id": 4, "user": PAT, "date": 1_758_000_000, "old_reaction": []}
     return update("message_reaction", {**told, "new_reaction": [*new]})
+
+
+def connection(**told: Any) -> dict[str, Any]:
+    """Return an update about a business connection."""
+    whole = {"id": "b", "user": PAT, "user_chat_id": 11, "date": 1_758_000_000, **told}
+    return update("business_connection", whole)
 
 
 SIZES = [
@@ -249,6 +265,11 @@ TOLD = [
     row("a message to a person", update("business_message", {"message_id": 5, "from": PAT, "chat": CHAT, "date": 1_758_000_000, "business_connection_id": "b", "text": "hi"}), elsewhere("business", "11")),
     row("an edited message to a person", update("edited_business_message", {"message_id": 5, "from": PAT, "chat": CHAT, "date": 1_758_000_000, "text": "hi"}), elsewhere("business", "11")),
     row("deleted messages of a person", update("deleted_business_messages", {"business_connection_id": "b", "chat": CHAT, "message_ids": [5]}), elsewhere("business", "11", channel=None, at=None)),
+    row("a button in a chat of a business", update("callback_query", {"id": "1", "from": PAT, "data": "yes", "message": {"message_id": 4, "chat": CHAT, "business_connection_id": "b"}}), elsewhere("business", "11", at=None)),
+    row("a connected business", connection(is_enabled=True, rights={"can_reply": True}), BusinessConnected(**fact(), connection="b", can_reply=True)),
+    row("a business of before", connection(is_enabled=True, can_reply=False), BusinessConnected(**fact(), connection="b")),
+    row("a disconnected business", connection(is_enabled=False), BusinessConnected(**fact(), connection="b", enabled=False)),
+    row("a connection that tells nothing", update("business_connection", {"rights": "x"}), BusinessConnected(id="7", account=BOT, enabled=False)),
     row("a button of a game", pressed(game_short_name="g"), OtherFact(**undated(), kind="game")),
     row("a payment", message(successful_payment=PAYMENT), Paid(**fact(), status="paid", amount=USD, reference="r1", charge="c1")),
     row("a payment of stars", message(successful_payment={**PAYMENT, "currency": "XTR", "total_amount": 50}), Paid(**fact(), status="paid", amount=Money(Decimal(50), "XTR"), reference="r1", charge="c1")),
@@ -258,7 +279,7 @@ TOLD = [
     row("a shipping address", update("shipping_query", {"id": "q1", "from": PAT, "invoice_payload": "r1", "shipping_address": {}}), Paid(**undated(), status="requested", reference="r1", charge="q1")),
     row("bought media", update("purchased_paid_media", {"from": PAT, "paid_media_payload": "r1"}), Paid(**undated(), status="paid", reference="r1")),
     *(row(kind, update(kind, {"id": "1", "from": PAT}), OtherFact(**undated(), kind=kind)) for kind in (
-        "business_connection", "chat_boost", "chat_join_request", "chat_member", "chosen_inline_result", "inline_query",
+        "chat_boost", "chat_join_request", "chat_member", "chosen_inline_result", "inline_query",
         "message_reaction_count", "poll", "poll_answer", "removed_chat_boost", "tomorrow",
     )),
     *(row(f"notice {kind}", message(**{kind: {"x": 1}}), OtherFact(**fact(), kind=kind)) for kind in sorted(NOTICES)),
@@ -286,6 +307,52 @@ UNREADABLE = [
     row("a body that is a list", [], "message body: must be an object, not list"),
 ]
 ROWS = [*SAID, *TOLD, *UNREADABLE]
+
+OWNER = {"id": 500, "is_bot": False, "first_name": "Owner"}
+
+
+def customer(kind: str = "business_message", /, **told: Any) -> dict[str, Any]:
+    """Return an update about the chat of Pat, a customer, with a business."""
+    whole = {"message_id": 5, "from": PAT, "chat": CHAT, "date": 1_758_000_000, "business_connection_id": "b", **told}
+    return update(kind, whole)
+
+
+def of_business(**more: Any) -> dict[str, Any]:
+    """Return what the facts of that chat have."""
+    return fact(**{"channel": YOU.with_account("b"), "account": "b", **more})
+
+
+OF_BUSINESS = [
+    row("a customer's text", customer(text="hi"), {"text": "hi"}),
+    row("a customer's location", customer(location={"latitude": 1, "longitude": 2}), {"content": Location(1.0, 2.0)}),
+    row("the owner's text", customer(**{"from": OWNER}, text="hi"), elsewhere("business", "11", channel=Channel("telegram", "500", {"name": "Owner"}).with_account("b"), account="b")),
+    row("the bot's own text", customer(**{"from": OWNER}, sender_business_bot={"id": 9}, text="hi"), elsewhere("business", "11", channel=Channel("telegram", "500", {"name": "Owner"}).with_account("b"), account="b")),
+    row("a customer's edit", customer("edited_business_message", text="20"), Edited(**of_business(), message_id="5", text="20")),
+    row("the owner's edit", customer("edited_business_message", **{"from": OWNER}, text="20"), elsewhere("business", "11", channel=Channel("telegram", "500", {"name": "Owner"}).with_account("b"), account="b")),
+    row("deleted messages", update("deleted_business_messages", {"business_connection_id": "b", "chat": CHAT, "message_ids": [5, 6, "x"]}),
+        *(Deleted(**of_business(id=f"7/{number}", at=None, channel=Channel("telegram", "11").with_account("b")), message_id=number) for number in ("5", "6", "x"))),
+    row("deleted messages without a chat", update("deleted_business_messages", {"message_ids": [5]}), "message chat.id: is missing"),
+    row("a customer's payment", customer(successful_payment=PAYMENT), Paid(**of_business(), status="paid", amount=USD, reference="r1", charge="c1")),
+    row("a customer's button", update("callback_query", {"id": "q", "from": PAT, "data": "yes", "message": {"message_id": 4, "chat": CHAT, "business_connection_id": "b"}}), {"choice": "yes"}),
+]  # fmt: skip
+"""Rows of a bot that answers as a connected business."""
+
+
+@pytest.mark.parametrize("each", OF_BUSINESS, ids=lambda each: each.name)
+def test_each_row_of_a_connected_business(each: Row) -> None:
+    """Customers speak to the bot, the owner does not, and edits and deletions are told with the messages they are about."""
+    body = json.dumps(each.body).encode()
+    assert got(lambda: telegram.parse(body, account=BOT, now=NOW, business=True)) == each.got
+
+
+def test_replies_to_a_customer_go_out_by_the_connection() -> None:
+    """The connection stands in the place of the message, and so in each payload; a private message has none."""
+    for body, connected in ((customer(text="hi"), True), (OF_BUSINESS[-1].body, True), (message(text="hi"), False)):
+        delivery = telegram.parse(json.dumps(body).encode(), account=BOT, now=NOW, business=True)
+        [said] = delivery.messages
+        assert said.account == ("b" if connected else BOT)
+        [payload] = telegram.render(said.channel, [Text("Hello")])
+        assert payload.get("business_connection_id") == ("b" if connected else None)
 
 
 def parse(body: Any) -> Any:

@@ -465,3 +465,36 @@ def test_a_parsed_body_is_not_changed_by_reading_it_again():
     """The same body gives the same messages every time."""
     body = webhook(HI)
     assert parsed(copy.deepcopy(body)) == parsed(body)
+
+
+@pytest.mark.parametrize(
+    ("told", "identifier", "names"),
+    [
+        ({"from": "16505550001"}, "16505550001", ["16505550001"]),
+        ({"from": "16505550001", "from_user_id": "US.1"}, "16505550001", ["16505550001", "US.1"]),
+        ({"from": "", "from_user_id": "US.1", "from_parent_user_id": "US.9"}, "US.1", ["US.1", "US.9"]),
+        ({"from_parent_user_id": "US.9"}, "US.9", ["US.9"]),
+        ({"from": "16505550001", "from_user_id": [], "from_parent_user_id": ""}, "16505550001", ["16505550001"]),
+    ],
+)
+def test_a_speaker_has_all_the_names_that_are_told(told: dict[str, Any], identifier: str, names: list[str]):
+    """The number is the identifier where it is told, the ids are further names, and a broken one is left out."""
+    said = {**told, "id": "wamid.A", "timestamp": "1758000000", "type": "text", "text": {"body": "hi"}}
+    value = {"metadata": {"phone_number_id": "1001"}, "messages": [said]}
+    body = {
+        "object": "whatsapp_business_account",
+        "entry": [{"id": "1", "changes": [{"field": "messages", "value": value}]}],
+    }
+    [message] = whatsapp.parse(json.dumps(body).encode()).messages
+    assert message.channel.identifier == identifier
+    assert [each.identifier for each in message.channel.names] == names
+    assert {each.account for each in message.channel.names} == {"1001"}
+
+
+@pytest.mark.parametrize("told", [None, "x", [1, "", "a\x00b", None, "x" * 513], {"a": 1}, ["US.1"] * 50])
+def test_names_that_are_none_are_left_out(told: Any):
+    """Only texts that can be an address count as further names, each once, and only a few of them."""
+    found = Channel("whatsapp", "1", {"names": told}).names
+    assert [each.identifier for each in found] == (["1", "US.1"] if told == ["US.1"] * 50 else ["1"])
+    many = Channel("whatsapp", "1", {"names": [f"US.{number}" for number in range(50)]})
+    assert len(many.names) == 5

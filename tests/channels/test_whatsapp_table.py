@@ -85,6 +85,12 @@ def fact(**more: Any) -> dict[str, Any]:
     return {"id": "wamid.A", "channel": THEM, "account": ACCOUNT, "at": AT, **more}
 
 
+def named(member: str, *ids: str, name: str = "") -> Channel:
+    """Return the channel of a member with further names."""
+    metadata = {**({"name": name} if name else {}), "names": [*ids]}
+    return Channel("whatsapp", member, metadata).with_account(ACCOUNT)
+
+
 def status(name: str, **more: Any) -> StatusChanged:
     """Return the status of the message wamid.H."""
     whole: dict[str, Any] = {"channel": YOU, "account": ACCOUNT, "at": AT, "message_id": "wamid.H", **more}
@@ -179,6 +185,9 @@ TOLD = [
     row("a changed number", says(type="system", system={"body": "…", "wa_id": "16505550002", "type": "user_changed_number"}), AddressChanged(**fact(), new="16505550002")),
     row("a changed number of earlier", says(type="system", system={"new_wa_id": "16505550002", "type": "user_changed_number"}), AddressChanged(**fact(), new="16505550002")),
     row("a changed user id", says(type="system", system={"user_id": USER, "type": "user_changed_user_id"}), AddressChanged(**fact(), new=USER)),
+    row("a changed number and its ids", says(from_user_id=USER, type="system", system={"wa_id": "16505550002", "user_id": "US.2", "parent_user_id": "US.92", "previous_user_id": USER, "previous_parent_user_id": "US.91", "type": "user_changed_number"}), AddressChanged(**fact(channel=named(PAT, USER, "US.91", name="Pat Doe")), new="16505550002", names=("US.2", "US.92"))),
+    row("a changed user id without a number", change(messages=[message(**{"from": None}, type="system", system={"user_id": "US.2", "previous_user_id": USER, "type": "user_changed_user_id"})]), AddressChanged(**fact(channel=named(USER, USER)), new="US.2")),
+    row("a changed number that is told nowhere", says(type="system", system={"type": "user_changed_number"}), OtherFact(**fact(), kind="user_changed_number")),
     row("a changed identity", says(type="system", system={"type": "customer_identity_changed", "identity": "x"}), OtherFact(**fact(), kind="customer_identity_changed")),
     row("a notice without a kind", says(type="system"), OtherFact(**fact(), kind="system")),
     row("a message in a group", says(group_id="g1", type="text", text={"body": "yes"}), SaidElsewhere(**fact(), place="group", place_id="g1")),
@@ -193,7 +202,8 @@ TOLD = [
     row("failed with a bare code", reports(status="failed", errors=[{"code": 1, "title": "Oops"}]), status("failed", code="1", reason="Oops")),
     row("failed with broken errors", reports(status="failed", errors="x"), status("failed")),
     row("delivered in a group", reports(status="delivered", recipient_type="group"), status("delivered", channel=None)),
-    row("delivered to a user without a number", reports(status="delivered", recipient_id="", recipient_user_id=USER), status("delivered", channel=Channel("whatsapp", USER).with_account(ACCOUNT))),
+    row("delivered to a user without a number", reports(status="delivered", recipient_id="", recipient_user_id=USER), status("delivered", channel=named(USER, USER))),
+    row("delivered to a number and its user", reports(status="delivered", recipient_user_id=USER, recipient_parent_user_id="ZW.9"), status("delivered", channel=named(PAT, USER, "ZW.9"))),
     row("a payment", reports(type="payment", status="captured", payment={"reference_id": "r1", "amount": {"value": 1250, "offset": 100}, "currency": "INR"}), Paid(id="wamid.H/captured", channel=YOU, account=ACCOUNT, at=AT, status="paid", amount=Money(Decimal("12.5"), "INR"), reference="r1", charge="wamid.H")),
     row("a payment that failed", reports(type="payment", status="failed", payment={"reference_id": "r1"}), Paid(id="wamid.H/failed", channel=YOU, account=ACCOUNT, at=AT, status="failed", reference="r1", charge="wamid.H")),
     row("an error", change(errors=[{"code": 130429, "title": "Rate limit hit"}]), OtherFact(id=f"{VALUE}/error/130429", account=ACCOUNT, kind="error", code="130429")),
@@ -205,6 +215,7 @@ TOLD = [
     row("marketing again", change("user_preferences", user_preferences=[{"wa_id": PAT, "category": "marketing_messages", "value": "resume", "timestamp": 1758000000}]), OptedOut(id=f"{PAT}/marketing_messages/resume/1758000000", channel=YOU, account=ACCOUNT, at=AT, wish="start", topic="marketing messages")),
     row("a preference of tomorrow", change("user_preferences", user_preferences=[{"wa_id": PAT, "value": "less", "timestamp": 1758000000}]), OtherFact(id=f"{PAT}//less/1758000000", channel=YOU, account=ACCOUNT, at=AT, kind="user_preferences")),
     row("another user id", change("user_id_update", user_id_update=[{"wa_id": PAT, "user_id": {"previous": USER, "current": "US.2"}, "timestamp": "1758000000"}]), AddressChanged(id=f"{USER}/US.2", channel=Channel("whatsapp", USER).with_account(ACCOUNT), account=ACCOUNT, at=AT, new="US.2")),
+    row("another user id and parent id", change("user_id_update", user_id_update=[{"user_id": {"previous": USER, "current": "US.2"}, "parent_user_id": {"previous": "US.91", "current": "US.92"}, "timestamp": "1758000000"}]), AddressChanged(id=f"{USER}/US.2", channel=named(USER, "US.91"), account=ACCOUNT, at=AT, new="US.2", names=("US.92",))),
     *(row(kind, change(kind, event="X"), other(kind)) for kind in (
         "account_update", "account_alerts", "business_capability_update", "flows", "group_lifecycle_update",
         "group_participants_update", "history", "message_template_quality_update", "message_template_status_update",

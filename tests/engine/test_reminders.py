@@ -262,3 +262,29 @@ def test_another_manager_gives_the_reminder_of_a_former_one():
             other._base.clock.follow(clock)
             other.wake(member_id)
     assert sent.count("Hello.") == 1
+
+
+def test_the_reminder_of_a_guest_is_that_of_the_member():
+    """A guest who becomes a member keeps the reminders of both, and the member is reminded."""
+
+    def login(turn: Turn[Note]) -> Any:
+        member = attrs.evolve(turn.member, id="m-1", guest=False, authenticated=True, jwt_token="t")
+        return turn.changes(member=member, reminders=[remind(TOMORROW, "a", Text("Hello."))])
+
+    asks = Flow(
+        "asks", data=Note, initial="ask",
+        states=[State("ask", ask=Text("Name?"), reads=str, into="about"), State("end", ask=Text("Bye"))],
+        transitions=[Transition("answer", "ask", "end", prepare=login), Transition("again", "end", "ask")],
+    )  # fmt: skip
+    clock, sent = Clock(), [""]
+    store = MemoryStore(clock, secret=STORE_SECRET)
+    with FlowStateManager(
+        Bot(asks), store, rates=None, cache=0, deliver=lambda channel, replies: sent.extend(words(replies))
+    ) as manager:
+        manager._base.clock.follow(clock)
+        manager.handle(Message(CHANNEL, "1", "hi"))
+        state = manager.handle(Message(CHANNEL, "2", "ann")).state
+        assert (state.member_id, [each.key for each in state.reminders]) == ("m-1", ["a"])
+        clock.at += 86_400
+        manager.wake("m-1")
+    assert sent.count("Hello.") == 1

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.examples import examples
@@ -158,6 +158,29 @@ def test_a_fact_without_a_reaction_asks_the_store_nothing():
     manager.close()
     status = StatusChanged(id="s", channel=OLD, message_id="m", status="read")
     assert manager.handle_event(status) == EventOutcome("ignored", reason="no reaction")
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 3), st.sampled_from(["sent", "delivered", "read", "failed", "of tomorrow", ""])))
+)
+@settings(max_examples=40)
+def test_statuses_in_any_order_have_each_one_effect(told: list[tuple[int, str]]):
+    """Statuses of messages that nobody knows, repeated and in any order, are answered; each failure is told once.
+
+    What the reaction leaves alone stores nothing, however many come.
+    """
+    failed = lambda turn, fact: Text("Not sent.") if fact.failed else None  # noqa: E731  # one line says it
+    shell = Shell("sync", Bot(desk, on={StatusChanged: failed}), MemoryStore(Clock(), secret=STORE_SECRET))
+    member_id = logged_in(shell)
+    before, seen = shell.do("state", member_id).version, set[tuple[int, str]]()
+    for number, status in told:
+        fact = StatusChanged(id=f"wamid.{number}/{status}", channel=OLD, message_id=f"wamid.{number}", status=status)
+        outcome = shell.do("handle_event", fact)
+        first = "advanced" if (number, status) not in seen else "duplicate"
+        assert outcome.status == (first if status == "failed" else "ignored")
+        assert words(outcome.replies) == (["Not sent."] if status == "failed" else [])
+        seen.add((number, status))
+    assert shell.do("state", member_id).version == before + sum(status == "failed" for _, status in seen)
 
 
 def test_a_reaction_that_refuses_is_audited():

@@ -25,6 +25,7 @@ from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.audit.redaction import error_record
 from vimbiso_fsm.errors import CommitUnknown, Contended, InvalidMessage, NotAnswered, StoreUnavailable, VimbisoError
 from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.messages.told import OtherFact, StatusChanged, Told
 from vimbiso_fsm.runtime.logs import FIELDS, MAX_TEXT, JSONFormatter, log_turn
 from vimbiso_fsm.runtime.watchdog import SlowCallback
 from vimbiso_fsm.store.memory import AsyncMemoryStore, MemoryStore
@@ -104,6 +105,10 @@ class Bench:
 
     def handle(self, message: Message, manager: Any = None) -> Any:
         return self._do((manager or self.manager).handle(message))
+
+    def take(self, fact: Told) -> Any:
+        """Take in a fact."""
+        return self._do(self.manager.handle_event(fact))
 
     def say(self, *texts: str, phone: str = NUMBER, manager: Any = None) -> Any:
         """Handle messages one after the other, and return the last outcome."""
@@ -285,6 +290,20 @@ def test_duplicates_are_counted(bench: Bench):
     assert [bench.handle(message).status for _ in range(3)] == ["advanced", "duplicate", "duplicate"]
     assert bench.total("vimbiso.duplicates", channel_type="whatsapp") == 2
     assert bench.total("vimbiso.handle.duration", status="duplicate") == 2
+
+
+def test_facts_are_counted_by_what_became_of_them(bench: Bench):
+    """Each fact is counted, also one that nobody reacts to; a status that no channel had so far is "other"."""
+    place = Channel("whatsapp", NUMBER)
+    for status in ("read", "read", "delivered", "of tomorrow"):
+        fact = StatusChanged(id=status, channel=place, message_id="never sent", status=status)
+        assert bench.take(fact).reason == "no reaction"
+    assert bench.take(OtherFact(id="o", kind="error")).status == "ignored"
+    read = {"fact": "StatusChanged", "status": "ignored", "reason": "no reaction", "channel_type": "whatsapp"}
+    assert bench.total("vimbiso.facts", **read) == 4
+    assert bench.total("vimbiso.facts", message_status="read") == 2
+    assert bench.total("vimbiso.facts", message_status="other") == 1
+    assert bench.total("vimbiso.facts", fact="OtherFact") == 1
 
 
 def test_how_long_it_took_is_measured(bench: Bench, monkeypatch: pytest.MonkeyPatch):

@@ -17,6 +17,7 @@ from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.messages.told import (
     AddressChanged,
     Blocked,
+    BusinessConnected,
     Called,
     ChatOpened,
     Deleted,
@@ -33,6 +34,7 @@ from vimbiso_fsm.messages.told import (
 __all__ = [
     "AddressChanged",
     "Blocked",
+    "BusinessConnected",
     "Called",
     "ChannelFormat",
     "ChatOpened",

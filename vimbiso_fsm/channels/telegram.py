@@ -56,7 +56,7 @@ def verify_secret(header: str | None, secret: str) -> bool:
     return same_secret(header, secret)
 
 
-def parse(body: bytes, *, account: str = "", now: datetime | None = None) -> Delivery:
+def parse(body: bytes, *, account: str = "", now: datetime | None = None, business: bool = False) -> Delivery:
     """Read one update: what a member says in the private chat with the bot, or what Telegram tells.
 
     Only private chats are conversations. In a group, all participants would be the same member, so what is said there
@@ -66,13 +66,17 @@ def parse(body: bytes, *, account: str = "", now: datetime | None = None) -> Del
         body: The bytes of the body.
         account: The name of the bot.
         now: The current instant; see `delivery.instant`.
+        business: Whether what customers say in the chats of a connected business account is said to the bot, which
+            answers as the business. The account of such a message is the id of the connection: a bot with
+            `accounts="separate"` keeps it apart from the customer's own chat with the bot, which the owner of the
+            business does not read. Otherwise it is told as `SaidElsewhere`.
 
     Raises:
         InvalidMessage: The body is no update, or the update is broken.
     """
     update = read_object(body)
     identity = str(take(update, "update_id", NUMBER))
-    return Reader(identity, account, now).update(update)
+    return Reader(identity, account, now, business).update(update)
 
 
 def render(channel: Channel, replies: Iterable[Reply]) -> list[Payload]:
@@ -82,21 +86,23 @@ def render(channel: Channel, replies: Iterable[Reply]) -> list[Payload]:
     descriptions, so these are written in the text. A text that is too long is split; a reply without words and options
     is left out.
 
-    A reply stays in the topic of the private chat in which the member has written last. `channel.reply_to` has, after a
+    A reply stays in the topic of the private chat in which the member has written last, and goes out by the business
+    connection by which the latest message came. `channel.reply_to` has, after a
     pressed button, the id of its query for `answerCallbackQuery`, and the id of its message for `editMessageText`.
 
     The payloads of files and locations are for other methods, which they name: `payload["method"]` is "sendPhoto",
     "sendDocument" and so on. A payload without it is for `sendMessage`. A template, which Telegram does not have, is
     its words.
     """
-    place = {"chat_id": channel.identifier, **_topic(channel)}
+    place = {"chat_id": channel.identifier, **_place(channel)}
     return [{**place, **content} for reply in replies for content in _contents(reply)]
 
 
-def _topic(channel: Channel) -> Payload:
-    """Return the parameter for the topic of the latest message, if it was said in one."""
-    topic = channel.reply_to.get("topic")
-    return {"message_thread_id": topic} if isinstance(topic, int) else {}
+def _place(channel: Channel) -> Payload:
+    """Return the parameters for the topic and the business connection of the latest message, if it has them."""
+    topic, connection = channel.reply_to.get("topic"), channel.reply_to.get("business")
+    place: Payload = {"message_thread_id": topic} if isinstance(topic, int) else {}
+    return {**place, "business_connection_id": connection} if connection and isinstance(connection, str) else place
 
 
 def writes_numbers(reply: Reply) -> bool:

@@ -10,6 +10,7 @@ import attrs
 
 from vimbiso_fsm.channels import plain
 from vimbiso_fsm.channels.delivery import (
+    LIST,
     NUMBER,
     OBJECT,
     TEXT,
@@ -26,8 +27,18 @@ from vimbiso_fsm.channels.delivery import (
 )
 from vimbiso_fsm.channels.telegram_contents import content_of, marks_of
 from vimbiso_fsm.messages.contents import MAX_INTEGER
-from vimbiso_fsm.messages.message import REPLY_TO, Channel, Message
-from vimbiso_fsm.messages.told import Blocked, Edited, OtherFact, Paid, Reacted, SaidElsewhere, Told
+from vimbiso_fsm.messages.message import MAX_ID, REPLY_TO, Channel, Message
+from vimbiso_fsm.messages.told import (
+    Blocked,
+    BusinessConnected,
+    Deleted,
+    Edited,
+    OtherFact,
+    Paid,
+    Reacted,
+    SaidElsewhere,
+    Told,
+)
 
 NAME_LENGTH: Final = 100
 """Characters of a profile name, and of a language tag, that are kept."""
@@ -40,6 +51,11 @@ ELSEWHERE: Final[Mapping[str, str]] = {
     "deleted_business_messages": "business",
 }
 """Updates of messages that are not said to the bot, and where they are said."""
+
+BUSINESS: Final = frozenset({"business_message", "edited_business_message", "deleted_business_messages"})
+"""Updates of the chats of a connected business account."""
+MOST_DELETED: Final = 100
+"""Messages of one update that are told to be deleted; Telegram deletes at most so many at once."""
 
 NOTICES: Final = frozenset({
     "boost_added", "channel_chat_created", "chat_background_set", "chat_owner_changed", "chat_owner_left",
@@ -65,11 +81,13 @@ class Reader:
         id: The id of the update, which is that of the message or fact in it.
         account: The name of the bot.
         now: The current instant.
+        business: Whether what is said in the chats of a connected business account is said to the bot.
     """
 
     id: str
     account: str
     now: datetime | None
+    business: bool = False
 
     def update(self, update: Mapping[str, Any]) -> Delivery:
         """Read what an update says or tells.
@@ -85,6 +103,8 @@ class Reader:
         kind = next((name for name in update if name != "update_id"), "nothing")
         content = update.get(kind)
         told: Mapping[str, Any] = content if isinstance(content, dict) else {}
+        if self.business and kind in BUSINESS:
+            return self._of_business(kind, told)
         return Delivery(events=(self._told(kind, told),))
 
     # Said -------------------------------------------------------------------------------------------------------------
@@ -102,6 +122,13 @@ class Reader:
         message = attempted(lambda: maybe(query, "message", OBJECT)) or {}
         if elsewhere := self._elsewhere(message.get("chat"), query):
             return Delivery(events=(elsewhere,))
+        if connection := _connection(message):
+            if not self.business:
+                place_id = short(attempted(lambda: maybe(message, "chat.id", NUMBER)))
+                return Delivery(events=(SaidElsewhere(**self._fact(query), place="business", place_id=place_id),))
+            return attrs.evolve(self, account=connection)._said(
+                query, {"choice": take(query, "data", TEXT)}, _pressed(query, message)
+            )
         if maybe(query, "data", TEXT) is None and maybe(query, "game_short_name", TEXT) is not None:
             return Delivery(events=(self._other("game", query),))
         return self._said(query, {"choice": take(query, "data", TEXT)}, _pressed(query, message))
@@ -111,6 +138,27 @@ class Reader:
         sender: Mapping[str, Any] = take(said, "from", OBJECT)
         channel = _channel(sender, _topic(said) if place is None else place)
         return Delivery((Message(channel, self.id, account=self.account, sent_at=sent_at, **content),))
+
+    def _of_business(self, kind: str, told: Mapping[str, Any]) -> Delivery:
+        """Read what happened in the chat of a customer with a connected business account, as whose the bot speaks.
+
+        The account is that of the connection, since the customer speaks to it. What its owner says, themselves or by a
+        bot, is told.
+        """
+        connection = _connection(told)
+        customer = take(told, "chat.id", NUMBER)
+        here = attrs.evolve(self, account=connection)
+        if kind == "deleted_business_messages":
+            chat = Channel("telegram", str(customer)).with_account(connection)
+            numbers = [number for number in take(told, "message_ids", LIST)[:MOST_DELETED] if short(number)]
+            fact: dict[str, Any] = {"channel": chat, "account": connection}
+            return Delivery(
+                events=tuple(Deleted(id=f"{self.id}/{number}", message_id=short(number), **fact) for number in numbers)
+            )
+        speaker = attempted(lambda: maybe(told, "from.id", NUMBER))
+        if speaker != customer or "sender_business_bot" in told:
+            return Delivery(events=(here._told(kind, told),))
+        return Delivery(events=(here._edited(told),)) if kind == "edited_business_message" else here._message(told)
 
     # Told -------------------------------------------------------------------------------------------------------------
 
@@ -155,6 +203,8 @@ class Reader:
                 return self._membership(told)
             case "pre_checkout_query" | "shipping_query":
                 return self._paid("requested", told, self._fact(told))
+            case "business_connection":
+                return self._connected(told)
             case "purchased_paid_media":
                 return self._paid("paid", {**told, "invoice_payload": told.get("paid_media_payload")}, self._fact(told))
             case _ if kind in ELSEWHERE:
@@ -162,6 +212,17 @@ class Reader:
                 return SaidElsewhere(**self._fact(told), place=ELSEWHERE[kind], place_id=place_id)
             case _:
                 return self._other(kind, told)
+
+    def _connected(self, told: Mapping[str, Any]) -> Told:
+        """Read that the owner of a business account connected the bot to it, changed its rights, or disconnected it."""
+        rights = told.get("rights")
+        may = rights.get("can_reply") if isinstance(rights, dict) else told.get("can_reply")
+        return BusinessConnected(
+            **self._fact(told),
+            connection=short(told.get("id")),
+            enabled=told.get("is_enabled") is True,
+            can_reply=may is True,
+        )
 
     def _edited(self, told: Mapping[str, Any]) -> Told:
         if elsewhere := self._elsewhere(told.get("chat"), told):
@@ -205,10 +266,17 @@ PARTS: Final[Mapping[str, int]] = {
 """The parts of one unit of a currency in which Telegram tells amounts, where these are not 100."""
 
 
+def _connection(message: Mapping[str, Any]) -> str:
+    """Return the business connection by which a message came; empty if it came by none."""
+    return short(message.get("business_connection_id"), MAX_ID)
+
+
 def _topic(message: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the topic of the private chat in which a message stands."""
+    """Return the topic of the private chat in which a message stands, and the business connection by which it came."""
     topic = attempted(lambda: maybe(message, "message_thread_id", NUMBER))
-    return {"topic": topic} if message.get("is_topic_message") is True and _is_id(topic) else {}
+    place: dict[str, Any] = {"topic": topic} if message.get("is_topic_message") is True and _is_id(topic) else {}
+    connection = _connection(message)
+    return {**place, "business": connection} if connection else place
 
 
 def _pressed(query: Mapping[str, Any], message: Mapping[str, Any]) -> dict[str, Any]:

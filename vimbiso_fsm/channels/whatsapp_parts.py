@@ -34,7 +34,7 @@ from vimbiso_fsm.channels.delivery import (
 from vimbiso_fsm.channels.whatsapp_contents import content_of, marks_of
 from vimbiso_fsm.errors import InvalidMessage
 from vimbiso_fsm.messages.contents import Attachment
-from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.messages.message import MAX_ID, NAMES, Channel, Message
 from vimbiso_fsm.messages.told import (
     AddressChanged,
     Called,
@@ -123,9 +123,12 @@ class Reader:
 
     def message(self, said: Mapping[str, Any], account: str, names: Mapping[str, str]) -> None:
         """Read what stands among the messages: a message, or a fact about one."""
-        sender = maybe(said, "from", TEXT) or maybe(said, "from_user_id", TEXT) or take(said, "from", TEXT)
-        metadata = {"name": names[sender]} if names.get(sender) else {}
-        channel = Channel("whatsapp", sender, metadata).with_account(account)
+        ids = _ids(said, "from_user_id", "from_parent_user_id")
+        if said.get("type") == "system" and not ids:
+            notice = attempted(lambda: maybe(said, "system", OBJECT)) or {}
+            ids = _ids(notice, "previous_user_id", "previous_parent_user_id")
+        sender = maybe(said, "from", TEXT) or next(iter(ids), "") or take(said, "from", TEXT)
+        channel = _channel(sender, ids, account, names.get(sender, ""))
         kind, at = take(said, "type", TEXT), instant(said.get("timestamp"), self.now)
         id = take(said, "id", TEXT)
         fact: dict[str, Any] = {"id": id, "channel": channel, "account": account, "at": at}
@@ -158,8 +161,8 @@ class Reader:
     def status(self, told: Mapping[str, Any], account: str) -> None:
         """Read a report about a message of the bot, or about a payment that it asked for."""
         status, message_id = short(told.get("status"), 64), short(told.get("id"))
-        recipient = short(told.get("recipient_id")) or short(told.get("recipient_user_id"))
-        fact = self._fact(told, f"{message_id}/{status}", recipient, account)
+        ids = _ids(told, "recipient_user_id", "recipient_parent_user_id")
+        fact = self._fact(told, f"{message_id}/{status}", short(told.get("recipient_id")), account, ids)
         if told.get("recipient_type") == "group":
             fact["channel"] = None
         if told.get("type") == "payment":
@@ -169,32 +172,48 @@ class Reader:
 
     def call(self, told: Mapping[str, Any], account: str) -> None:
         """Read a call, or a report about one."""
-        caller = short(told.get("from")) or short(told.get("recipient_id"))
+        caller, ids = short(told.get("from")) or short(told.get("recipient_id")), _ids(told, "from_user_id")
         if told.get("direction") == "BUSINESS_INITIATED":
-            caller = short(told.get("to")) or caller
+            caller, ids = short(told.get("to")) or caller, _ids(told, "to_user_id")
         call_id, status = short(told.get("id")), short(told.get("event") or told.get("status"), 64).lower()
-        fact = self._fact(told, f"{call_id}/{status}", caller, account)
+        fact = self._fact(told, f"{call_id}/{status}", caller, account, ids or _ids(told, "recipient_user_id"))
         self.tell(Called(**fact, call_id=call_id, status=status))
 
     def preference(self, told: Mapping[str, Any], account: str) -> None:
         """Read whether a member wants messages of a kind, which they set in WhatsApp."""
-        member, topic, value = take(told, "wa_id", TEXT), short(told.get("category"), 64), short(told.get("value"), 64)
-        fact = self._fact(told, f"{short(member)}/{topic}/{value}/{short(told.get('timestamp'), 64)}", member, account)
+        ids, topic, value = _ids(told, "user_id"), short(told.get("category"), 64), short(told.get("value"), 64)
+        member = maybe(told, "wa_id", TEXT) or next(iter(ids), "") or take(told, "wa_id", TEXT)
+        name = f"{short(member)}/{topic}/{value}/{short(told.get('timestamp'), 64)}"
+        fact = self._fact(told, name, member, account, ids)
         wish = WISHES.get(value)
         if wish is None:
             return self.tell(OtherFact(**fact, kind="user_preferences"))
         return self.tell(OptedOut(**fact, wish=wish, topic=topic.replace("_", " ")))
 
     def user_id(self, told: Mapping[str, Any], account: str) -> None:
-        """Read the change of a business-scoped id."""
+        """Read the change of a business-scoped id. The number stays, so it is none of the former names."""
         former, new = take(told, "user_id.previous", TEXT), take(told, "user_id.current", TEXT)
-        fact = self._fact(told, f"{short(former)}/{short(new)}", former, account)
-        self.tell(AddressChanged(**fact, new=short(new)))
+        parents = attempted(lambda: maybe(told, "parent_user_id", OBJECT)) or {}
+        fact = self._fact(told, f"{short(former)}/{short(new)}", former, account, _ids(parents, "previous"))
+        self.tell(AddressChanged(**fact, new=short(new), names=_ids(parents, "current")))
 
-    def _fact(self, told: Mapping[str, Any], name: str, member: str, account: str) -> dict[str, Any]:
+    def _fact(
+        self, told: Mapping[str, Any], name: str, member: str, account: str, ids: tuple[str, ...] = ()
+    ) -> dict[str, Any]:
         """Return what all facts have. The channel is None if the member is not told."""
-        channel = attempted(lambda: Channel("whatsapp", member).with_account(account))
+        channel = attempted(lambda: _channel(member or next(iter(ids), ""), ids, account))
         return {"id": name, "channel": channel, "account": account, "at": instant(told.get("timestamp"), self.now)}
+
+
+def _ids(told: Mapping[str, Any], *fields: str) -> tuple[str, ...]:
+    """Return the ids of a user, in addition to the number. Broken ones are left out."""
+    return tuple(filter(None, (short(told.get(field), MAX_ID) for field in fields)))
+
+
+def _channel(member: str, ids: tuple[str, ...], account: str, name: str = "") -> Channel:
+    """Return the channel of a member, who may come under each of the ids."""
+    metadata = {**({"name": name} if name else {}), **({NAMES: [*ids]} if ids else {})}
+    return Channel("whatsapp", member, metadata).with_account(account)
 
 
 def _payment(told: Mapping[str, Any], status: str, charge: str, fact: Mapping[str, Any]) -> Paid:
@@ -259,10 +278,19 @@ def _original(said: Mapping[str, Any], kind: str) -> str:
 
 
 def _system(said: Mapping[str, Any], fact: Mapping[str, Any]) -> Told:
-    """Return the notice of WhatsApp: another number, another id, or another kind."""
+    """Return the notice of WhatsApp: another number, another id, or another kind.
+
+    A changed number brings another id too, so all former names end, also where the new number is not told.
+    """
     notice = attempted(lambda: maybe(said, "system", OBJECT)) or {}
-    kind = notice.get("type")
-    new = next((short(notice[name]) for name in ("new_wa_id", "wa_id", "user_id") if short(notice.get(name))), "")
-    if kind in ("user_changed_number", "user_changed_user_id") and new:
-        return AddressChanged(**fact, new=new)
-    return OtherFact(**fact, kind=str(kind) if is_name(kind) else "system")
+    kind, ids = notice.get("type"), _ids(notice, "user_id", "parent_user_id")
+    former = _ids(notice, "previous_user_id", "previous_parent_user_id")
+    number = short(notice.get("wa_id")) or short(notice.get("new_wa_id"))
+    before: Channel = fact["channel"]
+    if kind not in ("user_changed_number", "user_changed_user_id") or not (number or ids):
+        return OtherFact(**fact, kind=str(kind) if is_name(kind) else "system")
+    new, *others = (number, *ids) if number else ids
+    named = dict.fromkeys((*(each.identifier for each in before.names[1:]), *former))
+    left = attrs.evolve(before, metadata={**before.metadata, NAMES: [*named]}) if named else before
+    rest: dict[str, Any] = {**fact, "channel": left}
+    return AddressChanged(**rest, new=new, names=tuple(others))

@@ -296,6 +296,19 @@ class Leaving:
 
 
 @attrs.frozen
+class OptOut:
+    """A note that a member wants no messages at an address.
+
+    Attributes:
+        address: The address, as the bot tells it from others.
+        blocked: Whether the member has blocked the bot there, so that their next message ends it.
+    """
+
+    address: Address
+    blocked: bool = False
+
+
+@attrs.frozen
 class Judged:
     """A note that a document was found valid.
 
@@ -342,6 +355,7 @@ class Document:
             after those of the runs that wait for it as their sub-flow, as in "home.shopping/pay.paying".
         leaving: Channels that were linked. The document is done with them, and the index may not be yet.
         moved: The member that this document is merged into.
+        opted_out: The addresses at which the member wants no messages.
         ahead: Seconds by which the clock was ahead when the document was stored, if its instants have been corrected
             since (`engine.ahead`). They are not stored; the next audit entry has them.
         upgraded: The upgrades of runs that were made when the document was read. They are not stored; the next audit
@@ -371,6 +385,7 @@ class Document:
     effects: tuple[str, ...] = ()
     leaving: tuple[Leaving, ...] = ()
     moved: Moved | None = None
+    opted_out: tuple[OptOut, ...] = ()
     upgraded: tuple[Fields, ...] = attrs.field(default=(), eq=False, repr=False)
     ahead: float = attrs.field(default=0.0, eq=False, repr=False)
     judged: Judged | None = attrs.field(init=False, default=None, eq=False, repr=False)
@@ -443,8 +458,12 @@ class Document:
 
     @property
     def is_reachable(self) -> bool:
-        """Whether replies may be sent to the channel of the latest turn: it was not unlinked since."""
-        return self.guest or bool(self.channels)
+        """Whether replies may be sent to the channel of the latest turn: it is linked, and the member consents."""
+        return (self.guest or bool(self.channels)) and not (self.opted_out and self.is_opted_out(self.channel.address))
+
+    def is_opted_out(self, address: Address) -> bool:
+        """Return whether the member wants no messages at an address, with its account or on all accounts."""
+        return any(out.address in (address, address.without_account) for out in self.opted_out)
 
     @property
     def flow_data(self) -> FlowData | None:

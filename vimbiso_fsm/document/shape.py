@@ -57,6 +57,7 @@ WIRE_NAMES: Final[Mapping[str, str]] = {
     "effects": "_effects",
     "leaving": "_leaving",
     "moved": "_moved",
+    "opted_out": "_opted_out",
     "suspended": "_suspended",
     "version": "_version",
     "last_updated": "_last_updated",

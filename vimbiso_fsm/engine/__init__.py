@@ -11,6 +11,7 @@ list, which import-linter checks:
     reading         reading of a stored document
     draft           the working copy of one document for one turn
     meaning         the choices that a typed text can mean
+    consent         the addresses at which a member wants no messages
     refusals        reasons: said, counted, and answered with help
     pending         calls: proposed, taken up again, given a new login token
     kept_answer     the answer of a call on which the flow could not go on

@@ -44,11 +44,11 @@ from vimbiso_fsm.errors import Fault, InvalidState, VimbisoError, WrongMember
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import Call, Caller
 from vimbiso_fsm.flow.privacy import without
-from vimbiso_fsm.messages.message import Address, Channel, Message
+from vimbiso_fsm.messages.message import MAX_NAMES, NAMES, Address, Channel, Message
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.messages.told import Fact
 from vimbiso_fsm.store.requests import Commit, Head
-from vimbiso_fsm.store.retention import DOCUMENT_LIFE, STRANGER_LIFE, TIMER_GRACE
+from vimbiso_fsm.store.retention import AUDIT_LIFE, DOCUMENT_LIFE, STRANGER_LIFE, TIMER_GRACE
 
 _ANY: Final = data_type(Any)
 _PLAIN: Final = data_type(dict[str, Any])
@@ -129,7 +129,12 @@ def commit_of(decision: Decision, head: Head) -> Commit:
 
 
 def _life(document: Document, *, least: int) -> int:
-    """Return the seconds that a document is kept: longer than usual if a timer or the end of a session is far ahead."""
+    """Return the seconds that a document is kept: longer if a timer or the end of a session is far ahead.
+
+    A document that says that the member wants no messages is kept as long as the audit.
+    """
+    if document.opted_out and not document.guest:  # a wish that no message makes known again
+        least = max(least, AUDIT_LIFE)
     for run in (document.run, *document.suspended):
         if run is not None and run.due is not None:
             ahead = run.due - document.last_updated
@@ -271,21 +276,29 @@ def _document(draft: Draft, event: Event) -> Document:
         deadline=session.deadline,
         session_since=session.since,
         warn_at=session.warn_at,
-        channels=_channels(draft, channel) if before.channels else (),
+        channels=_channels(draft, channel) if before.channels or NAMES in channel.metadata else (),
         effects=draft.effects,
         leaving=before.leaving,
         moved=before.moved if member is draft.met else _moved(draft),
+        opted_out=draft.opted_out,
     )
     if not draft.parts:
         return after
-    address = draft.bot.route(draft.channel).address
+    left = [draft.bot.route(name).address for name in draft.channel.names]  # all of them are the speaker's
+    known = dict.fromkeys(known for address in left for known in after.linked(address))
     undone = "" if isinstance(event, Fact) else draft.root
-    return after.parted(after.linked(address) or (address,), token=draft.token, undone=undone)
+    return after.parted((*known,) or (left[0],), token=draft.token, undone=undone)
 
 
 def _channels(draft: Draft, channel: Channel) -> tuple[Address, ...]:
-    """The linked channels. One that was linked before its account was known takes the account of the message."""
+    """The linked channels. One that was linked before its account was known takes the account of the message.
+
+    Of a guest, these are the names that the channel has told, as long as they are few.
+    """
     channels = draft.before.channels
+    if draft.before.guest:
+        told = tuple(draft.bot.route(name).address for name in channel.names) if NAMES in channel.metadata else ()
+        return (*(known for known in channels if known not in told), *told)[-2 * MAX_NAMES :]
     if not channel.account:
         return channels
     address = draft.bot.route(channel).address

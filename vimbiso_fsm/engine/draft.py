@@ -17,6 +17,7 @@ from vimbiso_fsm.document.document import (
     Document,
     Fields,
     Member,
+    OptOut,
     PendingCall,
     Reminder,
     Run,
@@ -111,6 +112,7 @@ class Draft:
         self.outbox: tuple[Undelivered, ...] = document.outbox
         self.reminders: tuple[Reminder, ...] = document.reminders
         self.effects: tuple[str, ...] = document.effects
+        self.opted_out: tuple[OptOut, ...] = document.opted_out
         self.session_since: datetime | None = document.session_since
         self.off_session: bool = False
         self.leaves: bool = False

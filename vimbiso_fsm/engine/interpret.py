@@ -28,6 +28,7 @@ from vimbiso_fsm.document.document import Suspended, is_of_burst, narrowed, need
 from vimbiso_fsm.document.replies_codec import replies_to_keep
 from vimbiso_fsm.engine import question
 from vimbiso_fsm.engine.calls import wait_for_call
+from vimbiso_fsm.engine.consent import take_words
 from vimbiso_fsm.engine.draft import Draft, is_entering, with_answers
 from vimbiso_fsm.engine.global_words import follow_global_word, global_word
 from vimbiso_fsm.engine.interpreter import (
@@ -43,10 +44,11 @@ from vimbiso_fsm.engine.interpreter import (
 )
 from vimbiso_fsm.engine.meaning import meanings, pressed_bare
 from vimbiso_fsm.engine.outbox import is_among, overdue
-from vimbiso_fsm.engine.refusals import count_refusal, say_help, say_reasons
+from vimbiso_fsm.engine.refusals import count_refusal, global_words, say_help, say_reasons
 from vimbiso_fsm.engine.session import end_session, is_login_over, is_session_over, log_out, reopen
 from vimbiso_fsm.engine.timers import is_timeout_due, take_too_late, time_out_overdue
 from vimbiso_fsm.flow.commands import Shortcut, linked, payload_of
+from vimbiso_fsm.messages.consent import BY_WORD
 from vimbiso_fsm.messages.content_readers import ContentReader, bytes_in_words
 from vimbiso_fsm.messages.contents import Attachment, Content, as_json
 from vimbiso_fsm.messages.message import Message
@@ -63,6 +65,8 @@ def interpret(draft: Draft, message: Message, *, recovered: Text | None, arrived
         recovered: The text that tells the member that the document was recovered; None if it was not.
         arrived: The instant at which the message came in, by the store's clock.
     """
+    if (draft.opted_out or message.channel.type in BY_WORD) and take_words(draft, message):
+        return None
     if recovered is not None:
         draft.status = "recovered"
         draft.say(Text(recovered.key, **recovered.params, reference=draft.token[:10]))
@@ -245,7 +249,7 @@ def _closed(draft: Draft, words: str = "choice.closed") -> None:
     """
     draft.say(Text(words))
     if draft.run is None and words == "choice.closed":
-        draft.say(Text("help.words"))
+        draft.say(global_words(draft))
     if draft.pending is None:
         draft.ask()
     draft.ignore()

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import attrs
 
 from vimbiso_fsm.engine.draft import Draft
+from vimbiso_fsm.messages.consent import BY_WORD
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Text
 
@@ -43,4 +44,9 @@ def say_help(draft: Draft) -> None:
     key = f"{draft.standing.flow}.{draft.standing.step}.help"
     if key in draft.bot.catalogue:
         draft.say(Text(key))
-    draft.say(Text("help.words"))
+    draft.say(global_words(draft))
+
+
+def global_words(draft: Draft) -> Text:
+    """Return the text that names the global words. On SMS it names none that belongs to the carrier."""
+    return Text("help.words.sms" if draft.channel.type in BY_WORD else "help.words")

@@ -19,6 +19,8 @@ def is_stranger(bot: Bot, document: Document) -> bool:
         return False
     if document.outbox or document.reminders or document.effects or (document.call is not None and document.call.done):
         return False
+    if document.opted_out:
+        return False
     if document.run is not None and not _is_blank(bot, document.run):
         return False
     return not document.suspended or all(_is_blank(bot, run) for run in document.suspended)

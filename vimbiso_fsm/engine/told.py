@@ -1,9 +1,10 @@
 """The turn of a fact that the channel tells.
 
-The reaction that the flow of the open state declares decides, otherwise that of the bot. Two facts have a rule of their
-own beside it: an opened chat begins the conversation as a first message does, and a changed address ends the session on
-the former one, whose number may be another person's by now. A fact answers no question, is never refused to the member
-and renews no session. Without a reaction and a rule, nothing is stored.
+The reaction that the flow of the open state declares decides, otherwise that of the bot. Some facts have a rule of
+their own beside it: an opened chat begins the conversation as a first message does, a changed address ends the session
+on the former one, whose number may be another person's by now, and an opt-out or a block ends deliveries. A fact
+answers no question, is never refused to the member and renews no session. Without a reaction and a rule, nothing is
+stored.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 import attrs
 
+from vimbiso_fsm.engine.consent import take_fact
 from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.interpret import begin
 from vimbiso_fsm.engine.reminders import change_reminders, checked_changes
@@ -19,9 +21,9 @@ from vimbiso_fsm.engine.session import end_session, is_login_over, is_session_ov
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.reactions import Reacted, Reaction, react
 from vimbiso_fsm.flow.turn import Turn
-from vimbiso_fsm.messages.told import AddressChanged, ChatOpened, Told
+from vimbiso_fsm.messages.told import AddressChanged, Blocked, ChatOpened, OptedOut, Told
 
-RULED: Final = frozenset({AddressChanged, ChatOpened})
+RULED: Final = frozenset({AddressChanged, Blocked, ChatOpened, OptedOut})
 """The facts that have a rule beside the reactions."""
 
 
@@ -41,9 +43,9 @@ def take_told(draft: Draft, fact: Told) -> None:
     reaction, turn = _reaction(draft, fact)
     if reaction is not None:
         take_reacted(draft, react(reaction, turn, fact), turn)
-    does = bool(draft.replies or draft.codes) or draft.member is not draft.met
+    does = take_fact(draft, fact) or bool(draft.replies or draft.codes) or draft.member is not draft.met
     does = does or draft.reminders is not draft.before.reminders
-    if isinstance(fact, ChatOpened) and draft.status != "refused" and _is_idle(draft):
+    if isinstance(fact, ChatOpened) and draft.status != "refused" and not draft.opted_out and _is_idle(draft):
         begin(draft)
         does = True
     if isinstance(fact, AddressChanged):

@@ -32,7 +32,7 @@ from vimbiso_fsm.messages import locales
 from vimbiso_fsm.messages.catalogue import Catalogue, Templates
 from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.messages.message import Channel
-from vimbiso_fsm.messages.proof import KINDS, PROOFS, Proof, proven_phone
+from vimbiso_fsm.messages.proof import KINDS, PROOFS, Proof, proof_of, proven_phone
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.messages.told import Told
 
@@ -297,7 +297,7 @@ class Bot:
 
     def proves(self, channel: Channel) -> Proof:
         """Return what the identifier of a channel proves."""
-        return self.proofs.get(channel.type, "nothing")
+        return proof_of(self.proofs.get(channel.type, "nothing"), channel.type, channel.identifier)
 
     def phone_of(self, channel: Channel) -> str:
         """Return the telephone number that a channel proves, as digits with the country code; empty without one."""

@@ -15,6 +15,7 @@ import attrs
 
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow.flow import AnyFlow, Flow
+from vimbiso_fsm.messages.consent import START_WORDS, STOP_WORDS
 from vimbiso_fsm.messages.words import normalise, slash_command
 
 SLASHED: Final = frozenset({"telegram", "whatsapp"})
@@ -44,6 +45,9 @@ class Commands:
         help: Words that ask for help.
         yes: Words that press a button `yes`, wherever one is shown.
         no: Words that press a button `no`, wherever one is shown.
+        stop: Words with which a member on SMS wants no more messages; by default those of the carriers, of which
+            "cancel" is one.
+        start: Words with which they want them again.
     """
 
     menu: frozenset[str] = attrs.field(converter=_words, default=_words(_GREETINGS))
@@ -52,6 +56,8 @@ class Commands:
     help: frozenset[str] = attrs.field(converter=_words, default=_words(["help", "?"]))
     yes: frozenset[str] = attrs.field(converter=_words, default=_words(["yes", "y", "ok", "confirm"]))
     no: frozenset[str] = attrs.field(converter=_words, default=_words(["no", "n"]))
+    stop: frozenset[str] = attrs.field(converter=_words, default=STOP_WORDS)
+    start: frozenset[str] = attrs.field(converter=_words, default=START_WORDS)
 
     def also(self, **words: str | Iterable[str]) -> Commands:
         """Return these and further words, of another language for example.

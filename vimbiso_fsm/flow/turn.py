@@ -17,7 +17,7 @@ from vimbiso_fsm.document.data_types import data_type
 from vimbiso_fsm.document.document import Member, P_co, StoredProfile, language_of
 from vimbiso_fsm.document.typed_data import unstructure
 from vimbiso_fsm.messages.message import Channel, Message
-from vimbiso_fsm.messages.proof import PROOFS, Proof, proven_phone
+from vimbiso_fsm.messages.proof import PROOFS, Proof, proof_of, proven_phone
 from vimbiso_fsm.messages.refusals import Refused
 
 D = TypeVar("D")
@@ -26,7 +26,7 @@ R = TypeVar("R")
 
 
 def _declared(channel: Channel) -> Proof:
-    return PROOFS.get(channel.type, "nothing")
+    return proof_of(PROOFS.get(channel.type, "nothing"), channel.type, channel.identifier)
 
 
 def _utc(member: Member[Any]) -> tzinfo:

@@ -109,11 +109,18 @@ ENGLISH: Final[Templates] = {
         "Something went wrong on our side, and we could not find out whether your last request was done. Please check "
         "before you send it again. Reference: {reference}"
     ),
+    "consent.given": "You get our messages again. Reply STOP to get none.",
+    "consent.taken_back": "You get no more messages from us. Reply START to get them again.",
     "help.words": "You can always say: menu, back, cancel, help.",
+    "help.words.sms": "You can always say: menu, back, exit, ?",
     "link.open": "Open",
     "limits.menu": "This does not seem to work. Say menu to leave it and see what else you can do.",
     "member.login": "Please log in first.",
     "menu.left": "We have left what was open.",
+    "address.several": (
+        "You are known here under more than one membership, and we cannot tell which of them is meant. Nothing was "
+        "changed; please ask us to put that right."
+    ),
     "message.reused": "That message was answered before.",
     "message.too_late": "That message reached us too late and was not taken; please send it again.",
     "message.too_long": "That is too long; please keep it to {limit} characters.",

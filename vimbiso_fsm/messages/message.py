@@ -49,6 +49,15 @@ def named(field: str) -> Callable[[object, attrs.Attribute[Any], object], None]:
     return check
 
 
+def _is_address(value: object) -> bool:
+    """Whether a value can be the identifier of a channel."""
+    try:
+        Channel("names", value)  # type: ignore[arg-type]  # that is what is asked
+    except InvalidMessage:
+        return False
+    return True
+
+
 def _check_content(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Check that content is text (an attrs validator)."""
     if not isinstance(value, str) and (value is not None or attribute.default is not None):
@@ -97,6 +106,10 @@ ACCOUNT: Final = "account"
 """The name in the metadata of a channel under which the bot's address on the channel stands."""
 REPLY_TO: Final = "reply_to"
 """The name in the metadata of a channel under which the place of the latest message stands."""
+NAMES: Final = "names"
+"""The name in the metadata of a channel under which further names of the member on the channel stand."""
+MAX_NAMES: Final = 4
+"""Further names of a member that are read. WhatsApp has two, beside the number."""
 
 
 @attrs.frozen
@@ -108,7 +121,8 @@ class Channel:
         identifier: The address of the member on the channel: a phone number, a chat id. It is opaque; what it proves of
             its speaker is declared by the type (`Bot.proves`).
         metadata: What the channel knows of the member, as storable values. The text `account` in it is the bot's own
-            address on the channel, and the object `reply_to` is the place of the latest message.
+            address on the channel, the object `reply_to` is the place of the latest message, and the list `names` has
+            further names of the member on the channel.
 
     Raises:
         InvalidMessage: A field is empty, too long, of the wrong type or not storable.
@@ -133,6 +147,22 @@ class Channel:
         """
         place = self.metadata.get(REPLY_TO)
         return place if isinstance(place, Mapping) else {}
+
+    @property
+    def names(self) -> tuple[Channel, ...]:
+        """The channel under each name by which the member may be met on it, the identifier first.
+
+        WhatsApp has a number and ids of its own for one member, which come together or alone. Each name is an address
+        by itself, and what it proves is what it would prove alone.
+        """
+        return self._named if NAMES in self.metadata else (self,)
+
+    @cached_property
+    def _named(self) -> tuple[Channel, ...]:
+        told = self.metadata[NAMES]
+        found = [name for name in told if _is_address(name)] if isinstance(told, list | tuple) else []
+        others = [name for name in dict.fromkeys(found) if name != self.identifier][:MAX_NAMES]
+        return (self, *(Channel(self.type, name).with_account(self.account) for name in others))
 
     @cached_property
     def address(self) -> Address:

@@ -45,10 +45,21 @@ KINDS: Final[frozenset[str]] = frozenset(get_args(Proof))
 _NUMBER: Final = re.compile(r"\+?([1-9][0-9]{6,14})")
 
 
-def proven_phone(proof: Proof, identifier: str) -> str:
-    """Return the telephone number that an identifier proves, as digits with the country code; empty if it proves none.
+_OTHERWISE: Final[Mapping[str, Proof]] = {"whatsapp": "account"}
+"""What an identifier that is no number proves on a channel that proves numbers; on others, such as SMS, nothing."""
+
+
+def proof_of(declared: Proof, type: str, identifier: str) -> Proof:
+    """Return what one identifier proves, where its type of channel proves `declared`.
 
     A channel that proves numbers can have other identifiers too, such as the user ids of WhatsApp.
     """
+    if declared != "phone" or _NUMBER.fullmatch(identifier):
+        return declared
+    return _OTHERWISE.get(type, "nothing")
+
+
+def proven_phone(proof: Proof, identifier: str) -> str:
+    """Return the telephone number that an identifier proves, as digits with the country code; empty without one."""
     found = _NUMBER.fullmatch(identifier) if proof == "phone" else None
     return found[1] if found else ""

@@ -7,10 +7,11 @@ that the channel tells. Facts about members are personal data, so their `repr` s
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 import attrs
 
+from vimbiso_fsm.errors import InvalidMessage
 from vimbiso_fsm.messages.contents import MAX_CONTENT, MAX_REFERENCE, encodable, text_field, words
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.money import Money
@@ -111,15 +112,24 @@ class Blocked(Fact):
     blocked: bool = True
 
 
+def _names(value: object) -> tuple[str, ...]:
+    """Convert further names of a member (an attrs converter). Each is judged when it is used as an address."""
+    if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in cast("list[object]", value)):
+        raise InvalidMessage("names", "must be a tuple of texts")
+    return tuple(cast("list[str]", value))
+
+
 @attrs.frozen(kw_only=True)
 class AddressChanged(Fact):
     """The member has another address on the channel: a new number, or a new id.
 
     Attributes:
-        new: The new address. `channel` has the former one.
+        new: The new address. `channel` has the former one, and in its metadata the former names beside it.
+        names: The new names of the member beside the new address.
     """
 
     new: str = text_field()
+    names: tuple[str, ...] = attrs.field(default=(), converter=_names, repr=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -180,6 +190,21 @@ class SaidElsewhere(Fact):
 
 
 @attrs.frozen(kw_only=True)
+class BusinessConnected(Fact):
+    """A person connected the bot to their business account, changed what it may do there, or disconnected it.
+
+    Attributes:
+        connection: The channel's id of the connection.
+        enabled: Whether the connection is there now.
+        can_reply: Whether the bot may write in the chats of the account.
+    """
+
+    connection: str = text_field()
+    enabled: bool = True
+    can_reply: bool = False
+
+
+@attrs.frozen(kw_only=True)
 class OtherFact(Fact):
     """Another fact.
 
@@ -204,6 +229,7 @@ Told: TypeAlias = (
     | Paid
     | Called
     | SaidElsewhere
+    | BusinessConnected
     | OtherFact
 )
 """A fact that a channel tells."""

@@ -21,7 +21,7 @@ import attrs
 from vimbiso_fsm.audit.folding import is_fold_due
 from vimbiso_fsm.document.codec import decode, encode
 from vimbiso_fsm.document.document import Document, first_document
-from vimbiso_fsm.document.ids import instant
+from vimbiso_fsm.document.ids import instant, is_guest_id
 from vimbiso_fsm.engine.ahead import SKEW
 from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.decide import current_question, decide
@@ -38,7 +38,7 @@ from vimbiso_fsm.engine.reading import Absent, Encrypted, Foreign, Newer, Sound,
 from vimbiso_fsm.engine.salvage import Salvage, evicted
 from vimbiso_fsm.engine.schedule import DELIVERY_TRIES
 from vimbiso_fsm.errors import DocumentTooLarge
-from vimbiso_fsm.messages.message import Message
+from vimbiso_fsm.messages.message import NAMES, Message
 from vimbiso_fsm.messages.replies import Reply, Text
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import STILL_RUNNING, Pause, TakePlace
@@ -47,6 +47,7 @@ from vimbiso_fsm.operations.guests import earlier_guest, find_guest
 from vimbiso_fsm.operations.history import read_legible
 from vimbiso_fsm.operations.leave import leave
 from vimbiso_fsm.operations.mend import mend, resumed_with_notice, store_recovery
+from vimbiso_fsm.operations.names import Several, meet, record_conflict
 from vimbiso_fsm.operations.promote import Unlinked
 from vimbiso_fsm.operations.shared import find_owner, proven_owner
 from vimbiso_fsm.operations.turn import (
@@ -116,6 +117,7 @@ class _Handling:
         self._context = context
         self._message = message
         self._place = context.bot.route(message.channel)
+        self._names = tuple(map(context.bot.route, message.channel.names)) if NAMES in message.channel.metadata else ()
         self._elsewhere = False
         self._looked_before = False
         self._admitted = False
@@ -125,7 +127,7 @@ class _Handling:
         self._turns = MemberTurns(context)
         self._linked = False
         self._owner_is_cached = False
-        self._owner_asked_again = False
+        self._owner_asked_at = -1  # the version of the guest at which the owner was asked for again
         self._has_left = False
         self._salvage: Salvage | None = None
         self._repeating = False
@@ -142,10 +144,22 @@ class _Handling:
         self._owner_is_cached = self._linked = member_id is not None
         turns.member_id = member_id or self._context.bot.digests.guest_id(self._place.address)
         known = cache.document(turns.member_id)
+        if self._names and not (known is not None and self._has_names(known.document)):
+            self._owner_is_cached = self._linked = False
+            return False
         if known is None:
             return False
+        self._linked = self._linked and not known.document.guest
         turns.head, turns.document = known.head, known.document
         return True
+
+    def _has_names(self, document: Document) -> bool:
+        """Whether a cached document need not be looked for by the names of the message.
+
+        The names of a guest end, so they are looked up again when a session begins.
+        """
+        is_over = document.deadline is None or document.deadline.timestamp() <= self._context.now
+        return not (document.guest and is_over) and all(document.has(name.address) for name in self._names[1:])
 
     async def locate(self) -> Outcome | None:
         """Find the owner of the channel, unless it is cached, and read the owner's document."""
@@ -154,12 +168,29 @@ class _Handling:
         return await self._find_owner()
 
     async def _find_owner(self) -> Outcome | None:
-        return await self._go_to(await find_owner(self._context, self._place))
+        if not self._names:
+            return await self._go_to(await find_owner(self._context, self._place))
+        found = await meet(self._context, self._names)
+        if isinstance(found, Several):
+            return await self._refuse_names(found)
+        self._place = found.place
+        return await self._go_to(found.owner)
+
+    async def _refuse_names(self, found: Several) -> Outcome:
+        """Refuse a message whose names belong to several members. Nothing of them is shown or changed."""
+        turns, context = self._turns, self._context
+        for member_id in found.members:
+            await record_conflict(context, member_id, self._place, "several members")
+        turns.member_id, turns.head = context.bot.digests.guest_id(self._place.address), requests.NO_HEAD
+        turns.document = document = self._new_document()
+        self._status, self._replies = "refused", [*self._said([Text("address.several")], document)]
+        return self._finish(document)
 
     async def _go_to(self, owner: requests.Linked) -> Outcome | None:
         """Read the document of the channel's owner, or of the guest on a channel that has none."""
         turns, cache, place = self._turns, self._context.cache, self._place
-        self._owner_is_cached, self._linked = False, bool(owner.member_id)
+        self._owner_is_cached = False
+        self._linked = bool(owner.member_id) and not is_guest_id(owner.member_id or "")
         turns.member_id = owner.member_id or self._context.bot.digests.guest_id(place.address)
         if owner.member_id:
             cache.linked(place.address, owner.member_id)
@@ -249,7 +280,8 @@ class _Handling:
             return await self._go_to(owner)
         self._admit()
         latest = await read_legible(turns.member_id, 1)
-        if latest and evicted(latest[-1], instant(at)):
+        is_current = bool(latest) and latest[-1].version == turns.head.version  # else another writer was faster
+        if is_current and evicted(latest[-1], instant(at)):
             self._salvage = Salvage(turns.document, (), ("document",), Text("session.lost"))
         return None
 
@@ -300,13 +332,13 @@ class _Handling:
         return member_id, stored
 
     async def _owner_after_promotion(self) -> requests.Linked | None:
-        """Return the owner of the channel, if its guest was promoted meanwhile. The store is asked once a message."""
-        if self._linked or self._owner_asked_again or self._elsewhere:
+        """Return the owner of the channel, if its guest was promoted meanwhile. The store is asked once a version."""
+        if self._linked or self._owner_asked_at == self._turns.head.version or self._elsewhere:
             return None
-        self._owner_asked_again = True
+        self._owner_asked_at = self._turns.head.version
         self._context.cache.forget(self._turns.member_id)
         owner = await find_owner(self._context, self._place)
-        return owner if owner.member_id else None
+        return None if owner.member_id in (None, self._turns.member_id) else owner
 
     def _new_document(self) -> Document:
         turns, now = self._turns, instant(self._context.now)
@@ -481,7 +513,8 @@ class _Handling:
     def _finish(self, document: Document) -> Outcome:
         """Return the outcome. A message that brought no reply is answered with the current question."""
         context, replies = self._context, tuple(self._replies)
-        replies = replies or current_question(context.bot, document, instant(context.now))
+        if not (replies or (document.opted_out and document.is_opted_out(self._place.address))):
+            replies = current_question(context.bot, document, instant(context.now))
         known = document.at(instant(context.now)) if document.authenticated else document
         return Outcome(self._status, replies, known, context.confirmed)
 
@@ -589,8 +622,8 @@ class _Handling:
             turns.member_id, self._linked = guest.member_id, False  # a channel without an owner is a new guest's
             turns.document = self._new_document()
             return None
-        self._linked = True
         document = result.document
+        self._linked = not document.guest
         if self._repeating:
             return await self._repeat(document)
         if decision is None:

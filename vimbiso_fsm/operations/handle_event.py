@@ -1,7 +1,8 @@
 """Take in one fact that the channel tells. Idempotent: a fact that is told again has no second effect.
 
-the member     `FindOwner`, or the guest on the channel. A fact about an address of which nothing is stored changes
-               nothing and stores nothing, unless it is an opened chat, which begins a conversation as a message does
+the member     the owner of the names on the channel (`names.py`), or the guest on it. A fact about an address of which
+               nothing is stored changes nothing and stores nothing, unless it is an opened chat, which begins a
+               conversation as a message does
 the turn       decide and commit under the token of the fact; nothing is committed that changes nothing
 a call         what the turn proposes is made, and its result is stored as a late one (`wake.py`)
 a new address  `readdress.py`, before the turn, so that a fact told again completes what was begun
@@ -30,9 +31,9 @@ from vimbiso_fsm.operations.effects import STILL_RUNNING, TakePlace
 from vimbiso_fsm.operations.fold import fold
 from vimbiso_fsm.operations.guests import find_guest
 from vimbiso_fsm.operations.leave import leave
+from vimbiso_fsm.operations.names import Several, find_known
 from vimbiso_fsm.operations.promote import promote
-from vimbiso_fsm.operations.readdress import new_channel, readdress
-from vimbiso_fsm.operations.shared import find_owner
+from vimbiso_fsm.operations.readdress import new_channels, readdress
 from vimbiso_fsm.operations.turn import NONE_BUSY, MemberTurns, first_replies, record_mismatch
 from vimbiso_fsm.operations.wake import wake
 from vimbiso_fsm.store.requests import Broken, Commit, Committed, Duplicate, Load, Mismatch, Stored
@@ -50,10 +51,10 @@ class EventOutcome:
             system gives is said through the outbox, and not here.
         channel: The member's channel; None where nothing is said.
         member_id: The member or guest; None if the address is that of none.
-        reason: Why a fact was ignored: "no reaction", "unknown member" or "nothing to do". Of what another system
-            gives: why it was ignored ("unknown member", "busy", "no transition") or refused ("unknown flow", "unknown
-            trigger", "key", the code of a refusal, or what is wrong with the data), and the first status of a
-            duplicate. Empty otherwise.
+        reason: Why a fact was ignored: "no reaction", "unknown member", "nothing to do", or "several members" if its
+            names belong to several. Of what another system gives: why it was ignored ("unknown member", "busy", "no
+            transition") or refused ("unknown flow", "unknown trigger", "key", the code of a refusal, or what is wrong
+            with the data), and the first status of a duplicate. Empty otherwise.
         confirmed: Whether the store has confirmed in time that it keeps the turn with the required durability.
     """
 
@@ -98,7 +99,8 @@ class _Taking:
         assert event.channel is not None
         self._context, self._event, self._delivers = context, event, delivers
         self._channel = event.channel
-        self._place = context.bot.route(event.channel)
+        self._names = tuple(map(context.bot.route, event.channel.names))
+        self._place = self._names[0]
         self._turns = MemberTurns(context)
         self._admitted = False
 
@@ -109,8 +111,12 @@ class _Taking:
 
     async def attempt(self) -> EventOutcome | None:
         """Take the fact in at what is stored now. None if other writers were faster, or something had to end first."""
-        context, turns, place = self._context, self._turns, self._place
-        owner = (await find_owner(context, place)).member_id
+        context, turns = self._context, self._turns
+        found = await find_known(context, self._names)
+        if isinstance(found, Several):
+            return EventOutcome("ignored", reason="several members")
+        self._place = place = found.place
+        owner = found.owner.member_id
         if owner is None:
             turns.member_id, stored = await find_guest(context.bot.digests, place.address)
         else:
@@ -136,7 +142,9 @@ class _Taking:
             await promote(context, document, turns.head)
         elif document.leaving:
             await leave(context, document, turns.head)
-        elif (owner is not None and not document.has(place.address)) or not document.speaks_to(place.address):
+        elif (owner is not None and not (document.guest or document.has(place.address))) or not document.speaks_to(
+            place.address
+        ):
             return EventOutcome("ignored", reason="unknown member")  # of another account, or unlinked since
         else:
             return await self._take(document, stored)
@@ -157,8 +165,8 @@ class _Taking:
         """Decide the fact on a document, and commit the decision."""
         context, turns, event = self._context, self._turns, self._event
         if isinstance(event, AddressChanged):
-            new = new_channel(context, event, self._channel)
-            if new.address.identifier == self._place.identifier:
+            new = new_channels(context, event, self._channel)
+            if {each.identifier for each in new} <= {each.identifier for each in self._names}:
                 return EventOutcome("ignored", member_id=document.person, reason="nothing to do")
             result = await turns.settle(await self._verify())
             if not isinstance(result, Committed):

@@ -66,7 +66,7 @@ class Merging:
     flow: str = ""
 
 
-async def link(context: Context, member_id: str, channel: Channel, *, takes: bool = False) -> Linking:
+async def link(context: Context, member_id: str, channel: Channel, *, takes: bool = False, by: str = BY) -> Linking:
     """Link a channel to a member. The conversation of the guest on it ends.
 
     Args:
@@ -74,6 +74,7 @@ async def link(context: Context, member_id: str, channel: Channel, *, takes: boo
         member_id: The member.
         channel: The channel.
         takes: Whether the channel is taken from another member (a relink).
+        by: The cause, for the audit.
 
     Raises:
         CallPending: The guest on the channel waits for the outcome of a call.
@@ -89,10 +90,10 @@ async def link(context: Context, member_id: str, channel: Channel, *, takes: boo
     for attempt in itertools.count(1):
         own, stored = await _member(context, member_id)
         owner = (await find_owner(context, place)).member_id
-        if owner is None:
-            flow, was_done = await _join_guest(context, member_id, address), False
+        if owner is None or is_guest_id(owner):
+            flow, was_done = await join_guest(context, member_id, address, owner, by=by), False
         elif owner in (member_id, conversation_id(member_id, address)):
-            if owner != member_id or own is None or own.has(address) or await _list(context, own, stored, address):
+            if owner != member_id or own is None or own.has(address) or await _list(context, own, stored, address, by):
                 return Linking(member_id, "unchanged" if was_done else "linked", before, flow)
         elif await _take(context, owner, member_id, address, takes=takes):
             before, was_done = owner, False
@@ -203,12 +204,12 @@ async def _refusal(member_id: str, stored: Stored) -> VimbisoError | None:
     return NotAMember(member_id, f"was merged into member {other!r}", "give that one") if other is not None else None
 
 
-async def _list(context: Context, document: Document, stored: Stored, address: Address) -> bool:
+async def _list(context: Context, document: Document, stored: Stored, address: Address, by: str) -> bool:
     """Link a channel in the document of the member that the index leads to; return whether it is stored."""
     token = hashed("link", document.member_id, str(stored.head.version), stored.head.digest)
     after = linked_to(document, (address,))
     decision = updated(context.bot, document, after, token, stored.at, version=stored.head.version)
-    detail = {"channels": [context.bot.digests.shown(after.channel)], "by": BY}
+    detail = {"channels": [context.bot.digests.shown(after.channel)], "by": by}
     result = await commit(context, with_entry(decision, kind="link", detail=detail), stored.head)
     refuse_broken(document.member_id, result)
     return isinstance(result, Committed)
@@ -227,12 +228,27 @@ async def _take(context: Context, owner: str, member_id: str, address: Address, 
     return await part(context, known, stored, addresses, to=member_id)
 
 
-async def _join_guest(context: Context, member_id: str, address: Address) -> str:
-    """End the conversation of the guest on a channel, and link the channel to a member; return the guest's flow.
+async def join_guest(
+    context: Context, member_id: str, address: Address, named: str | None = None, *, by: str = BY
+) -> str:
+    """End the conversation of the guest on a channel, and lead the channel to a member; return the guest's flow.
 
     The guest's document may not exist yet. It is made then, so that no first message is stored meanwhile.
+
+    Args:
+        context: The context of the operation.
+        member_id: The member, or another guest.
+        address: The channel.
+        named: The guest to whom the index leads the channel; None if it leads to none.
+        by: The cause, for the audit.
+
+    Raises:
+        CallPending: The guest waits for the outcome of a call.
     """
-    guest, stored = await find_guest(context.bot.digests, address)
+    if named is None:
+        guest, stored = await find_guest(context.bot.digests, address)
+    else:
+        guest, stored = named, await Load(named)
     match open_document(context.bot, guest, stored, instant(context.now)):
         case Sound(document):
             if document.moved is not None:
@@ -248,17 +264,17 @@ async def _join_guest(context: Context, member_id: str, address: Address) -> str
             return ""
     if document.call is not None:
         raise CallPending(guest, call_of(document))
-    ended = await _end(context, document, stored.head, member_id, "link")
+    ended = await _end(context, document, stored.head, member_id, "link", by)
     return document.run.flow if ended and document.run else ""
 
 
-async def _end(context: Context, document: Document, head: Head, into: str, kind: str) -> bool:
+async def _end(context: Context, document: Document, head: Head, into: str, kind: str, by: str = BY) -> bool:
     """End a document and merge it into that of a member; return whether no other writer was faster."""
     member_id = document.member_id
     token = hashed("join", member_id, str(head.version), head.digest)
     after = attrs.evolve(document, moved=Moved(into, head.version + 1, joined=True, token=token))
     decision = updated(context.bot, document, after, token, context.now, version=head.version)
-    result = await commit(context, with_entry(decision, kind=kind, detail={"by": BY}), head)
+    result = await commit(context, with_entry(decision, kind=kind, detail={"by": by}), head)
     refuse_broken(member_id, result)
     if not isinstance(result, Committed):
         return False

@@ -33,7 +33,7 @@ import attrs
 
 from vimbiso_fsm.audit.entries import AuditEntry, entry_for, seal
 from vimbiso_fsm.audit.flow_audit import CommitEvent
-from vimbiso_fsm.document.document import Document, Moved, first_document
+from vimbiso_fsm.document.document import Document, Moved, OptOut, first_document
 from vimbiso_fsm.document.ids import conversation_id, hashed, instant
 from vimbiso_fsm.engine.commit import Decision, as_stored, commit_of, decision_of
 from vimbiso_fsm.engine.draft import has_answers, held_runs
@@ -114,17 +114,19 @@ async def promote(context: Context, guest: Document, head: requests.Head) -> Pro
 
 
 def addresses_of(bot: Bot, document: Document) -> tuple[Address, ...]:
-    """Return the channels that lead to a document: the linked ones of a member, or the one of a guest."""
-    return (bot.route(document.channel).address,) if document.guest else document.channels
+    """Return the channels that lead to a document: the linked ones of a member, or those of a guest."""
+    if not document.guest:
+        return document.channels
+    return tuple(dict.fromkeys((bot.route(document.channel).address, *document.channels)))
 
 
 async def _link(context: Context, source: Document, member: Document, address: Address) -> str | None:
     """Lead a channel to the member, unless it was taken from the member since the merge; return its owner."""
-    channel, own = address.channel, None if source.guest else source.member_id
-    if own is not None and not member.has(address):
+    channel, own = address.channel, source.member_id
+    if not (source.guest or member.has(address)):
         request: requests.Link | requests.Unlink = requests.Unlink(channel, own)
     else:
-        request = requests.Link(channel, member.member_id, own)
+        request = requests.Link(channel, member.member_id, own, guest=member.guest)
     return (await change_owner(context, request)).member_id
 
 
@@ -342,7 +344,7 @@ def _merged(
     assert guest.moved is not None
     if guest.moved.joined:
         return _joined(bot, guest, member, member_id, now, version)
-    address = bot.route(guest.channel).address
+    addresses = addresses_of(bot, guest)
     merged = attrs.evolve(
         guest,
         member_id=member_id,
@@ -350,17 +352,19 @@ def _merged(
         moved=None,
         version=version + 1,
         last_updated=now,
-        channels=(address,),
+        channels=addresses,
         upgraded=(),
         ahead=0.0,
     )
     if member is not None:
-        channels = (*(known for known in member.channels if known not in (address, address.without_account)), address)
+        added = {*addresses, *(address.without_account for address in addresses)}
+        channels = (*(known for known in member.channels if known not in added), *addresses)
         merged = attrs.evolve(
             merged,
             channels=channels,
             outbox=(*member.outbox, *guest.outbox),
             reminders=merged_reminders(member.reminders, guest.reminders),
+            opted_out=_opted_out(member, guest),
         )
         keeps = _keeps_run(bot, guest, member)
         if keeps:
@@ -391,14 +395,20 @@ def _joined(
         moved=None,
         version=version + 1,
         last_updated=now,
-        channel=member.channel if member.channels or not addresses else addresses[-1].channel,
+        channel=member.channel if member.is_reachable or not addresses else addresses[-1].channel,
         channels=(*(address for address in member.channels if address not in known), *addresses),
         outbox=(*member.outbox, *(() if source.guest else source.outbox)),
         reminders=merged_reminders(() if source.guest else source.reminders, member.reminders),
         suspended=(*(() if source.guest else held_runs(bot, source)), *member.suspended),
+        opted_out=_opted_out(member, source),
         upgraded=(),
         ahead=0.0,
     ).at(now)
+
+
+def _opted_out(member: Document, source: Document) -> tuple[OptOut, ...]:
+    """Return the addresses at which one of both wants no messages."""
+    return tuple(dict.fromkeys((*member.opted_out, *source.opted_out)))
 
 
 def _without_runs_of(member: Document, guest: Document) -> Document:

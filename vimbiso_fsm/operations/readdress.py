@@ -8,39 +8,39 @@ address is unlinked all the same.
 
 from __future__ import annotations
 
-from vimbiso_fsm.audit.entries import Incident
-from vimbiso_fsm.document.ids import instant
+from collections.abc import Sequence
+
 from vimbiso_fsm.errors import CallPending, ChannelTaken
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.told import AddressChanged
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.link import link
-from vimbiso_fsm.store.requests import RecordIncident
+from vimbiso_fsm.operations.names import BY, record_conflict
 
 
-def new_channel(context: Context, event: AddressChanged, former: Channel) -> Channel:
-    """Return the channel with the new address.
+def new_channels(context: Context, event: AddressChanged, former: Channel) -> tuple[Channel, ...]:
+    """Return the channel under each of its new names.
 
     Raises:
-        InvalidMessage: The new address is none.
+        InvalidMessage: A new name is none.
     """
-    return context.bot.route(Channel(former.type, event.new).with_account(former.account))
+    names = dict.fromkeys((event.new, *event.names))
+    return tuple(context.bot.route(Channel(former.type, name).with_account(former.account)) for name in names)
 
 
-async def readdress(context: Context, member_id: str, new: Channel) -> bool:
-    """Link the new address of a member, if it is free; return whether the document was changed.
+async def readdress(context: Context, member_id: str, new: Sequence[Channel]) -> bool:
+    """Link the new names of a member, if they are free; return whether the document was changed.
 
     Args:
         context: The context of the operation.
         member_id: The member.
-        new: The channel with the new address.
+        new: The channel under each of its new names.
     """
-    try:
-        return (await link(context, member_id, new)).outcome == "linked"
-    except (ChannelTaken, CallPending) as error:
-        cause = "taken" if isinstance(error, ChannelTaken) else "call pending"
-        incident = Incident(
-            instant(context.now), "address", member_id, context.bot.digests.shown(new), detail={"cause": cause}
-        )
-        await RecordIncident(member_id, incident.body)
-        return False
+    changed = False
+    for channel in new:
+        try:
+            changed |= (await link(context, member_id, channel, by=BY)).outcome == "linked"
+        except (ChannelTaken, CallPending) as error:
+            cause = "taken" if isinstance(error, ChannelTaken) else "call pending"
+            await record_conflict(context, member_id, channel, cause)
+    return changed

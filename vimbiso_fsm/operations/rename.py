@@ -70,7 +70,7 @@ async def rename(context: Context, *, forget: bool = False, lose: bool = False, 
     for document in sorted(claimed, key=lambda document: document.last_updated, reverse=True):
         for address in document.channels:
             if not document.is_leaving(address) and (await find_owner(context, address.channel)).member_id is None:
-                await change_owner(context, Link(address.channel, document.member_id))
+                await change_owner(context, Link(address.channel, document.member_id, guest=document.guest))
                 known.add(address)
                 restored += 1
     keys = await ReadIndexKeys()

@@ -31,7 +31,7 @@ from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import LEASE_OVER, RunCall, answered, fault_of, never
-from vimbiso_fsm.operations.promote import Promoted, Unlinked, promote
+from vimbiso_fsm.operations.promote import Promoted, Unlinked, addresses_of, promote
 from vimbiso_fsm.store import requests
 
 TurnResult: TypeAlias = requests.Committed | requests.Duplicate | requests.Mismatch | requests.Stored | requests.Broken
@@ -178,7 +178,8 @@ class MemberTurns:
         if isinstance(result, Promoted):
             self.member_id = result.document.member_id
             if guest.guest:
-                context.cache.linked(context.bot.route(guest.channel).address, self.member_id)
+                for address in addresses_of(context.bot, guest):
+                    context.cache.linked(address, self.member_id)
             context.cache.keep(self.member_id, result.head, result.document, result.size)
             self.head, self.document = result.head, result.document
         return result

@@ -29,7 +29,9 @@ from vimbiso_fsm.engine.events import turn_token
 from vimbiso_fsm.errors import Contended, InvalidMessage
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Message
+from vimbiso_fsm.messages.told import StatusChanged, Told
 from vimbiso_fsm.operations.handle import Outcome
+from vimbiso_fsm.operations.handle_event import EventOutcome
 from vimbiso_fsm.runtime.base import BaseManager
 from vimbiso_fsm.runtime.budget import Budget
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
@@ -38,6 +40,9 @@ from vimbiso_fsm.store.requests import AsyncStore, Store
 
 SECONDS: Final[tuple[float, ...]] = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """The bucket bounds of the histograms, in seconds: from a turn of a millisecond to a call of ten seconds."""
+
+STATUSES: Final = frozenset({"accepted", "delivered", "failed", "played", "queued", "read", "sending", "sent"})
+"""The statuses of messages that a metric names; any other is "other"."""
 
 _CHANNEL: Final = "vimbiso.channel.type"
 _FLOW: Final = "vimbiso.flow"
@@ -71,6 +76,7 @@ class Telemetry:
         )
         self._slow = meter.create_counter("vimbiso.callbacks.slow", "{report}", "Reports of callbacks that take long")
         self._deliveries = meter.create_counter("vimbiso.deliveries", "{delivery}", "Deliveries by status")
+        self._facts = meter.create_counter("vimbiso.facts", "{fact}", "Facts that channels told, by outcome")
         self._duplicates = meter.create_counter("vimbiso.duplicates", "{message}", "Messages that were handled before")
         self._unconfirmed = meter.create_counter(
             "vimbiso.unconfirmed", "{message}", "Messages stored and not confirmed in time"
@@ -116,6 +122,15 @@ class Telemetry:
             event: dict[str, Attribute] = {**turn, **steps, "vimbiso.reference": entry.token[:10]}
             event |= {"vimbiso.refusal.codes": entry.codes, "vimbiso.attempts": details.attempts}
             span.add_event("vimbiso.turn", event)
+
+    def took(self, event: Told, outcome: EventOutcome) -> EventOutcome:
+        """Count a fact that a channel has told, and return its outcome."""
+        about = {"vimbiso.fact": type(event).__name__, _STATUS: outcome.status}
+        if isinstance(event, StatusChanged):  # a channel may name a status of tomorrow in any words
+            about["vimbiso.message.status"] = event.status if event.status in STATUSES else "other"
+        known = {"vimbiso.reason": outcome.reason, _CHANNEL: event.channel.type if event.channel else ""}
+        self._facts.add(1, {**about, **_known(known)})
+        return outcome
 
     def circuit(self, service: str, phase: str) -> None:
         """Count a circuit that opened or closed."""
@@ -245,6 +260,10 @@ class ObservedManager(FlowStateManager):
         with self._telemetry.handling(message) as recorded:
             return recorded(super().handle(message))
 
+    def handle_event(self, event: Told) -> EventOutcome:
+        """See `FlowStateManager.handle_event`."""
+        return self._telemetry.took(event, super().handle_event(event))
+
     def wake(self, member_id: str) -> tuple[AuditEntry, ...]:
         """See `FlowStateManager.wake`."""
         with self._telemetry.waking():
@@ -271,6 +290,10 @@ class AsyncObservedManager(AsyncFlowStateManager):
         """See `FlowStateManager.handle`."""
         with self._telemetry.handling(message) as recorded:
             return recorded(await super().handle(message))
+
+    async def handle_event(self, event: Told) -> EventOutcome:
+        """See `FlowStateManager.handle_event`."""
+        return self._telemetry.took(event, await super().handle_event(event))
 
     async def wake(self, member_id: str) -> tuple[AuditEntry, ...]:
         """See `FlowStateManager.wake`."""

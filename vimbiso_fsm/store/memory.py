@@ -24,6 +24,7 @@ from vimbiso_fsm.store.retention import (
     EXPIRED_AT_ONCE,
     INCIDENTS_KEPT,
     LONGEST_LEASE,
+    NAME_LIFE,
     QUARANTINE_LIFE,
     RECORDS_KEPT,
     TOKEN_KEPT,
@@ -209,6 +210,7 @@ class MemoryStore:
         self._lock: Final = Lock()
         self._members: dict[str, _Member] = {}
         self._channels: dict[Address, str] = {}
+        self._names: dict[Address, float] = {}  # the instants at which the entries of guests end
         self._due: dict[str, float] = {}
         self._workers: dict[str, float] = {}
         self._leases: dict[int, tuple[str, float]] = {}
@@ -258,23 +260,27 @@ class MemoryStore:
                 return True
             case requests.ReadDigests():
                 return self._digests
-            case requests.FindOwner(channel):
-                return self._owner(channel.address)
-            case requests.Link(channel, member_id, instead_of):
-                if self._channels.get(channel.address) in (None, instead_of):
-                    self._channels[channel.address] = member_id
-                return requests.Linked(self._channels[channel.address], at=self._at())
+            case requests.FindOwner(channel, guest):
+                return self._owner(channel.address, guest)
+            case requests.FindOwners(each):
+                return tuple(self._owner(one.channel.address, one.guest) for one in each)
+            case requests.Link(channel, member_id, instead_of, guest):
+                owner = self._owner_of(channel.address)
+                if owner not in (None, member_id, instead_of):
+                    return requests.Linked(owner, at=self._at())
+                return self._give(channel.address, member_id, ends=guest)
             case requests.Unlink(channel, member_id):
                 for address in {channel.address, channel.address.without_account}:
-                    if self._channels.get(address) == member_id:
+                    if self._owner_of(address) == member_id:
                         del self._channels[address]
                 return self._owner(channel.address)
             case requests.ReadUsage():
                 return ()
             case requests.ReadIndexKeys():
-                return requests.IndexKeys(len(self._channels), 0)  # names in memory have no keys
+                entries = sum(self._owner_of(address) is not None for address in self._channels)
+                return requests.IndexKeys(entries, 0)  # names in memory have no keys
             case requests.FreeChannels(member_id):
-                owned = [address for address, owner in self._channels.items() if owner == member_id]
+                owned = [address for address in self._channels if self._owner_of(address) == member_id]
                 for address in owned:
                     del self._channels[address]
                 return len(owned)
@@ -331,12 +337,26 @@ class MemoryStore:
             case _:
                 raise TypeError(f"{type(request).__name__} is not a request of a store")
 
-    def _owner(self, address: Address) -> requests.Linked:
-        owner, at = self._channels.get(address), self._at()
-        if owner is not None or not address.account:
-            return requests.Linked(owner, at=at)
-        owner = self._channels.get(address.without_account)
-        return requests.Linked(owner, owner is None, at)
+    def _owner_of(self, address: Address) -> str | None:
+        """Return the owner that the entry of an address names, if the entry has not ended."""
+        return self._channels.get(address) if self._names.get(address, math.inf) > self._at() else None
+
+    def _give(self, address: Address, owner: str, *, ends: bool) -> requests.Linked:
+        """Lead an address to an owner, for a while if `ends`."""
+        self._channels[address] = owner
+        self._names.pop(address, None)
+        if ends:
+            self._names[address] = self._at() + NAME_LIFE
+        return requests.Linked(owner, at=self._at())
+
+    def _owner(self, address: Address, guest: str | None = None) -> requests.Linked:
+        owner = self._owner_of(address)
+        if owner is not None:
+            return self._give(address, owner, ends=address in self._names)
+        bare = self._owner_of(address.without_account)
+        if address.account and bare is not None:
+            return requests.Linked(bare, False, self._at())
+        return requests.Linked(None, at=self._at()) if guest is None else self._give(address, guest, ends=True)
 
     def _incidents_of(self, member_id: str | None) -> _Dated[bytes]:
         return _living(self._incidents.get(member_id, ()), self._at())

@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain
@@ -200,6 +200,8 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
             return cast(R, await self._free_channels(request.member_id))
         if isinstance(request, requests.ReadIndexKeys):
             return cast(R, await self._read_index_keys(forget=request.forget))
+        if isinstance(request, requests.FindOwners):
+            return cast(R, await self._find_owners(request.each, self._digests or await self._check()))
         if isinstance(request, requests.ReadUsage):
             return cast(R, await self._read_usage())
         if kind is requests.ReadOwner:  # which a manager asks for once a minute
@@ -402,6 +404,11 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
         """
 
     @abstractmethod
+    async def _find_owners(
+        self, each: Sequence[requests.FindOwner], digests: Digests
+    ) -> tuple[requests.Linked, ...]: ...
+
+    @abstractmethod
     async def _scanned(self, pattern: bytes) -> Iterable[bytes]: ...
 
     @abstractmethod
@@ -536,6 +543,37 @@ class AtomicStateManager(_Manager[redis.Redis | redis.RedisCluster | Servers, Se
             raise answer.reply
         return answer
 
+    async def _find_owners(self, each: Sequence[requests.FindOwner], digests: Digests) -> tuple[requests.Linked, ...]:
+        """Find owners with one pipeline for each server. What it does not answer is asked for alone, and repeated."""
+        commands = [encode(one, digests, self._shift, self._keys) for one in each]
+        replies = await self._sent_together([command.words for command in commands])
+        found: list[requests.Linked] = []
+        for one, command, reply in zip(each, commands, replies, strict=True):
+            linked: requests.Linked | None = None
+            with suppress(SenselessReply):
+                linked = None if reply is None else decode(one, command, reply)
+            found.append(await self._perform(one) if linked is None else linked)
+        return tuple(found)
+
+    async def _sent_together(self, commands: Sequence[Words]) -> list[object]:
+        """Send commands, those of one server in one pipeline; return their replies, None for one that failed."""
+        replies: list[object] = [None] * len(commands)
+        places: dict[Any, list[int]] = {}
+        for place, words in enumerate(commands):
+            with suppress(VimbisoError, *UNREACHABLE):
+                places.setdefault(self._servers.pool(_first_key(words), None), []).append(place)
+        for pool, group in places.items():
+            connections = connections_of(pool)
+            with suppress(VimbisoError, RedisError, OSError):
+                connection = connections.take(pool)
+                try:
+                    answers = converse(connection, [Sent(commands[place]) for place in group], None)
+                finally:
+                    connections.give(pool, connection)
+                for place, answer in zip(group, answers, strict=True):
+                    replies[place] = None if isinstance(answer.reply, Exception) else answer.reply
+        return replies
+
     async def _scanned(self, pattern: bytes) -> Iterable[bytes]:
         found: Iterable[bytes] = self.servers.client.scan_iter(match=pattern, count=SCANNED_AT_ONCE)
         return found
@@ -626,6 +664,11 @@ class AsyncAtomicStateManager(
     async def _call(self, words: Words, attempts: Attempts) -> Answer:
         return await self._loops.get().answer(words, _first_key(words), attempts)
 
+    async def _find_owners(self, each: Sequence[requests.FindOwner], digests: Digests) -> tuple[requests.Linked, ...]:
+        """Find owners at the same moment, which is one pipeline for each server."""
+        found = await asyncio.gather(*map(self._perform, each), return_exceptions=True)
+        return tuple(_raised(linked) for linked in found)
+
     async def _scanned(self, pattern: bytes) -> Iterable[bytes]:
         return [key async for key in self.servers.client.scan_iter(match=pattern, count=SCANNED_AT_ONCE)]
 
@@ -640,6 +683,13 @@ class AsyncAtomicStateManager(
 
     async def _sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+def _raised(found: R | BaseException) -> R:
+    """Return what was found, or raise the error in its place."""
+    if isinstance(found, BaseException):
+        raise found
+    return found
 
 
 def _no_second_loop() -> AsyncServers:

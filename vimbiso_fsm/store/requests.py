@@ -568,9 +568,24 @@ class ReadDigests(Effect[Digests]):
 
 @attrs.frozen
 class FindOwner(Effect["Linked"]):
-    """Find the owner of a channel. Its account counts; see `Linked.own`."""
+    """Find the owner of a channel. Its account counts; see `Linked.own`.
+
+    Attributes:
+        channel: The channel.
+        guest: A guest who becomes the owner if the channel has none, for as long as `NAME_LIFE` says; None for none.
+            It is for a channel that is one of several names. The owner that is there stays, so of two guests one gets
+            the channel.
+    """
 
     channel: Channel
+    guest: str | None = None
+
+
+@attrs.frozen
+class FindOwners(Effect["tuple[Linked, ...]"]):
+    """Find the owners of several channels in one trip, each as `FindOwner` does. They are the names of one speaker."""
+
+    each: tuple[FindOwner, ...]
 
 
 @attrs.frozen
@@ -578,11 +593,18 @@ class Link(Effect["Linked"]):
     """Give a channel to a member, if it has no owner or that of `instead_of`.
 
     The answer names the owner, which may be another member: a late repeat takes no channel away. Repeatable.
+
+    Attributes:
+        channel: The channel.
+        member_id: The member.
+        instead_of: The owner that the channel is taken from; None for none.
+        guest: Whether the new owner is a guest, who gets it for as long as `NAME_LIFE` says.
     """
 
     channel: Channel
     member_id: str
     instead_of: str | None = None
+    guest: bool = False
 
 
 @attrs.frozen

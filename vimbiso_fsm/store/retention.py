@@ -15,6 +15,7 @@
 | incidents                      | `AUDIT_LIFE`, `INCIDENTS_KEPT`       | the report of each incident               |
 | quarantined keys               | `QUARANTINE_LIFE`                    | the quarantine of each key                |
 | owner of a channel             | no end                               |                                           |
+| … that is a guest              | `NAME_LIFE`                          | the latest look at the channel            |
 | wake-up of a member            | no end; one per member               |                                           |
 | lease of a shard               | `SHARD_LEASE`, renewed by its worker | the latest renewal                        |
 | presence of a worker           | `SHARD_LEASE`, renewed by the worker | the latest heartbeat                      |
@@ -50,6 +51,11 @@ CLOCK_MARGIN: Final = 20 * DAY
 
 That is ten days in one direction, and then as much in the other. The server deletes by its own clock, so what must live
 for some time lives for so much longer.
+"""
+NAME_LIFE: Final = DOCUMENT_LIFE + DAY
+"""Seconds that a channel leads to a guest who has several names, after the latest look at it.
+
+It is as long as the document of a guest is kept, whose other names lead there. A look is taken when a session begins.
 """
 TIMER_GRACE: Final = 8 * DAY + CLOCK_MARGIN
 """Seconds that a document is kept after the instant of its latest timer.

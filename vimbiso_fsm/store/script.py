@@ -30,6 +30,7 @@ _CONSTANTS: Final = (
     "EXPIRED_AT_ONCE",
     "INCIDENTS_KEPT",
     "LONGEST_LEASE",
+    "NAME_LIFE",
     "QUARANTINE_LIFE",
     "RECORDS_KEPT",
     "TOKENS_AT_ONCE",
@@ -326,11 +327,11 @@ def _encode(request: requests.Request, digests: Digests, keys: Keys) -> Command:
         case requests.UseTokens(member_id, tokens):
             used = (each for token, at in tokens for each in (word(token), _instant(at)))
             return _command(keys.member(member_id), b"use_tokens", *used)
-        case requests.FindOwner(channel):
-            return _entries(b"look_up", channel, digests, keys)
-        case requests.Link(channel, member_id, instead_of):
-            owners = (_raw(member_id),) if instead_of is None else (_raw(member_id), _raw(instead_of))
-            return _command(_entry(channel, digests, keys), b"link", *owners)
+        case requests.FindOwner(channel, guest):
+            return _entries(b"look_up", channel, digests, keys, *(() if guest is None else (_raw(guest),)))
+        case requests.Link(channel, member_id, instead_of, guest):
+            words = (_raw(member_id), _raw(instead_of or ""), *((b"1",) if guest else ()))
+            return _command(_entry(channel, digests, keys), b"link", *words)
         case requests.Unlink(channel, member_id):
             return _entries(b"unlink", channel, digests, keys, _raw(member_id))
         case requests.SetWakeUp(member_id, head, wake_at):

@@ -101,7 +101,7 @@ def check_agreement(
 def _steps() -> SearchStrategy[_Step]:
     from hypothesis import strategies as st
 
-    reads = ("load", "audit", "oldest", "records", "inherited", "look_up", "wake_ups", "incidents", "aside", "scan")
+    reads = ("load", "audit", "oldest", "records", "inherited", "wake_ups", "incidents", "aside", "scan")
     kinds = (
         *("commit",) * 8,
         "verify",
@@ -111,6 +111,8 @@ def _steps() -> SearchStrategy[_Step]:
         "erase",
         "fold",
         "drop",
+        "look_up",
+        "look_up_all",
         "link",
         "unlink",
         "free",
@@ -182,6 +184,9 @@ class _Pair:
     def _member(self, number: int) -> str:
         return f"{_MEMBERS[number]} {self._tail}"
 
+    def _guest(self, step: _Step) -> str | None:
+        return self._member(step.head) if step.forgets else None
+
     def _request(self, step: _Step) -> requests.Request:
         member = self._member(step.member)
         channel = Channel("sms", self._member(step.other).replace("\n", " ")).with_account(_ACCOUNTS[step.head % 3])
@@ -213,9 +218,14 @@ class _Pair:
             case "inherited":
                 return requests.ReadInherited(member)
             case "look_up":
-                return requests.FindOwner(channel)
+                return requests.FindOwner(channel, self._guest(step))
+            case "look_up_all":
+                bare = channel.with_account("")
+                asked = (requests.FindOwner(channel, self._guest(step)), requests.FindOwner(bare, member))
+                return requests.FindOwners(asked[: step.head + 1])
             case "link":
-                return requests.Link(channel, member, self._member(step.head) if step.inherits else None)
+                instead_of = self._member(step.head) if step.inherits else None
+                return requests.Link(channel, member, instead_of, guest=step.head % 2 == 1)
             case "unlink":
                 return requests.Unlink(channel, member)
             case "settle":

@@ -877,6 +877,34 @@ def law_a_channel_has_one_owner(store: requests.Store) -> None:
         _same(store.perform(request), requests.Linked(owner), f"the answer to {request}")
 
 
+def law_the_names_of_a_speaker_are_looked_up_together(store: requests.Store) -> None:
+    """Names are found in order, each by itself; one without an owner goes to the guest who asks first, until a link."""
+    tail = token_hex(8)
+    number, user, parent = (Channel("whatsapp", f"{name} {tail}").with_account("1001") for name in "abc")
+    guest, other = f"guest-{'1' * 24}", f"guest-{'2' * 24}"
+    _same(store.perform(requests.FindOwners(())), (), "the owners of no name")
+    asked = (requests.FindOwner(number), requests.FindOwner(user, guest), requests.FindOwner(parent))
+    found = tuple(map(requests.Linked, (None, guest, None)))
+    for _ in range(2):
+        _same(store.perform(requests.FindOwners(asked)), found, "the owners of the names")
+    owners: list[tuple[requests.Request, str | None]] = [
+        (requests.FindOwner(user, other), guest),
+        (requests.FindOwner(user), guest),
+        (requests.FindOwner(number), None),
+        (requests.Link(user, "m"), guest),
+        (requests.Link(user, other, instead_of=guest, guest=True), other),
+        (requests.Link(user, "m", instead_of=other), "m"),
+        (requests.FindOwner(user, guest), "m"),
+        (requests.Link(number.with_account(""), "n"), "n"),
+        (requests.Unlink(user, "m"), None),
+        (requests.FindOwner(user), None),
+    ]
+    for request, owner in owners:
+        _same(store.perform(request), requests.Linked(owner), f"the answer to {request}")
+    bare = requests.Linked("n", own=False)  # the entry without an account answers, and no guest takes its place
+    _same(store.perform(requests.FindOwner(number, guest)), bare, "the owner by the entry without an account")
+
+
 def law_13_an_erasure_keeps_the_head_and_the_chain(store: requests.Store) -> None:
     """An erasure leaves one tombstone with the version and digest of the last entry, and no other data."""
     trial = _Trial(store)

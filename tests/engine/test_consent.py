@@ -1,0 +1,213 @@
+"""A member who wants no messages at an address gets none there, until they want them again."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from urllib.parse import urlencode
+
+import attrs
+import pytest
+
+from tests.shells import Shell
+from vimbiso_fsm import Bot, Channel, Commands, Flow, State, Text, Transition
+from vimbiso_fsm.channels import Blocked, OptedOut, Reacted, sms, telegram
+from vimbiso_fsm.document.codec import decode, encode
+from vimbiso_fsm.flow.flow import NoData
+from vimbiso_fsm.messages.consent import START_WORDS, STOP_WORDS, wish_in_words
+from vimbiso_fsm.store.memory import MemoryStore
+from vimbiso_fsm.store.requests import Scan
+from vimbiso_fsm.store.retention import DOCUMENT_LIFE
+from vimbiso_fsm.testing.chat import STORE_SECRET, Clock, words
+
+SMS = Channel("sms", "16505550001")
+CHAT = Channel("telegram", "77")
+
+door: Flow[NoData] = Flow(
+    "door", initial="shut",
+    states=[
+        State("shut", ask=Text("Open?"), timeout=timedelta(minutes=1)),
+        State("open", say=Text("Open."), final=True),
+        State("late", say=Text("Still shut."), final=True),
+    ],
+    transitions=[Transition("yes", "shut", "open"), Transition("timeout", "shut", "late")],
+)  # fmt: skip
+
+
+def shell(**options: object) -> tuple[Shell, Clock, list[str]]:
+    """Return a manager that delivers into a list, and its clock."""
+    clock, taken = Clock(), list[str]()
+    bot = Bot(door, on={Reacted: lambda turn, fact: Text("Thanks."), OptedOut: lambda turn, fact: Text("Bye.")})
+    store = MemoryStore(clock, secret=STORE_SECRET)
+    deliver = lambda channel, replies: taken.extend(words(replies))  # noqa: E731  # one line says it
+    return Shell("sync", bot, store, deliver=deliver, **options), clock, taken
+
+
+def said(to: Shell, text: str, channel: Channel = SMS) -> list[str]:
+    """Type a message, and return the words of the answer."""
+    return words(to.handle(to.message(text, channel=channel)).replies)
+
+
+def wish(kind: str, text: str | None, *, stopped: bool) -> str:
+    """Return the wish in a text by the words of the carriers."""
+    return wish_in_words(kind, text, stop=STOP_WORDS, start=START_WORDS, stopped=stopped)
+
+
+# By a word ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("word", sorted({*STOP_WORDS, " Stop ", "STOP.", "UNSUBSCRIBE!"}))
+def test_a_word_of_the_carrier_is_confirmed_once_and_then_nothing_is_said(word: str):
+    """Each such word on SMS brings the one confirmation. What is said or due then is not answered or delivered."""
+    to, clock, taken = shell()
+    said(to, "hi")
+    assert said(to, word) == ["You get no more messages from us. Reply START to get them again."]
+    assert [said(to, text) for text in ("hello", word, "menu")] == [[], [], []]
+    assert to.do("handle_event", Reacted(id="r", channel=SMS, message_id="m")).replies == ()
+    clock.at += 120
+    to.wake(to.manager.bot.digests.guest_id(SMS))
+    assert taken == []
+
+
+@pytest.mark.parametrize("word", sorted(START_WORDS))
+def test_a_start_ends_it_and_asks_again(word: str):
+    """A word of the start ends the opt-out: the question is asked, and deliveries go on."""
+    to, clock, taken = shell()
+    said(to, "hi")
+    said(to, "stop")
+    assert said(to, word) == ["You get our messages again. Reply STOP to get none.", "Open?"]
+    clock.at += 120
+    to.wake(to.manager.bot.digests.guest_id(SMS))
+    assert taken == ["Still shut."]
+
+
+def test_elsewhere_stop_means_cancel_and_start_means_what_the_bot_says():
+    """On channels without a carrier the same words are ordinary ones, and so is a start without a stop on SMS."""
+    to, *_ = shell()
+    said(to, "hi", CHAT)
+    assert "no more messages" not in " ".join(said(to, "stop", CHAT))
+    said(to, "hi")
+    assert said(to, "yes") == ["Open."]
+    assert [wish(kind, "stop", stopped=False) for kind in ("telegram", "whatsapp", "web")] == [""] * 3
+    assert [wish("sms", text, stopped=True) for text in (None, "please stop", "stop " * 99)] == [""] * 3
+
+
+def test_the_help_on_sms_names_no_word_of_the_carrier():
+    """The words that the help offers on SMS are heard by the bot; elsewhere the help is as it was."""
+    to, *_ = shell()
+    for channel, offered in ((SMS, "menu, back, exit, ?"), (CHAT, "menu, back, cancel, help.")):
+        said(to, "hi", channel)
+        assert said(to, "?", channel)[0] == f"You can always say: {offered}"
+    for word in ("menu", "back", "exit", "?"):
+        assert wish("sms", word, stopped=False) == ""
+        assert "no more messages" not in " ".join(said(to, word))
+
+
+def test_a_bot_declares_the_words_of_its_carrier():
+    """A bot whose carrier has other words declares them, and keeps its own word for cancel."""
+    bot = Bot(door, commands=Commands(stop=["pasi"], start=["simuka"]))
+    to = Shell("sync", bot, MemoryStore(Clock(), secret=STORE_SECRET))
+    said(to, "hi")
+    assert "no more messages" not in said(to, "cancel")[0]
+    assert said(to, "PASI")[0].startswith("You get no more messages")
+    assert said(to, "start") == []
+    assert said(to, "simuka")[0].startswith("You get our messages again")
+
+
+def test_what_waited_is_not_delivered_after_a_stop():
+    """Words that waited for a delivery are gone with the consent, and do not precede the answer to a start."""
+    clock = Clock()
+    to = Shell("sync", Bot(door), MemoryStore(clock, secret=STORE_SECRET))  # nothing is delivered, so words wait
+    said(to, "hi")
+    clock.at += 120
+    guest = to.manager.bot.digests.guest_id(SMS)
+    to.wake(guest)
+    assert to.state(guest).outbox
+    said(to, "stop")
+    assert to.state(guest).outbox == ()
+    assert said(to, "start")[0].startswith("You get our messages again")
+
+
+# As the channel tells -------------------------------------------------------------------------------------------------
+
+
+def test_what_the_channel_has_answered_is_not_answered_again():
+    """An opt-out that the channel tells ends deliveries without a word, and its start begins them (Case 28)."""
+    to, clock, taken = shell()
+    for number, (body, more) in enumerate([("hi", {}), ("STOP", {"OptOutType": "STOP"}), ("hey", {})]):
+        form = {"MessageSid": f"S{number}", "From": "+16505550001", "To": "+1", "Body": body, "NumMedia": "0", **more}
+        delivery = sms.parse(urlencode(form).encode())
+        for event in delivery.events:
+            assert (to.do("handle_event", event).status, to.do("handle_event", event).status) == (
+                "advanced",
+                "duplicate",
+            )
+            assert to.do("handle_event", event).replies == ()
+        for message in delivery.messages:
+            assert words(to.handle(message).replies) == (["Open?"] if body == "hi" else [])
+    [guest] = to.do("ask", Scan())
+    clock.at += 120
+    to.wake(guest)
+    assert taken == []
+    start = OptedOut(id="s", channel=SMS.with_account("+1"), wish="start")
+    assert to.do("handle_event", start).status == "advanced"
+
+
+def test_a_wish_about_some_messages_is_left_to_the_author():
+    """An opt-out of advertising ends no delivery of the bot; the reaction to it decides."""
+    to, *_ = shell()
+    said(to, "hi")
+    outcome = to.do("handle_event", OptedOut(id="o", channel=SMS, topic="marketing messages"))
+    assert words(outcome.replies) == ["Bye."]
+    assert said(to, "hello") != []
+
+
+def test_a_member_who_blocked_the_bot_is_not_written_to_until_they_write():
+    """After a block nothing is delivered; the next message, which needs no block, is answered as ever (Case 30)."""
+    to, clock, taken = shell()
+    said(to, "hi", CHAT)
+    guest = to.manager.bot.digests.guest_id(CHAT)
+    user = {"id": 77, "is_bot": False, "first_name": "Pat"}
+    told = {"from": user, "chat": {"id": 77, "type": "private"}, "date": 1, "new_chat_member": {"status": "kicked"}}
+    [event] = telegram.parse(json.dumps({"update_id": 9, "my_chat_member": told}).encode()).events
+    assert isinstance(event, Blocked)
+    assert to.do("handle_event", event).status == "advanced"
+    clock.at += 120
+    to.wake(guest)
+    assert taken == []
+    assert "Open?" in said(to, "hi", CHAT)
+    assert not to.state(guest).opted_out
+
+
+# What is stored -------------------------------------------------------------------------------------------------------
+
+
+def test_it_is_a_state_of_the_address():
+    """An opt-out on one channel of a member leaves the others alone, survives the store, and is kept for long."""
+
+    def login(turn):
+        return turn.changes(member=attrs.evolve(turn.member, id="m-ann", guest=False))
+
+    greet = Flow(
+        "greet", initial="name",
+        states=[State("name", ask=Text("Name?"), reads=str), State("rest", ask=Text("Rest?"), reads=str),
+                State("done", final=True)],
+        transitions=[Transition("answer", "name", "rest", prepare=login), Transition("answer", "rest", "done")],
+    )  # fmt: skip
+    clock = Clock()
+    to = Shell("sync", Bot(greet), MemoryStore(clock, secret=STORE_SECRET))
+    for channel in (SMS, CHAT):
+        said(to, "hi", channel)
+        said(to, "ann", channel)
+    said(to, "stop")
+    document = to.state("m-ann")
+    assert document.is_opted_out(SMS.address)
+    assert not document.is_opted_out(CHAT.address)
+    assert not document.is_reachable
+    assert decode(encode(document)) == document
+    assert said(to, "menu", CHAT) != []
+    assert to.state("m-ann").is_reachable
+    assert said(to, "menu") == []
+    clock.at += 2 * DOCUMENT_LIFE
+    assert to.state("m-ann").is_opted_out(SMS.address)
+    assert said(to, "start")[0].startswith("You get our messages again.")
