@@ -23,7 +23,7 @@ from vimbiso_fsm.document.codec import decode, encode
 from vimbiso_fsm.document.document import Document, first_document
 from vimbiso_fsm.document.ids import instant, is_guest_id
 from vimbiso_fsm.engine.ahead import SKEW
-from vimbiso_fsm.engine.commit import Decision
+from vimbiso_fsm.engine.commit import Decision, verifying
 from vimbiso_fsm.engine.decide import current_question, decide
 from vimbiso_fsm.engine.events import (
     CallReturned,
@@ -31,8 +31,6 @@ from vimbiso_fsm.engine.events import (
     Event,
     LeaseExpired,
     ReplyRoute,
-    content_digest,
-    turn_token,
 )
 from vimbiso_fsm.engine.reading import Absent, Encrypted, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.engine.salvage import Salvage, evicted
@@ -524,7 +522,7 @@ class _Handling:
         """Refuse a message whose token was used with another content, and record an incident."""
         document, turns, channel = self._take(mismatch.current), self._turns, self._message.channel
         self._status, self._replies = "refused", [*self._said([Text("message.reused")], document)]
-        await record_mismatch(self._context, turns.member_id, mismatch, document, channel, turn_token(self._message))
+        await record_mismatch(self._context, turns.member_id, mismatch, document, channel, self._verifying.token)
         return self._finish(document)
 
     async def _duplicate(self, duplicate: requests.Duplicate) -> Outcome | None:
@@ -547,7 +545,7 @@ class _Handling:
         if document.moved is not None:
             return await self._follow_on(document)
         turns, context, call = self._turns, self._context, document.call
-        if call is None or call.root != turn_token(self._message) or self._event is not self._message:
+        if call is None or self._event is not self._message or not self._verifying.names(*call.root.split()):
             return self._finish_repeat(document)
         if instant(context.now) >= call.leased_until:
             self._event = LeaseExpired(call.key, call.root, call.tries)
@@ -572,10 +570,13 @@ class _Handling:
                 return None
         return self._finish(document)
 
+    @cached_property
+    def _verifying(self) -> requests.Commit:
+        return verifying(self._context.bot.digests, self._message)
+
     def _verify(self) -> requests.Commit:
         """Return a commit that stores nothing and is answered with whether this message was handled before."""
-        token, turns = turn_token(self._message), self._turns
-        return requests.Commit(turns.member_id, turns.head, token, token, content_digest(self._message), None, None)
+        return attrs.evolve(self._verifying, member_id=self._turns.member_id, expected=self._turns.head)
 
     def _said(self, replies: Iterable[Reply], document: Document) -> tuple[Reply, ...]:
         return self._context.bot.say(replies, document.profile, document.channel)
