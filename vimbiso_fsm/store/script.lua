@@ -418,27 +418,27 @@ local function previous()
   return document, version, digest, check
 end
 
--- ARGV 4 the bytes of the document or ''  5 those in their place  6 the bytes as they are packed
---      7-9 the same of the document before  10- records and those in their place
+-- ARGV 4 the bytes of the document or ''  5 those in their place  6 the bytes as they are packed  7 as they were before
+--      8-11 the same of the document before  12- records and those in their place
 if mode == 'rewrite' then
   local state, rewritten = read_state(), 0
   local function rewrite(field, value)
     call('HSET', KEYS[1], field, value)
     rewritten = rewritten + 1
   end
-  if ARGV[4] ~= '' and state.v and state.h and (state.d == ARGV[4] or state.d == ARGV[6]) then
+  if ARGV[4] ~= '' and state.v and state.h and (state.d == ARGV[4] or state.d == ARGV[6] or state.d == ARGV[7]) then
     call('HSET', KEYS[1], 'c', check_of(state.v, state.h, ARGV[5]))
     rewrite('d', ARGV[5])
   end
   local before, version, digest = previous()
-  if ARGV[7] ~= '' and (before == ARGV[7] or before == ARGV[9]) then
-    rewrite('p', version .. ' ' .. digest .. ' ' .. check_of(version, digest, ARGV[8]) .. ' ' .. ARGV[8])
+  if ARGV[8] ~= '' and (before == ARGV[8] or before == ARGV[10] or before == ARGV[11]) then
+    rewrite('p', version .. ' ' .. digest .. ' ' .. check_of(version, digest, ARGV[9]) .. ' ' .. ARGV[9])
   end
   local places = {}
   for i = 0, RECORDS_KEPT - 1 do places[#places + 1] = turn_field(i) end
   for i = 0, UNTAKEN_KEPT - 1 do places[#places + 1] = untaken_field(i) end
   local found = call('HMGET', KEYS[1], unpack(places))
-  for i = 10, #ARGV, 2 do
+  for i = 12, #ARGV, 2 do
     for place, record in ipairs(found) do
       if record == ARGV[i] then rewrite(places[place], ARGV[i + 1]) end
     end

@@ -20,7 +20,7 @@ from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store import requests, retention
 from vimbiso_fsm.store.index import is_record
 from vimbiso_fsm.store.layout import Keys, unword, word, words_of
-from vimbiso_fsm.store.packing import PACKED, pack, unpack
+from vimbiso_fsm.store.packing import BEGINNINGS, all_packed, pack, unpack
 from vimbiso_fsm.store.requests import Effect
 from vimbiso_fsm.store.retention import AUDIT_KEPT, INCIDENTS_KEPT, SHARDS, TOKEN_KEPT, TOKENS_AT_ONCE
 
@@ -432,12 +432,12 @@ def _encode_inherited(inherited: requests.Inherited) -> Iterator[bytes | str | i
 def _encode_rewrite(rewrite: requests.Rewrite) -> Iterator[bytes]:
     for part in (rewrite.document, rewrite.previous):
         found, changed = part or (b"", b"")
-        yield from (found, changed, pack(found) if found else b"")  # a stranger's is stored packed
+        yield from (found, changed, *(all_packed(found) if found else (b"", b"")))  # a stranger's is stored packed
     for old, new in rewrite.records:
         token, root, content = words_of(new.token, new.root, new.content)
         frame = _frame(token, root, content, new.body)
         token, root, content = words_of(old.token, old.root, old.content)
-        for body in dict.fromkeys((old.body, pack(old.body))):  # a stranger's is stored packed
+        for body in dict.fromkeys((old.body, *all_packed(old.body))):  # a stranger's is stored packed
             yield from (_frame(token, root, content, body), frame)
             if root == token:  # older releases stored the root in words
                 yield from (_frame(token, root, content, body, same=root), frame)
@@ -737,7 +737,7 @@ def _record(frame: bytes) -> requests.Record | None:
         check, _, body = body[1:].partition(b" ")
         if check != _check(*words, body):
             return None
-    elif body[:1] not in (b"{", PACKED) or not all(map(_WORD.fullmatch, words)):
+    elif body[:1] not in BEGINNINGS or not all(map(_WORD.fullmatch, words)):
         return None
     try:
         token, root, content = map(unword, words)
