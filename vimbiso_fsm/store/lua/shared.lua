@@ -24,8 +24,8 @@ if mode == 'look_up' then -- ARGV 4 number of names of the channel's own entry  
   if not found[5] and ARGV[5] then
     call('SET', KEYS[1], ARGV[5], 'EX', NAME_LIFE)
     found[5] = ARGV[5]
-  elseif found[5] and found[6] == 1 and call('TTL', KEYS[1]) > 0 then
-    call('EXPIRE', KEYS[1], NAME_LIFE)
+  elseif found[5] and found[6] == 1 and call('PTTL', KEYS[1]) > 0 then
+    call('EXPIREAT', KEYS[1], whole(now + NAME_LIFE))
   end
   return found
 end
@@ -33,7 +33,7 @@ if mode == 'link' then -- ARGV 4 member  5 the owner that it replaces, or ''  6 
   local found = entry(1, #KEYS) -- KEYS: names of the channel's own entry
   if found and found ~= ARGV[4] and found ~= ARGV[5] then return {KEYS[1], token, 'read', at, found} end
   call('SET', KEYS[1], ARGV[4])
-  if ARGV[6] then call('EXPIRE', KEYS[1], NAME_LIFE) end
+  if ARGV[6] then call('EXPIREAT', KEYS[1], whole(now + NAME_LIFE)) end
   return {KEYS[1], token, 'read', at, ARGV[4]}
 end
 if mode == 'free' then -- ARGV 4 member  KEYS: one entry; one of another type leads to no member
