@@ -17,14 +17,14 @@ pytestmark = [
 ]
 
 BOUNDS: Final = {
-    "plain turn with a guard": Counted(255, 268, 1, 6, 2_450, 156),
-    "plain turn": Counted(238, 248, 1, 6, 2_400, 156),
-    "button": Counted(252, 240, 1, 7, 2_120, 154),
-    "typed choice": Counted(274, 263, 1, 7, 2_120, 154),
-    "call": Counted(639, 558, 2, 15, 4_150, 308),
-    "refusal": Counted(241, 248, 1, 9, 1_331, 151),
-    "VimbisoPay's offer": Counted(274, 269, 1, 9, 3_690, 149),
-    "VimbisoPay's back": Counted(262, 264, 1, 9, 3_680, 150),
+    "plain turn with a guard": Counted(263, 272, 1, 6, 2_450, 156),
+    "plain turn": Counted(246, 253, 1, 6, 2_400, 156),
+    "button": Counted(268, 270, 1, 7, 2_120, 154),
+    "typed choice": Counted(290, 293, 1, 7, 2_120, 154),
+    "call": Counted(655, 567, 2, 15, 4_150, 308),
+    "refusal": Counted(254, 278, 1, 9, 1_331, 151),
+    "VimbisoPay's offer": Counted(284, 273, 1, 9, 3_690, 149),
+    "VimbisoPay's back": Counted(269, 268, 1, 9, 3_680, 150),
 }
 """The figures of each kind of turn when the bounds were last lowered."""
 AWAITED: Final = 316
