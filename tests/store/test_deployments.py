@@ -761,6 +761,7 @@ def test_a_turn_that_needs_a_new_key_beside_others_waits_for_the_hand_over(kind:
     with manager(kind, nodes.url, timeout=0.3) as store:
         talk = Conversation(store, member)
         talk.turn()
+        tell(handover.source, "DEL", Keys().member(member)[4])  # as if the earlier tokens had expired
         inherited = Inherited((("of the guest", store.perform(Load(member)).at),), ())
         with handover.begun():
             with pytest.raises(StoreUnavailable, match="a key is missing at the old node"):
