@@ -24,7 +24,7 @@ from tests.strategies import actions, documents, messages
 from tests.strategies import bots as any_bots
 from vimbiso_fsm.audit.entries import unseal
 from vimbiso_fsm.document.codec import decode, document_to_raw, encode
-from vimbiso_fsm.document.document import Document, Undelivered
+from vimbiso_fsm.document.document import Document, OptOut, Reminder, Undelivered
 from vimbiso_fsm.document.json_codec import dumps_unstructured
 from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.decide import current_question, decide
@@ -1599,7 +1599,7 @@ def test_known_valid_parts_change_no_verdict(one: Document, other: Document):
 def test_every_attribute_of_a_document_outlasts_a_turn():
     """A decision keeps each attribute of the document."""
     kept = {"member_id", "guest", "jwt_token", "authenticated", "profile", "current_account", "channels", "moved"}
-    kept |= {"leaving"}
+    kept |= {"leaving", "opted_out", "reminders"}
     made = {"channel", "last_updated", "version", "token", "run", "suspended", "call", "outbox", "effects"}
     made |= {"upgraded", "judged", "ahead"}
     session = {"deadline", "session_since", "warn_at"}
@@ -1607,6 +1607,8 @@ def test_every_attribute_of_a_document_outlasts_a_turn():
     document = member_document(
         profile={"name": "Ada"}, current_account={"account_id": "a"}, channels=(Address("sms", "1"),)
     )
+    reminder = Reminder("visit", "0", START + timedelta(days=9), ({"text": "x"},))
+    document = attrs.evolve(document, opted_out=(OptOut(Address("sms", "1")),), reminders=(reminder,))
     after = Talk(fruit_bot(), document).say("hi").document
     assert after is not None
     assert all(getattr(after, name) == getattr(document, name) for name in kept)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.examples import examples
@@ -163,7 +163,7 @@ def test_a_fact_without_a_reaction_asks_the_store_nothing():
 @given(
     st.lists(st.tuples(st.integers(1, 3), st.sampled_from(["sent", "delivered", "read", "failed", "of tomorrow", ""])))
 )
-@settings(max_examples=40)
+@examples(40)
 def test_statuses_in_any_order_have_each_one_effect(told: list[tuple[int, str]]):
     """Statuses of messages that nobody knows, repeated and in any order, are answered; each failure is told once.
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.digests import guest_id
 from tests.engines import Server
+from tests.examples import examples
 from tests.operations.test_handle_event import desk
 from tests.operations.test_recycled import PHONE as NUMBER
 from tests.operations.test_recycled import recycled
@@ -256,7 +257,7 @@ SETS = [(PHONE,), (USER,), (PARENT,), (PHONE, USER), (USER, PARENT), (PHONE, USE
     ),
     cached=st.booleans(),
 )
-@settings(max_examples=20)
+@examples(20)
 def test_names_that_came_together_are_one_speaker(steps: Any, cached: bool):
     """In every order, on two workers: names that came together lead to one conversation, unless they are two members'.
 

@@ -100,9 +100,11 @@ def _masked(bot: Bot, raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _reminder(bot: Bot, raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Mask the secret fields of the data with which a reminder opens its flow."""
-    data: Mapping[str, Any] = raw.get("data", {})
-    return {**raw, "data": privacy.masked(data, bot.secrets_of(raw["flow"]), MASK)} if data else raw
+    """Mask the secret fields of the data with which a reminder opens its flow; without a flow, all of it."""
+    data, flow = raw.get("data"), raw.get("flow")
+    if not data:
+        return raw
+    return {**raw, "data": privacy.masked(data, bot.secrets_of(flow), MASK) if flow else MASK}
 
 
 def _without_secrets(bot: Bot, flow_data: Mapping[str, Any]) -> Mapping[str, Any]:

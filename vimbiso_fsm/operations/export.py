@@ -171,9 +171,9 @@ def document_without_secrets(bot: Bot, document: Document) -> dict[str, Any]:
 
 
 def _reminder_without_secrets(bot: Bot, raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    data: Mapping[str, Any] = raw.get("data", {})
+    data, flow = raw.get("data"), raw.get("flow")
     shown = without(raw, ("id", "data"))
-    return {**shown, "data": without(data, bot.secrets_of(raw["flow"]))} if data else shown
+    return {**shown, "data": without(data, bot.secrets_of(flow))} if data and flow else shown
 
 
 def _flow_data_without_secrets(bot: Bot, flow_data: Mapping[str, Any]) -> Mapping[str, Any]:

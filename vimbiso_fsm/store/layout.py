@@ -120,9 +120,10 @@ LAYOUTS: Final = (
     ),
     Layout(
         4,
-        "1784a36a92d9cb1f",
+        "65861014f7a53122",
         "An audit entry and a turn record are stored in a short form, and the digest of an entry has 22 characters. "
-        "Entries and records of an earlier layout stay as they are, are read, and form one chain with new ones.",
+        "Entries and records of an earlier layout stay as they are, are read, and form one chain with new ones. A "
+        "document may hold reminders and the addresses that have opted out; one without them is as before.",
     ),
 )
 """Every layout so far. Work that has not been released yet changes the last one; later work adds one."""
