@@ -38,6 +38,7 @@ from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
+from vimbiso_fsm.testing.chat import STORE_SECRET
 
 __all__ = ["FIRST", "Errand", "Flip", "Payments", "bank_bot", "flipped_bits"]
 
@@ -366,7 +367,7 @@ class Scene:
     def __init__(self, client: Any, url: str, errand: Errand, kept: Kept | None = None) -> None:
         self.errand = errand
         self._client, self._payments, self._recoveries = client, Payments(), 0
-        self._store, self._clock = AtomicStateManager.from_url(url), Clock()
+        self._store, self._clock = AtomicStateManager.from_url(url, secret=STORE_SECRET), Clock()
         self._manager = self._new_manager()
         if kept is None:
             client.flushdb()
