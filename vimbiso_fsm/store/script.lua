@@ -119,13 +119,13 @@ local function convert(v, h, d, c, t)
 end
 
 -- The fields of the state: version, digest, document and check; the latest tokens; the numbers of records so far of
--- turns and of messages without one, and the instant at which the state ends.
+-- turns and of messages without one, and the instant at which the state ends; the replies of its outbox that were sent.
 local function read_state()
-  local f = call('HMGET', KEYS[1], 'v', 'h', 'd', 'c', 't', 'm')
+  local f = call('HMGET', KEYS[1], 'v', 'h', 'd', 'c', 't', 'm', 's')
   local turns, untaken, ends = string.match(f[6] or '', '^(%d+) (%d+) (%d+)$')
   if not turns and convert(f[1], f[2], f[3], f[4], f[5]) then return read_state() end
   return {
-    v = f[1], h = f[2], d = f[3], c = f[4], tokens = f[5], is_kept = turns ~= nil,
+    v = f[1], h = f[2], d = f[3], c = f[4], tokens = f[5], sent = f[7], is_kept = turns ~= nil,
     turns = tonumber(turns or 0), untaken = tonumber(untaken or 0), ends = tonumber(ends or 0),
   }
 end
@@ -147,7 +147,7 @@ end
 -- The stored data: the same structure for a load and for every commit that is not made.
 local function current(status, state, more)
   local version, digest = head(state)
-  return {KEYS[1], token, status, at, version, digest, {state.v, state.h, state.d, state.c}, more}
+  return {KEYS[1], token, status, at, version, digest, {state.v, state.h, state.d, state.c, state.sent}, more}
 end
 
 -- All records, oldest first, then those of messages without a turn.
@@ -385,6 +385,24 @@ if mode == 'use_tokens' then -- ARGV 4- tokens, each with its instant
   for i = 4, #ARGV, 2 do used[#used + 1], used[#used + 2] = ARGV[i + 1], ARGV[i] end
   use_in_set(used, 'NX')
   return {KEYS[1], token, 'read', at, 1}
+end
+
+-- ARGV 4 version  5 digest  6 ids  7 the ids that still wait  8 wake-up or ''  9 member; each id has a space after it
+if mode == 'mark_sent' then
+  local state, kept = read_state(), {}
+  if not holds_document(state) then return {KEYS[1], token, 'read', at} end
+  local version, digest = head(state)
+  local is_current = version == ARGV[4] and digest == ARGV[5]
+  local function is_among(id, ids) return string.find(' ' .. ids, ' ' .. id .. ' ', 1, true) end
+  for id in string.gmatch(state.sent or '', '%S+') do
+    if not is_among(id, ARGV[6]) and (not is_current or is_among(id, ARGV[7])) then kept[#kept + 1] = id end
+  end
+  for id in string.gmatch(ARGV[6], '%S+') do kept[#kept + 1] = id end
+  call('ZCARD', KEYS[6]) -- for its type alone
+  call('HSET', KEYS[1], 's', table.concat(kept, ' ', math.max(#kept - SENT_KEPT, 0) + 1))
+  if is_current and ARGV[8] == '' then call('ZREM', KEYS[6], ARGV[9]) end
+  if is_current and ARGV[8] ~= '' then call('ZADD', KEYS[6], ARGV[8], ARGV[9]) end
+  return {KEYS[1], token, 'read', at}
 end
 
 -- The document before stands in its field as "<version> <digest> <check> <document>".
