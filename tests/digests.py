@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from vimbiso_fsm.engine.events import Event, turn_token
 from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.messages.message import Address, Channel
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
@@ -27,3 +28,8 @@ def digests_at(url: str, **options: Any) -> Digests:
     """Return the digests of the store at a server."""
     with AtomicStateManager.from_url(url, **options) as store:
         return store.perform(ReadDigests())
+
+
+def token_of(event: Event, digests: Digests = DIGESTS) -> str:
+    """Return the token of an event."""
+    return turn_token(event, digests.token_key)

@@ -16,6 +16,7 @@ from vimbiso_fsm.errors import DamagedRecord, UnknownLayout
 from vimbiso_fsm.operations.effects import run
 from vimbiso_fsm.operations.shared import damaged_records
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
+from vimbiso_fsm.store.requests import ReadDigests
 from vimbiso_fsm.testing.chat import STORE_SECRET
 
 pytestmark = pytest.mark.embedded
@@ -100,12 +101,19 @@ def test_a_damaged_record_is_named_and_put_aside(
 
 
 def test_no_bit_of_a_random_key_flips_unnoticed(server: Server):
-    """A flipped bit in the record of a random key is damage; otherwise every member would begin as a stranger."""
+    """A flipped bit in the record of a random key is damage; otherwise every member would begin as a stranger.
+
+    So is one in the instant at which tokens ceased to be made in another way.
+    """
     with opened(server, None) as manager:
         manager.start()
     client: Any
+    with server.client() as client:
+        client.set("vimbiso:index", b"2 " + client.get("vimbiso:index").partition(b" ")[2])
     with server.client() as client, AtomicStateManager.from_url(server.url) as store:
+        store.perform(ReadDigests())
         record = client.get("vimbiso:index")
+        assert b" tokens@" in record
         for bit in range(8 * len(record)):
             client.set("vimbiso:index", with_flipped(record, bit))
             assert run(damaged_records(), store.perform).keys() == {"index"}, bit

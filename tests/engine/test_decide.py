@@ -19,6 +19,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from tests.bots import Bank, fruit_bot, home, member_document, one_flow, order, pick, sign_in
+from tests.digests import token_of
 from tests.strategies import actions, documents, messages
 from tests.strategies import bots as any_bots
 from vimbiso_fsm.audit.entries import unseal
@@ -36,7 +37,6 @@ from vimbiso_fsm.engine.events import (
     SessionExpired,
     StateTimeout,
     content_digest,
-    turn_token,
 )
 from vimbiso_fsm.engine.schedule import DELIVERY_TRIES, due, wake_at
 from vimbiso_fsm.errors import InvalidState, Misfit, NotStorable
@@ -1183,12 +1183,12 @@ def test_tokens():
         Message(CHANNEL, "m", "hi", account="ours"),
         CallReturned("k", "r"), CallReturned("k", "r", unknown=True), CallReturned("k", "r", unknown=True, tries=2), StateTimeout("m", "!12345678", START),
     ]  # fmt: skip
-    tokens = [turn_token(event) for event in (base, *others)]
+    tokens = [token_of(event) for event in (base, *others)]
     assert len(set(tokens)) == len(tokens)
-    assert turn_token(base) == turn_token(Message(CHANNEL, "m", "other words"))
+    assert token_of(base) == token_of(Message(CHANNEL, "m", "other words"))
     assert content_digest(base) != content_digest(Message(CHANNEL, "m", "other words"))
     assert content_digest(base) != content_digest(Message(CHANNEL, "m", choice="hi"))
-    assert turn_token(CallReturned("k", "r", 1)) == turn_token(CallReturned("k", "r", 2))
+    assert token_of(CallReturned("k", "r", 1)) == token_of(CallReturned("k", "r", 2))
 
 
 def test_any_profile_is_read_back_equal():

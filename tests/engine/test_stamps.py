@@ -11,13 +11,14 @@ import attrs
 import pytest
 
 from tests.bots import fruit_bot, member_document
+from tests.digests import token_of
 from vimbiso_fsm import SECRET, Bot, Call, Caller, Flow, Message, Refused, Row, State, Text, Transition, Turn, call
 from vimbiso_fsm.channels import telegram
 from vimbiso_fsm.document.codec import document_from_raw, document_to_raw
 from vimbiso_fsm.document.document import Document, Moved
 from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.decide import decide
-from vimbiso_fsm.engine.events import SessionEnding, SessionExpired, StateTimeout, turn_token
+from vimbiso_fsm.engine.events import SessionEnding, SessionExpired, StateTimeout
 from vimbiso_fsm.engine.schedule import due
 from vimbiso_fsm.operations.promote import promotion_token
 from vimbiso_fsm.testing.chat import CHANNEL, START, Talk, choices
@@ -219,17 +220,15 @@ def test_due_work_of_two_members_has_two_tokens():
     documents = [Talk(pay_bot()).say("hi").state for _ in range(2)]
     documents[1] = attrs.evolve(documents[1], member_id="m-2")
     assert documents[0].deadline == documents[1].deadline
-    tokens = [turn_token(event) for document in documents for _, event in due(document)]
+    tokens = [token_of(event) for document in documents for _, event in due(document)]
     assert len(tokens) > 1
     assert len({*tokens}) == len(tokens)
-    assert turn_token(SessionExpired(START, "m")) != turn_token(SessionEnding(START, "m"))
+    assert token_of(SessionExpired(START, "m")) != token_of(SessionEnding(START, "m"))
 
 
 def test_a_timer_has_the_token_of_its_question():
     """Two entries of one state of one run, with timers of the same instant, have two tokens."""
-    assert turn_token(StateTimeout("pay:1", "!aaaaaaaa", START)) != turn_token(
-        StateTimeout("pay:1", "!bbbbbbbb", START)
-    )
+    assert token_of(StateTimeout("pay:1", "!aaaaaaaa", START)) != token_of(StateTimeout("pay:1", "!bbbbbbbb", START))
 
 
 @pytest.mark.parametrize("token", ["", "t"])

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
+from tests.digests import token_of
 from tests.faults.bot import TALLY, till_bot
 from tests.faults.clock import Clock, Clocked
 from tests.faults.members import PAST_LEASE, Person
@@ -30,6 +31,7 @@ from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.ids import is_guest_id
 from vimbiso_fsm.document.turn_record import read_record
 from vimbiso_fsm.encryption.settings import Encryption
+from vimbiso_fsm.engine.events import earlier_tokens
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import ReadAudit, ReadRecords, Record, Stored, names_document
@@ -52,6 +54,7 @@ def check(
     *,
     whole: bool = True,
     encryption: Encryption | None = None,
+    secrets: Sequence[str] = (STORE_SECRET,),
 ) -> None:
     """Check all conditions for members of the till.
 
@@ -62,13 +65,14 @@ def check(
         report: Receives what is wrong.
         whole: Whether each member has sent all messages. Due work is run first, as by a worker.
         encryption: The encryption of the store, if it is encrypted.
+        secrets: The secrets of the store, the current one first.
     """
     bot = till_bot(LedgerTill(folder))
     if whole:
-        drain(url, folder, people, encryption)
+        drain(url, folder, people, encryption, secrets)
     answered, sales = _answered(folder), folder.sales()
     with (
-        AtomicStateManager.from_url(url, secret=STORE_SECRET) as store,
+        AtomicStateManager.from_url(url, secret=secrets) as store,
         FlowStateManager(bot, store, rates=None, encryption=encryption) as manager,
     ):
         told: list[object] = [*manager.incidents()]
@@ -88,11 +92,17 @@ def check(
     )
 
 
-def drain(url: str, folder: Folder, people: Iterable[Person], encryption: Encryption | None = None) -> None:
+def drain(
+    url: str,
+    folder: Folder,
+    people: Iterable[Person],
+    encryption: Encryption | None = None,
+    secrets: Sequence[str] = (STORE_SECRET,),
+) -> None:
     """Wake the members for whom work is due, or will be when leases have expired."""
     clock = Clock()
     with (
-        AtomicStateManager.from_url(url, secret=STORE_SECRET) as store,
+        AtomicStateManager.from_url(url, secret=secrets) as store,
         FlowStateManager(
             till_bot(LedgerTill(folder)),
             Clocked(store, clock),
@@ -152,9 +162,15 @@ def _check_person(
     whole: bool,
 ) -> None:
     entries: list[AuditEntry] = []
-    for member_id in (person.guest_id, person.member_id):
+    digests = manager.bot.digests
+    for member_id in (*digests.guest_ids(person.channel), person.member_id):
         entries += _check_member(store, manager, person, member_id, report)
-    made = Counter(entry.token for entry in entries)
+    name_of = {  # journals name a message by its token of one key
+        token: token_of(message)
+        for message in person.messages
+        for token in (token_of(message, digests), *earlier_tokens(message, digests))
+    }
+    made = Counter(name_of.get(entry.token, entry.token) for entry in entries)
     for token, statuses in answered.get(person.number, {}).items():
         if statuses & {*_MADE, "duplicate"} and made[token] != 1:
             report.wrong.append(f"{person.number}: a turn answered {sorted(statuses)} is stored {made[token]} times")

@@ -15,10 +15,9 @@ from functools import cached_property
 
 import attrs
 
-from tests.digests import guest_id
+from tests.digests import guest_id, token_of
 from tests.faults.clock import Clock
 from tests.faults.records import Folder
-from vimbiso_fsm.engine.events import turn_token
 from vimbiso_fsm.errors import NotAnswered
 from vimbiso_fsm.flow.calls import STANDARD
 from vimbiso_fsm.messages.message import Channel, Message
@@ -76,7 +75,7 @@ class Person:
 
 def judge(person: Person, message: Message, outcome: Outcome, folder: Folder, *, again: bool) -> None:
     """Record that a message was answered, and what is wrong with the answer; with `again`, it was delivered before."""
-    folder.note("answered", who=person.number, token=turn_token(message), status=outcome.status)
+    folder.note("answered", who=person.number, token=token_of(message), status=outcome.status)
     fair = ("advanced", "duplicate") if again else ("advanced",)
     if outcome.status not in fair:
         folder.note("wrong", what=f"{person.number}: message {message.id} came to {outcome.status!r}, not {fair}")
@@ -110,7 +109,7 @@ def deliver(
             if outcome.state.call is not None:
                 clock.forward(PAST_LEASE)
             elif outcome.confirmed:
-                folder.note("settled", token=turn_token(message))
+                folder.note("settled", token=token_of(message))
                 return outcome
         again = True
     folder.note("wrong", what=f"{person.number}: message {message.id} was never answered")
@@ -142,7 +141,7 @@ async def deliver_async(
             if outcome.state.call is not None:
                 clock.forward(PAST_LEASE)
             elif outcome.confirmed:
-                folder.note("settled", token=turn_token(message))
+                folder.note("settled", token=token_of(message))
                 return outcome
         again = True
     folder.note("wrong", what=f"{person.number}: message {message.id} was never answered")

@@ -22,8 +22,9 @@ assert redis_atomic  # it must be there to be looked through
 __all__ = ["counted_fences", "counted_keys", "mutated", "script"]
 
 _CUTS = {
-    "no token": (b"if is_used(state, version) then", b"if false then"),
+    "no token": (b"if is_taken(state, version) then", b"if false then"),
     "tokens once": (b"tokens = tokens .. used .. used", b"tokens = tokens .. used"),
+    "one key": (b"if is_used(other, state, version) then return true end", b""),
     "no age": (b"if not appended or tonumber(appended) > now - AUDIT_LIFE then break end", b"if true then break end"),
     "all ages at once": (b"KEYS[i], 0, EXPIRED_AT_ONCE - 1)", b"KEYS[i], 0, -1)"),
     "no digest": (b"if version ~= ARGV[4] or digest ~= ARGV[5] then", b"if version ~= ARGV[4] then"),

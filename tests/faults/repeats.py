@@ -12,6 +12,7 @@ from typing import cast
 
 import attrs
 
+from tests.digests import token_of
 from tests.engines import valkey_program
 from tests.faults.bot import TALLY, till_bot
 from tests.faults.checker import check, check_tally
@@ -24,7 +25,6 @@ from tests.faults.row import Profile, Report, folder, row
 from tests.faults.server import own_server
 from tests.faults.worker import logged
 from vimbiso_fsm.engine.decide import current_question
-from vimbiso_fsm.engine.events import turn_token
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.replies import Reply
@@ -69,7 +69,7 @@ class _Post:
 
     def _again(self, message: Message) -> None:
         worker = self.chance.choice(self.workers)
-        token = turn_token(message)
+        token = token_of(message)
         kept = any(record.root == token for record in self._records())
         before = self._heads()
         outcome = worker.handle(message)
@@ -162,7 +162,7 @@ def shuffled(profile: Profile, seed: int) -> Report:
             )
             report.demand(found == once, f"{later:g} s later: {found}, not {once}")
             report.count(deliveries=len(copies))
-        said = {turn_token(message): number for number, message in messages.items()}
+        said = {token_of(message): number for number, message in messages.items()}
         check_tally(server.url, person, report, said=said)
     return report
 
@@ -212,6 +212,6 @@ def restored_store(members: int, seed: int) -> Report:
         report.count(conflicts=stale_clock.answers["Conflict"])
         report.demand(stale_clock.answers["Conflict"] == members, "the stale worker did not always get a Conflict")
         for person in people:
-            numbers = {turn_token(message): int(message.text or "") for message in said[person]}
+            numbers = {token_of(message): int(message.text or "") for message in said[person]}
             check_tally(server.url, person, report, said=numbers)
     return report

@@ -1,18 +1,22 @@
-"""Workers that are killed while the keys of an encrypted store rotate and its members are encrypted again."""
+"""Workers that are killed while the keys of a store rotate: those of its data, and the secrets of names and tokens."""
 
 from __future__ import annotations
 
 import random
 import secrets
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.digests import token_of
 from tests.engines import valkey_program
 from tests.faults.bot import till_bot
 from tests.faults.checker import check
+from tests.faults.members import Person
+from tests.faults.mutants import mutated
 from tests.faults.records import Folder, LedgerTill
 from tests.faults.replies import people_for
 from tests.faults.row import Profile, Report, folder, row
@@ -54,17 +58,55 @@ class _Ring:
         written.replace(self.path)
 
 
-def _reencrypt_all(url: str, records: Folder, encryption: Encryption, report: Report) -> None:
+class _Secrets:
+    """The file of the secrets. All processes are given all secrets that are to come, as an operator does first."""
+
+    def __init__(self, path: Path, count: int) -> None:
+        self.path = path
+        self.secrets = [STORE_SECRET, *(secrets.token_hex(16) for _ in range(count))]
+        self._write()
+
+    def rotate(self) -> None:
+        """Make the next secret the current one."""
+        self.secrets = [*self.secrets[1:], self.secrets[0]]
+        self._write()
+
+    def add(self) -> None:
+        """Make a secret the current one that no process was given before."""
+        self.secrets.insert(0, secrets.token_hex(16))
+        self._write()
+
+    def _write(self) -> None:
+        written = self.path.with_suffix(".new")
+        written.write_text(" ".join(self.secrets))
+        written.replace(self.path)
+
+
+def _deliver_again(manager: FlowStateManager, records: Folder, people: Sequence[Person], report: Report) -> None:
+    """Deliver each message again that has its first answer."""
+    settled = {line["token"] for line in records.noted("settled")}
+    for person in people:
+        for message in person.messages:
+            if token_of(message) in settled:
+                status = manager.handle(message).status
+                report.count(again=1)
+                report.demand(status == "duplicate", f"{person.number}: message {message.id} again came to {status!r}")
+
+
+def _reencrypt_all(
+    url: str, records: Folder, encryption: Encryption, report: Report, keys: _Secrets, people: Sequence[Person] = ()
+) -> None:
     from vimbiso_fsm.encryption.procedures import Reencrypt
 
     with (
-        AtomicStateManager.from_url(url, secret=STORE_SECRET) as store,
+        AtomicStateManager.from_url(url, secret=keys.secrets) as store,
         FlowStateManager(till_bot(LedgerTill(records)), store, encryption=encryption) as manager,
     ):
         for name in store.perform(Scan()):
             done = manager.ask(Reencrypt(name))
             report.count(encrypted_again=done.rewritten)
             report.demand(not done.closed and not done.broken, f"{name}: {done.closed} closed, {done.broken} damaged")
+        _deliver_again(manager, records, people, report)
 
 
 def _bytes_of(client: Any) -> bytes:
@@ -83,32 +125,46 @@ def _bytes_of(client: Any) -> bytes:
     return b"\n".join(found)
 
 
-@row("rotated", "keys rotate, members are encrypted again, kill −9 of workers", "0 lost, 0 duplicate, 0 in clear")
+@row(
+    "rotated",
+    "keys and secrets rotate, members are encrypted again, messages come again, kill −9 of workers",
+    "0 lost, 0 duplicate, 0 in clear",
+)
 def rotated(profile: Profile, seed: int) -> Report:
-    """Each round kills a worker, rotates the key and encrypts all members again; then the old keys are dropped."""
+    """Each round kills a worker, rotates keys and secrets, and encrypts all members again; old keys are dropped."""
+    return keys_rotate(seed, profile.of(60, 1_000), profile.of(3, 30))
+
+
+def keys_rotate(seed: int, confirmations: int, times: int, *, workers: int = 3, mutant: str = "") -> Report:
+    """Return the report of the row; with `mutant`, all messages are delivered again at the end by a broken script."""
     pytest.importorskip("cryptography", reason="needs the package cryptography")
     report, chance = Report(), random.Random(seed)
-    people = people_for(profile.of(60, 1_000), 5)
-    times = profile.of(3, 30)
+    people = people_for(confirmations, 5)
     turns = sum(len(person.messages) for person in people)
     with folder() as records, own_server(valkey_program()) as server:
         ring, elsewhere = _Ring(records.path / "keys"), f"{server.url}?db=1"
+        keys = _Secrets(records.path / "secrets", times)
         encryption = Encryption(KeyFile(ring.path), member_keys=elsewhere)
-        settings: dict[str, Any] = {"keys": ring.path, "member_keys": elsewhere, "at_once": 4, "patience": 1.0}
-        with working(crews(server.url, records, people, 3, **settings)) as workers:
+        settings: dict[str, Any] = {"keys": ring.path, "member_keys": elsewhere, "secrets": keys.path, "at_once": 4}
+        settings["patience"] = 1.0
+        with working(crews(server.url, records, people, workers, **settings)) as working_now:
             for number in range(1, times + 1):
-                while workers.busy() and records.count("answered") < turns * number / (times + 1):
+                while working_now.busy() and records.count("answered") < turns * number / (times + 1):
                     time.sleep(0.01)
                 ring.rotate()
-                if busy := workers.busy():
-                    workers.replace(chance.choice(busy))
+                keys.rotate()
+                if busy := working_now.busy():
+                    working_now.replace(chance.choice(busy))
                     report.count(killed=1)
-                _reencrypt_all(server.url, records, encryption, report)
+                _reencrypt_all(server.url, records, encryption, report, keys, chance.sample(people, len(people) // 4))
                 report.count(rotations=1)
-        _reencrypt_all(server.url, records, encryption, report)
+        keys.add()
+        with mutated(mutant):
+            _reencrypt_all(server.url, records, encryption, report, keys, people)
         ring.drop_old()
-        check(server.url, records, people, report, encryption=encryption)
+        check(server.url, records, people, report, encryption=encryption, secrets=keys.secrets)
         with server.client() as client:
             report.demand(b"canary-" not in _bytes_of(client), "a PIN is in the server in clear")
     report.demand(report.counts.get("killed"), "no worker was killed")
+    report.demand(report.counts.get("again"), "no message was delivered again")
     return report

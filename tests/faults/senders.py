@@ -33,7 +33,7 @@ BURST = 200
 """New guests that are taken at once."""
 EVERY = 0.1
 """Seconds after which one more is taken."""
-MOST_BYTES = 2_100
+MOST_BYTES = 1_850
 """Bytes that are kept of a stranger at most."""
 
 

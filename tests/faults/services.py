@@ -19,6 +19,7 @@ from typing import Final, Literal, Protocol, TypeAlias
 
 import attrs
 
+from tests.digests import token_of
 from tests.engines import valkey_program
 from tests.faults.bot import Sale, sale, till_bot
 from tests.faults.checker import check
@@ -28,7 +29,6 @@ from tests.faults.records import Folder, LedgerTill
 from tests.faults.row import Profile, Report, folder, row
 from tests.faults.server import own_server
 from tests.faults.worker import logged
-from vimbiso_fsm.engine.events import turn_token
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import READ_ONLY, Call, Caller, CallPolicy, ServiceLimits, call
 from vimbiso_fsm.flow.commands import Shortcut
@@ -206,7 +206,7 @@ class _Shop:
         for place in range(1_000):
             outcome = self.handle(message)
             first = first or outcome
-            self.records.note("answered", who=person.number, token=turn_token(message), status=outcome.status)
+            self.records.note("answered", who=person.number, token=token_of(message), status=outcome.status)
             self._demand(not seen(person, outcome), f"{person.number}: a reply has bytes of another member")
             if outcome.state.call is None:
                 return first

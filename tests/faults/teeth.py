@@ -10,6 +10,7 @@ from unittest import mock
 
 import attrs
 
+from tests.digests import token_of
 from tests.engines import valkey_program
 from tests.faults.bot import till_bot
 from tests.faults.broken_entries import broken_due_sets
@@ -26,6 +27,7 @@ from tests.faults.records import LedgerTill
 from tests.faults.repeats import restored_store
 from tests.faults.replies import lost_replies, people_for
 from tests.faults.restores import sold_around_a_restore
+from tests.faults.rotations import keys_rotate
 from tests.faults.row import Profile, Report, folder, row
 from tests.faults.senders import hostile_senders
 from tests.faults.server import own_server
@@ -34,7 +36,6 @@ from tests.faults.services import misbehaving
 from vimbiso_fsm.document import marks
 from vimbiso_fsm.document.document import Member
 from vimbiso_fsm.engine.draft import Draft
-from vimbiso_fsm.engine.events import turn_token
 from vimbiso_fsm.flow import bot as bot_module
 from vimbiso_fsm.messages.proof import PROOFS
 from vimbiso_fsm.operations.context import Context
@@ -165,7 +166,7 @@ def no_check(profile: Profile, seed: int) -> Report:
 @row("teeth-one-set-of-tokens", "flipped bits in a token that is kept once", "found out")
 def one_set_of_tokens(profile: Profile, seed: int) -> Report:
     """A confirmation that is delivered again confirms the next payment."""
-    again = turn_token(FIRST.message("4", "yes")).encode()
+    again = token_of(FIRST.message("4", "yes")).encode()
 
     def of_the_token(_: Errand, flips: list[Flip]) -> list[Flip]:
         return [flip for flip in flips if flip.where == "state.t" and again not in flip.commands[0][-1]][:8]
@@ -175,6 +176,13 @@ def one_set_of_tokens(profile: Profile, seed: int) -> Report:
             return flipped_bits([FIRST], of_the_token)
 
     return _bitten(broken, "paid: by a message that was delivered again")
+
+
+@row("teeth-one-token-key", "keys rotate, a commit that looks for the tokens of the current key alone", "found out")
+def one_token_key(profile: Profile, seed: int) -> Report:
+    """Messages of before a rotation are new ones after it."""
+    count = profile.of(10, 100)
+    return _bitten(lambda: keys_rotate(seed, count, 1, workers=1, mutant="one key"), "again came to '(?!duplicate)")
 
 
 @row("teeth-shared-accounts", "two accounts of a bot that count as one", "found out")

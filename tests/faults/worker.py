@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
+from tests.digests import token_of
 from tests.faults.bot import till_bot
 from tests.faults.clock import AsyncClocked, Clock, Clocked, Metronome
 from tests.faults.members import Person, deliver, deliver_async
@@ -22,7 +23,6 @@ from tests.faults.mutants import mutated
 from tests.faults.records import Folder, LedgerTill
 from vimbiso_fsm.encryption.keys import KeyFile
 from vimbiso_fsm.encryption.settings import Encryption
-from vimbiso_fsm.engine.events import turn_token
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
@@ -45,6 +45,7 @@ class Job:
         again: Whether an earlier process died at this job.
         keys: The file of the key ring with which the store is encrypted; None for a plain store.
         member_keys: The URL of the store of the members' own keys.
+        secrets: The file of the secrets, the current one first, as it is when the process starts; None for one secret.
     """
 
     url: str
@@ -58,6 +59,12 @@ class Job:
     again: bool = False
     keys: Path | None = None
     member_keys: str = ""
+    secrets: Path | None = None
+
+    @property
+    def secret(self) -> Sequence[str]:
+        """The secrets of the store."""
+        return (STORE_SECRET,) if self.secrets is None else self.secrets.read_text().split()
 
     @property
     def encryption(self) -> Encryption | None:
@@ -67,7 +74,7 @@ class Job:
     def to_say(self, person: Person) -> Sequence[Message]:
         """Return the messages that the person has not sent yet; an earlier process may have died at the first."""
         settled = {line["token"] for line in Folder(self.folder).noted("settled")} if self.again else set()
-        return [message for message in person.messages if turn_token(message) not in settled]
+        return [message for message in person.messages if token_of(message) not in settled]
 
 
 @contextlib.contextmanager
@@ -110,7 +117,7 @@ def _threads(job: Job, folder: Folder) -> None:
                 return
 
     with (
-        AtomicStateManager.from_url(job.url, **job.options, secret=STORE_SECRET) as store,
+        AtomicStateManager.from_url(job.url, **job.options, secret=job.secret) as store,
         FlowStateManager(till_bot(LedgerTill(folder)), Clocked(store, clock), **settings, rates=None) as manager,
         ThreadPoolExecutor(job.at_once) as pool,
     ):
@@ -132,7 +139,7 @@ async def _tasks(job: Job, folder: Folder) -> None:
                     return
 
     async with (
-        AsyncAtomicStateManager.from_url(job.url, **job.options, secret=STORE_SECRET) as store,
+        AsyncAtomicStateManager.from_url(job.url, **job.options, secret=job.secret) as store,
         AsyncFlowStateManager(bot, AsyncClocked(store, clock), **settings, rates=None) as manager,
     ):
         await asyncio.gather(*map(talk, job.people))

@@ -7,6 +7,7 @@ import multiprocessing
 import random
 from concurrent.futures import ThreadPoolExecutor
 
+from tests.digests import token_of
 from tests.engines import valkey_program
 from tests.faults.bot import TALLY
 from tests.faults.checker import check_tally
@@ -15,7 +16,6 @@ from tests.faults.records import Folder
 from tests.faults.row import Profile, Report, folder, row
 from tests.faults.server import own_server
 from tests.faults.worker import logged
-from vimbiso_fsm.engine.events import turn_token
 from vimbiso_fsm.errors import NotAnswered
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
@@ -101,7 +101,7 @@ def sixteen(profile: Profile, seed: int) -> Report:
             report.demand(process.exitcode == 0, f"a worker came to {process.exitcode}")
             process.close()
         said = [message for writer in range(count) for message in _said(writer, turns, seed)]
-        check_tally(server.url, PERSON, report, said={turn_token(m): int(m.text or "") for m in said})
+        check_tally(server.url, PERSON, report, said={token_of(m): int(m.text or "") for m in said})
         report.wrong += [line["what"] for line in records.noted("wrong")]
         report.count(
             turns=len(said), advanced=len(records.noted("advanced")), contended=len(records.noted("Contended"))

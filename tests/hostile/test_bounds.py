@@ -16,7 +16,7 @@ from vimbiso_fsm import CallPolicy, FlowStateManager, TooManyMessages
 MOST_THREADS = 100
 MEMBERS = 40
 """Members that meet a service that hangs; three attempts for each are more than the threads allowed."""
-MOST_BYTES = 2_100
+MOST_BYTES = 1_850
 BURST = 200
 """Messages of one member at once after which further ones add nothing to the stored bytes."""
 

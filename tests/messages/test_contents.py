@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.digests import token_of
 from vimbiso_fsm.document.data_types import data_type
-from vimbiso_fsm.engine.events import content_digest, turn_token
+from vimbiso_fsm.engine.events import content_digest
 from vimbiso_fsm.errors import InvalidMessage
 from vimbiso_fsm.messages.contents import (
     FILE_KINDS,
@@ -90,7 +91,7 @@ def test_the_message_is_of_the_kind_of_its_content(content: Content) -> None:
 def test_another_content_is_another_digest(one: Content, other: Content) -> None:
     """Two messages of one id with different contents have different digests, and with equal contents the same one."""
     said, again = message(one), message(other)
-    assert turn_token(said) == turn_token(again)
+    assert token_of(said) == token_of(again)
     assert (content_digest(said) == content_digest(again)) == (one == other)
 
 

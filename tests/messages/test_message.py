@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.digests import token_of
 from tests.strategies import channels, json_values, messages, texts
 from vimbiso_fsm.document.document import first_document
-from vimbiso_fsm.engine.events import content_digest, turn_token
+from vimbiso_fsm.engine.events import content_digest
 from vimbiso_fsm.errors import InvalidMessage
 from vimbiso_fsm.messages.message import MAX_ID, Address, Channel, Message
 from vimbiso_fsm.messages.replies import Button, Buttons, Menu, Row, Text
@@ -68,7 +69,7 @@ def test_any_message_has_a_token(field: str):
     """Lone surrogates in our own address or the kind of content break nothing later."""
     bad: dict[str, Any] = {field: "\ud800"}
     message = Message(CHANNEL, "m", text="hi", **bad)
-    assert turn_token(message)
+    assert token_of(message)
     assert content_digest(message)
 
 

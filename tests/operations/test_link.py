@@ -13,13 +13,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.digests import guest_id
+from tests.digests import guest_id, token_of
 from tests.shells import Shell
 from vimbiso_fsm import Bot, Call, Caller, Channel, Flow, Message, Refused, State, Text, Transition, Turn, call
 from vimbiso_fsm.audit.entries import AuditEntry, unseal
 from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
 from vimbiso_fsm.document.document import Document, first_document
-from vimbiso_fsm.engine.events import turn_token
 from vimbiso_fsm.errors import CallPending, ChannelTaken, MemberNotFound, NotAMember, VimbisoError
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.effects import RunCall
@@ -136,7 +135,7 @@ def paid(chat: Chat) -> Counter[str]:
 
 def turns(chat: Chat) -> Counter[str]:
     """Return how many turns were stored of each message, by its id, in the audits of all members and guests."""
-    tokens = {turn_token(Message(channel, text, text)): text for text, channel in _said(chat).items()}
+    tokens = {token_of(Message(channel, text, text)): text for text, channel in _said(chat).items()}
     names = chat.store.perform(Scan())
     return Counter(tokens[entry.token] for name in names for entry in read(chat, name) if entry.token in tokens)
 

@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.digests import guest_id
+from tests.digests import guest_id, token_of
 from tests.faults.bot import till_bot
 from tests.hostile.kit import ANYBODY
 from vimbiso_fsm import Caller, Channel, FlowStateManager, Message, StoreUnavailable
-from vimbiso_fsm.engine.events import turn_token
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.requests import Commit, Effect, ReadInherited, UseTokens
 from vimbiso_fsm.store.retention import TOKENS_AT_ONCE
@@ -92,7 +91,7 @@ def test_a_promotion_in_portions_may_end_at_any_request(fails: int):
         assert outcome.status == "duplicate"
         member = outcome.state.member_id
         assert (first.status, member) == ("advanced", "m-263771000001")
-        assert {*tokens, turn_token(message("one", "hi")), turn_token(message("two", "1234"))} <= used(store, member)
+        assert {*tokens, token_of(message("one", "hi")), token_of(message("two", "1234"))} <= used(store, member)
         assert store.largest <= TOKENS_AT_ONCE
         assert manager.handle(message("one", "hi")).status == "duplicate"
         assert manager.handle(message("three", "7")).status == "advanced"

@@ -9,10 +9,11 @@ from typing import Protocol
 import attrs
 import pytest
 
+from tests.digests import token_of
 from vimbiso_fsm import Bot, Call, Caller, Flow, Limits, Refused, State, Text, Transition, Turn, call
 from vimbiso_fsm.document.codec import encode
 from vimbiso_fsm.document.ids import instant
-from vimbiso_fsm.engine.events import CallReturned, turn_token
+from vimbiso_fsm.engine.events import CallReturned
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.effects import RunCall
@@ -179,9 +180,9 @@ def test_a_message_that_was_not_taken_changes_no_document(untaken: Callable[[Cha
     chat, _ = pay_chat()
     message = untaken(chat)
     kept = [record for record in chat.store.perform(ReadRecords(chat.member_id())) if not record.root]
-    assert [record.token for record in kept] == [turn_token(message)]
-    assert turn_token(message) in dict(chat.store.perform(ReadInherited(chat.member_id())).tokens)
-    assert all(turn_token(message).encode() not in entry.body for entry in chat.entries())
+    assert [record.token for record in kept] == [token_of(message)]
+    assert token_of(message) in dict(chat.store.perform(ReadInherited(chat.member_id())).tokens)
+    assert all(token_of(message).encode() not in entry.body for entry in chat.entries())
     assert len(chat.entries()) == chat.stored().head.version
 
 

@@ -20,6 +20,7 @@ from flows import bot as vimbiso
 from flows.credex_core import SimulatedCredexCore
 from tests import bots
 from tests.bots import Bank, fruit_bot, member_document, one_flow
+from tests.digests import token_of
 from tests.shells import Shell
 from vimbiso_fsm.audit.entries import AuditEntry, Incident, unseal
 from vimbiso_fsm.document.codec import encode
@@ -27,7 +28,7 @@ from vimbiso_fsm.document.document import Document, Undelivered
 from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.document.replies_codec import replies_from_raw, replies_to_keep
 from vimbiso_fsm.engine.commit import commit_of
-from vimbiso_fsm.engine.events import CallReturned, SessionExpired, turn_token
+from vimbiso_fsm.engine.events import CallReturned, SessionExpired
 from vimbiso_fsm.engine.outbox import DELIVERY_LEASE, OUTBOX
 from vimbiso_fsm.engine.schedule import DELIVERY_TRIES, wake_at
 from vimbiso_fsm.engine.stranger import is_stranger
@@ -1763,7 +1764,7 @@ def test_a_due_event_under_a_used_token_is_left_for_a_while():
             chat.bot,
             document,
             document,
-            turn_token(SessionExpired(deadline, document.member_id)),
+            token_of(SessionExpired(deadline, document.member_id)),
             chat.clock.at,
             version=document.version,
         ),

@@ -627,7 +627,9 @@ class Conversation:
     def turn(self, **given: Any) -> None:
         """Make a turn, which is committed."""
         token = f"t{len(self.tokens)}"
-        answer = self.store.perform(turn(self.head, member=self.member, token=token, **given))
+        answer = self.store.perform(
+            turn(self.head, member=self.member, token=token, earlier=(f"old {token}",), **given)
+        )
         assert isinstance(answer, Committed)
         self.head = answer.head
         self.tokens.append(token)
@@ -646,6 +648,8 @@ class Conversation:
         for token in self.tokens:
             again = self.store.perform(turn(self.head, member=self.member, token=token))
             assert isinstance(again, Duplicate), token
+            old = self.store.perform(turn(self.head, member=self.member, token="new", earlier=(f"old {token}",)))
+            assert isinstance(old, Duplicate), token
 
 
 @KINDS
@@ -777,10 +781,11 @@ def test_messages_without_a_turn_while_a_slot_is_handed_over(kind: str, nodes: N
     with manager(kind, nodes.url) as store:
         talk = Conversation(store, member)
         talk.turn()
-        aside = Commit(member, talk.head, "aside", "", "said", None, None, b"record")
+        aside = Commit(member, talk.head, "aside", "", "said", None, None, b"record", earlier=("old",))
         with handover.begun():
             assert isinstance(store.perform(aside), Committed)
             assert isinstance(store.perform(aside), Duplicate)
+            assert isinstance(store.perform(attrs.evolve(aside, token="new")), Duplicate)
             talk.turn()
             handover.take(*Keys().member(member))
             assert isinstance(store.perform(aside), Duplicate)

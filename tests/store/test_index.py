@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
@@ -15,9 +16,10 @@ from tests.engines import Server, valkey_program
 from vimbiso_fsm.errors import StoreUnavailable
 from vimbiso_fsm.messages.digests import UNKEYED, Digests
 from vimbiso_fsm.messages.message import Address, Channel
-from vimbiso_fsm.store.index import SHORTEST_SECRET, digests_of, record_of, secrets_of
+from vimbiso_fsm.store.index import SHORTEST_SECRET, digests_of, is_record, record_of, secrets_of
 from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
 from vimbiso_fsm.store.requests import FindOwner, Link, Linked, Load, Request, Store, Unlink
+from vimbiso_fsm.store.retention import TOKEN_KEPT
 from vimbiso_fsm.testing.store_contract import waiting
 
 PHONE = "263771734512"
@@ -119,7 +121,7 @@ def test_a_store_gets_its_first_secret_and_another_one(kind: str, server: Server
             assert store.perform(Link(YOU, "m-2")) == Linked("m-1"), secret
         assert len(entries(client)) == 1
     assert [word.partition(":")[0] for word in client.get("vimbiso:index").decode().split()] == [
-        "2", "secret", "secret", "secret", "random"
+        "4", "secret", "secret", "secret", "random"
     ]  # fmt: skip
 
 
@@ -210,6 +212,42 @@ def test_a_record_names_every_key_that_was_current(given: list[tuple[str, ...]],
         assert keys[0] != UNKEYED
         assert UNKEYED not in keys[:-1]
         assert record_of(secrets, record) == record
+
+
+def digests_after(*secrets: tuple[str, ...], found: str = "", at: float = 0.0, later: float = 0.0) -> Digests:
+    """Return the digests of the last of some managers that are made at an instant, a while later."""
+    record, instant = found, f"{at:.0f}"
+    check = hashlib.sha1(instant.encode()).hexdigest()[:8]
+    for of_manager in secrets:
+        record = record_of(of_manager, record, is_new=not record).replace("@now", f"@{instant}.{check}")
+        assert is_record(record.encode())
+    return digests_of(secrets[-1], record, "store", at + later)
+
+
+def test_tokens_of_earlier_keys_are_looked_for_while_they_are_kept():
+    """A key that was the current one has tokens for `TOKEN_KEPT` after that, and one that is given may have some."""
+    for later in (0, TOKEN_KEPT - 1):
+        assert digests_after((OLD,), (NEW, OLD), later=later).of_tokens == (OLD.encode(),)
+        assert digests_after((OLD,), (NEW, OLD), (NEWER, NEW, OLD), later=later).of_tokens == (
+            NEW.encode(), OLD.encode()
+        )  # fmt: skip
+        assert digests_after((OLD,), (NEW, OLD), (OLD, NEW), later=later).of_tokens == (NEW.encode(),)
+        assert len(digests_after((), (OLD,), later=later).of_tokens) == 1
+    assert digests_after((OLD,), (OLD,)).of_tokens == ()
+    assert digests_after((OLD,), (NEW, OLD), later=TOKEN_KEPT).of_tokens == ()
+    assert digests_after((OLD,), (NEW, OLD), later=TOKEN_KEPT).keys == (NEW.encode(), OLD.encode())
+    assert digests_after((OLD,), (OLD, NEW), later=TOKEN_KEPT).of_tokens == (NEW.encode(),)
+
+
+@pytest.mark.parametrize("found", [f"random:{'ab' * 32}", f"2 random:{'ab' * 32}", f"2 random:{'ab' * 32} unkeyed"])
+def test_tokens_of_an_earlier_release_have_no_key(found: str):
+    """Tokens without a key are looked for in a store of an earlier release, while they are kept."""
+    for later, expected in ((0, (UNKEYED,)), (TOKEN_KEPT - 1, (UNKEYED,)), (TOKEN_KEPT, ())):
+        assert digests_after((), found=found, later=later).of_tokens == expected
+        assert digests_after((), (), found=found, later=later).of_tokens == expected
+        assert digests_after((), (OLD,), found=found, later=later).of_tokens == tuple(
+            key for key in (bytes.fromhex("ab" * 32), *expected) if expected
+        )
 
 
 def test_two_channels_have_two_names():

@@ -231,7 +231,7 @@ def _fits(value: object, kind: Any) -> bool:
 
 def _answer_type(request: Any) -> Any:
     """Return the type of the answer that the class of a request promises."""
-    own = {"inspect": "Broken", "index": "str", "free": "bool", "renew": "bool", "wake": "float"}
+    own = {"inspect": "Broken", "index": "tuple[str, float]", "free": "bool", "renew": "bool", "wake": "float"}
     from vimbiso_fsm.store import requests
 
     if isinstance(request, str):

@@ -347,6 +347,25 @@ def test_a_command_that_no_other_joins_leaves_at_once():
     on_a_line(story)
 
 
+def test_a_command_waits_for_its_moment_while_others_are_on_their_way():
+    """As long as replies to other tasks are due, a command waits for those that they may send in the same moment."""
+
+    async def story(line: Line, pool: Pool) -> None:
+        _ = asked(line, b"ECHO", 0)
+        await rest()
+        second = asked(line, b"ECHO", 1)
+        await rest()
+        _, far = pool.fars
+        far.reply(1 << 20)
+        assert second.done()
+        _ = asked(line, b"ECHO", 2), asked(line, b"ECHO", 3)
+        assert far.writes == 1
+        await rest()
+        assert (len(far.asked), far.writes) == (3, 2)
+
+    on_a_line(story)
+
+
 def test_a_cancelled_command_that_waits_is_not_sent():
     """A command that is cancelled before it leaves is never sent."""
 

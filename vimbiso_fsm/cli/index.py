@@ -57,6 +57,7 @@ def index(
     elif forget and done.earlier:
         fail(
             f"the earlier keys are kept: {done.unknown} entries may be named with one of them, and no document tells "
-            f"their channels; {done.guests} guests are named with one of them. Wait until the members have written and "
-            "the guests have expired, or give --lose"
+            f"their channels; {done.guests} guests are named with one of them; the tokens of {done.recent} of them are "
+            "kept, for 28 days after it was the current one. Wait until the members have written, the guests have "
+            "expired and the tokens are forgotten, or give --lose"
         )

@@ -166,7 +166,7 @@ class PendingCall:
         service: The name of the service.
         method: The name of its method.
         arguments: The arguments by name, as plain data.
-        root: The token of the message that caused the call.
+        root: The token of the message that caused the call, and after spaces its tokens of other keys.
         leased_until: The end of the lease of the worker that makes it.
         tries: The number of tries that have begun.
         again_at: The instant of the next try after an unknown outcome.
@@ -293,8 +293,9 @@ class Leaving:
         to: The member that gets it; None if it becomes a guest's.
         version: The member's version at which it was unlinked.
         token: The token of that change; empty in documents that were stored before it was introduced.
-        undone: The token of the message whose login found that the channel is not the member's. The tokens of its turns
-            are not handed on, so that the message is decided at the next speaker, at whom it is new.
+        undone: The token of the message whose login found that the channel is not the member's, and after spaces its
+            tokens of other keys. They and the tokens of its turns are not handed on, so that the message is decided at
+            the next speaker, at whom it is new.
     """
 
     address: Address

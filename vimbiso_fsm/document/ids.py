@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import re
 from binascii import b2a_base64
 from collections.abc import Iterable
@@ -12,9 +13,10 @@ from typing import Final
 from vimbiso_fsm.messages.message import Address
 
 
-def hashed(*parts: str) -> str:
-    """Return the hash of a list of parts, as 32 hexadecimal digits."""
-    return hashlib.sha256("\0".join(map("{}:{}".format, map(len, parts), parts)).encode()).hexdigest()[:32]
+def hashed(*parts: str, key: bytes = b"") -> str:
+    """Return the hash of a list of parts, as 32 hexadecimal digits; with a key, their HMAC."""
+    words = "\0".join(map("{}:{}".format, map(len, parts), parts)).encode()
+    return hmac.digest(key, words, "sha256").hex()[:32] if key else hashlib.sha256(words).hexdigest()[:32]
 
 
 def stamp(name: str, data: bytes = b"") -> str:

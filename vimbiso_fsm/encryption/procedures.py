@@ -267,15 +267,14 @@ class Procedures:
                     kept = await ReadRecords(member_id)
                 except DamagedDocument:
                     kept = ()
-                mine = tuple(record for record in kept if commit.token in (record.token, record.root))
-                return await self._judged(commit, mine, current)
+                return await self._judged(commit, commit.made(kept), current)
 
     async def _judged(self, commit: Commit, records: tuple[Record, ...], current: Stored) -> Duplicate | Mismatch:
         """Judge by the contents of the records whether a token came with other content."""
         found = [await self._record(commit.member_id, record) for record in records]
         stored = await self._opened(commit.member_id, current)
         for record, content_known in found:
-            if content_known and record.token == commit.token and record.content != commit.content:
+            if content_known and commit.contradicts(record):
                 return Mismatch(stored)
         return Duplicate(tuple(record for record, _ in found), stored)
 

@@ -33,7 +33,15 @@ from vimbiso_fsm.document.json_codec import dumps, dumps_unstructured, loads
 from vimbiso_fsm.document.replies_codec import replies_to_raw
 from vimbiso_fsm.document.turn_record import shorten
 from vimbiso_fsm.engine.draft import Draft
-from vimbiso_fsm.engine.events import HEARD, Event, ReplyRoute, SessionExpired, content_digest
+from vimbiso_fsm.engine.events import (
+    HEARD,
+    Event,
+    ReplyRoute,
+    SessionExpired,
+    content_digest,
+    earlier_tokens,
+    turn_token,
+)
 from vimbiso_fsm.engine.outbox import drop_asked, drop_warning, hold_notices, lease_replies, put_in_outbox, take_overdue
 from vimbiso_fsm.engine.room import check_room
 from vimbiso_fsm.engine.schedule import wake_at
@@ -44,10 +52,11 @@ from vimbiso_fsm.errors import Fault, InvalidState, VimbisoError, WrongMember
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import Call, Caller
 from vimbiso_fsm.flow.privacy import without
+from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.messages.message import MAX_NAMES, NAMES, Address, Channel, Message
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.messages.told import Fact
-from vimbiso_fsm.store.requests import Commit, Head
+from vimbiso_fsm.store.requests import NO_HEAD, Commit, Head
 from vimbiso_fsm.store.retention import AUDIT_LIFE, DOCUMENT_LIFE, STRANGER_LIFE, TIMER_GRACE
 
 _ANY: Final = data_type(Any)
@@ -63,6 +72,7 @@ class Decision:
         document: The new document; the old one when `changed` is false.
         replies: The replies with their final words.
         token: The token of the turn.
+        earlier: Its tokens of other keys, see `Commit`.
         root: The token of the message that caused it.
         content: The digest of the message's content; empty for other events.
         changed: Whether there is a document to store. Otherwise the commit only remembers a message by its record.
@@ -94,6 +104,7 @@ class Decision:
     stranger: bool = False
     delivery: Undelivered | None = None
     not_after: datetime | None = None
+    earlier: tuple[str, ...] = ()
     error: BaseException | None = attrs.field(default=None, eq=False)
 
 
@@ -107,14 +118,16 @@ def commit_of(decision: Decision, head: Head) -> Commit:
     """Return the commit of a decision that was made on the document at `head`."""
     document = decision.document
     if not decision.changed or decision.entry is None:
+        token, root, earlier = decision.token, decision.root, decision.earlier
         return Commit(
-            document.member_id, head, decision.token, decision.root, decision.content, None, None, decision.record
+            document.member_id, head, token, root, decision.content, None, None, decision.record, earlier=earlier
         )
     wake = wake_at(document, stranger=decision.stranger)
     return Commit(
         member_id=document.member_id,
         expected=head,
         token=decision.token,
+        earlier=decision.earlier,
         root=decision.root,
         content=decision.content,
         document=decision.raw,
@@ -126,6 +139,13 @@ def commit_of(decision: Decision, head: Head) -> Commit:
         forgets=decision.forgets or decision.stranger,
         stranger=decision.stranger,
     )
+
+
+def verifying(digests: Digests, event: Event) -> Commit:
+    """Return a commit that stores nothing, and asks whether an event was taken in before; without member and head."""
+    token = turn_token(event, digests.token_key)
+    earlier = earlier_tokens(event, digests)
+    return Commit("", NO_HEAD, token, token, content_digest(event), None, None, earlier=earlier)
 
 
 def _life(document: Document, *, least: int) -> int:
@@ -161,8 +181,9 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
     if not draft.changed:
         said = draft.said
         record = _record(draft.status, said, None, {}, called=False) if isinstance(event, Message) else b""
+        token, root, earlier = draft.token, draft.root, draft.earlier
         return Decision(
-            draft.status, draft.before, said, draft.token, draft.root, content, changed=False, record=record
+            draft.status, draft.before, said, token, root, content, changed=False, record=record, earlier=earlier
         )
     if draft.outbox and isinstance(event, Message | SessionExpired) and draft.kind != "error":
         drop_warning(draft)
@@ -192,6 +213,7 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
         document=document,
         replies=replies,
         token=draft.token,
+        earlier=draft.earlier,
         root=draft.root,
         content=content,
         raw=data,
@@ -291,7 +313,7 @@ def _document(draft: Draft, event: Event) -> Document:
         return after
     left = [draft.bot.route(name).address for name in draft.channel.names]  # all of them are the speaker's
     known = dict.fromkeys(known for address in left for known in after.linked(address))
-    undone = "" if isinstance(event, Fact) else draft.root
+    undone = "" if isinstance(event, Fact) else draft.roots
     return after.parted((*known,) or (left[0],), token=draft.token, undone=undone)
 
 

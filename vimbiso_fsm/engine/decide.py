@@ -34,6 +34,7 @@ from vimbiso_fsm.engine.events import (
     SessionEnding,
     SessionExpired,
     StateTimeout,
+    earlier_tokens,
     turn_token,
 )
 from vimbiso_fsm.engine.given import hindrance, take_given, take_reminder_due
@@ -215,7 +216,7 @@ def _failed(
     if heard or (done and isinstance(event, CallReturned)):  # the member waits for this answer
         draft.say(_failure_words(draft, reference))
     if not isinstance(event, Message):  # the event comes again, and must not count as a repetition of its failure
-        draft.token = hashed("failure", draft.token, str(draft.version))
+        draft.token, draft.earlier = hashed("failure", draft.token, str(draft.version)), ()
     return attrs.evolve(close(draft, event, route), error=error)
 
 
@@ -300,9 +301,14 @@ def current_question(bot: Bot, document: Document, now: datetime) -> tuple[Reply
 
 def _open(bot: Bot, document: Document, event: Event, now: datetime) -> Draft:
     """A draft for the turn of an event."""
-    token = turn_token(event)
-    root = event.root if isinstance(event, CallReturned | LeaseExpired) else token
-    draft = Draft(bot, document, _channel(document.channel, event), now, token, root)
+    digests = bot.digests
+    token = turn_token(event, digests.token_key)
+    roots = event.root if isinstance(event, CallReturned | LeaseExpired) else token
+    draft = Draft(bot, document, _channel(document.channel, event), now, token, roots.partition(" ")[0])
+    if digests.of_tokens:
+        draft.earlier = earlier_tokens(event, digests)
+        roots = " ".join((roots, *draft.earlier))
+    draft.roots = roots
     draft.message = event if isinstance(event, Message) else None
     draft.off_session = document.session_since is None and not isinstance(event, Message | ChatOpened)
     return draft

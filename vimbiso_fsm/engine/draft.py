@@ -59,6 +59,8 @@ class Draft:
         version: The version of the new document.
         token: The token of the turn, from which the ids of runs and calls are made.
         root: The token of the message that caused the turn.
+        earlier: The tokens of other keys under which the event may have been handled.
+        roots: All tokens of the message that caused the turn, separated by spaces, `root` first.
         member: The member as callbacks see them.
         met: The member at the beginning of the turn. It is the same object as `member` unless the turn changes it.
         run: The current run; None when no flow is open.
@@ -106,6 +108,8 @@ class Draft:
         self.version: int = document.version + 1
         self.token: str = token
         self.root: str = root
+        self.earlier: tuple[str, ...] = ()
+        self.roots: str = root
         self.member: Member = _known(bot, document, self.now)
         self.met: Member = self.member
         self.run: Run | None = document.run

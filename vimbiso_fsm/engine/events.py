@@ -10,6 +10,7 @@ import attrs
 from vimbiso_fsm.document.ids import hashed
 from vimbiso_fsm.document.json_codec import dumps
 from vimbiso_fsm.document.replies_codec import replies_to_raw
+from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.messages.given import FlowOpened, Given, GivenFact, TriggerPulled, WordsGiven
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.sending import Later, Never
@@ -193,15 +194,20 @@ _FACT: Final = frozenset(attrs.fields_dict(Fact))
 """The fields that all facts have."""
 
 
-def turn_token(event: Event) -> str:
+def turn_token(event: Event, key: bytes) -> str:
     """Return the token of an event. Equal events have equal tokens, so a redelivered one is the same turn.
 
     A message is named by the type of its channel, the account, the sender and its id, and a fact by its class, too.
-    What another system gives is named by the member and the key.
+    Such a token has a key, else the sender could be found by trying all telephone numbers. What another system gives is
+    named by the member and the key. Other events are named by what was made of such a token, and by ids.
+
+    Args:
+        event: The event.
+        key: The key of the tokens, `Digests.token_key`.
     """
     match event:
         case Message(channel=channel):
-            return hashed("message", channel.type, event.account, channel.identifier, event.id)
+            return hashed("message", channel.type, event.account, channel.identifier, event.id, key=key)
         case CallReturned(renewal="needed" | "done" as renewal):
             return hashed(f"renewal {renewal}", event.key, str(event.tries), str(event.unknown))
         case CallReturned(unknown=True):
@@ -229,7 +235,14 @@ def turn_token(event: Event) -> str:
         case _:  # a fact
             about = event.channel
             whom = ("", "") if about is None else (about.type, about.identifier)
-            return hashed("told", type(event).__name__, *whom, event.account, event.id)
+            return hashed("told", type(event).__name__, *whom, event.account, event.id, key=key)
+
+
+def earlier_tokens(event: Event, digests: Digests) -> tuple[str, ...]:
+    """Return the other tokens under which an event may have been handled, by a worker with another current key."""
+    if not isinstance(event, Message | Fact):
+        return ()
+    return tuple(turn_token(event, key) for key in digests.earlier_token_keys)
 
 
 def content_digest(event: Event) -> str:

@@ -192,7 +192,7 @@ def _pull(draft: Draft, given: TriggerPulled) -> None:
     names, takes = _right(draft, run, given.name)
     if given.by not in names:
         # The key stays free, so that a system without the right cannot use up that of another one.
-        draft.token = draft.root = hashed("refused", draft.token, given.by, str(draft.version))
+        draft.token = draft.root = draft.roots = hashed("refused", draft.token, given.by, str(draft.version))
         return _refuse(draft, NO_RIGHT)
     data = given_data(takes, given.data)
     draft.by = given.by

@@ -287,7 +287,7 @@ def _is_leased(draft: Draft, waiting: Undelivered) -> bool:
 def _is_warning(draft: Draft, waiting: Undelivered) -> bool:
     """Whether the replies warn of the session's end as it was before this turn."""
     deadline = draft.before.deadline
-    return deadline is not None and waiting.id == turn_token(SessionEnding(deadline, draft.before.member_id))[:16]
+    return deadline is not None and waiting.id == turn_token(SessionEnding(deadline, draft.before.member_id), b"")[:16]
 
 
 def _replace(draft: Draft, waiting: Undelivered, by: Undelivered | None) -> None:

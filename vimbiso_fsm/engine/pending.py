@@ -44,7 +44,7 @@ def propose(draft: Draft, run: Run, proposed: Call[Any]) -> None:
         service=proposed.service,
         method=proposed.method,
         arguments=arguments,
-        root=draft.root,
+        root=draft.roots,
         leased_until=draft.now,
         tries=run.tries + 1,
         renewed=draft.member.jwt_token not in (None, draft.before.jwt_token),  # the token is new already

@@ -197,7 +197,7 @@ def _run(bot: Bot, legacy: LegacyFlow, old: LegacyState, now: datetime) -> tuple
     wanted = _wanted(legacy, old)
     step, trail = _stand(legacy, wanted, known)
     run = Run(
-        f"{flow.name}:{hashed('legacy run', old.number, dumps(fields).decode())[:16]}",
+        f"{flow.name}:{hashed('legacy run', old.number, dumps(fields).decode(), key=bot.digests.token_key)[:16]}",
         flow.name,
         step,
         old.channel.address,

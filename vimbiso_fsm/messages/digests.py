@@ -3,6 +3,9 @@
 There are so few telephone numbers that all can be tried, so a digest has a key (HMAC-SHA256): it says nothing to a
 reader without the key. Digests for two purposes cannot be compared. Earlier releases named guests and the channels of
 audit entries by digests without a key; a store that has such names finds them by the key `UNKEYED`.
+
+The token of a message is made of its sender, too (`engine/events.py`), so it has a key. The tokens of earlier keys are
+looked for as long as they may be kept.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ REMEMBERED: Final = 4096
 _INDEX: Final = b"vimbiso channel index"
 _GUEST: Final = b"vimbiso guest"
 _AUDIT: Final = b"vimbiso audit"
+_TOKEN: Final = b"vimbiso turn token"
 
 
 @attrs.frozen
@@ -34,9 +38,24 @@ class Digests:
 
     Attributes:
         keys: The keys, the current one first. New names are made with it; the others find names of earlier times.
+        of_tokens: The keys other than the current one with which tokens may have been made that are kept; all others by
+            default.
     """
 
     keys: tuple[bytes, ...] = attrs.field(default=(UNKEYED,), repr=False)
+    of_tokens: tuple[bytes, ...] = attrs.field(
+        default=attrs.Factory(lambda self: self.keys[1:], takes_self=True), repr=False
+    )
+
+    @cached_property
+    def token_key(self) -> bytes:
+        """The key of the tokens of messages; empty for tokens without a key."""
+        return _made_for(_TOKEN, self.keys[0])
+
+    @cached_property
+    def earlier_token_keys(self) -> tuple[bytes, ...]:
+        """The keys with which the tokens of messages may have been made that were handled before."""
+        return tuple(_made_for(_TOKEN, key) for key in self.of_tokens)
 
     def guest_id(self, place: Address | Channel) -> str:
         """Return the id of a new guest on a channel. Guests on two accounts of the bot are two guests."""
@@ -76,7 +95,7 @@ class Digests:
     def _made(
         self, purpose: bytes, form: Callable[[str], str], *, without: bytes | None = None
     ) -> Callable[[str, str, str], tuple[str, ...]]:
-        keys = tuple(key and hmac.digest(key, purpose, "sha256") for key in self.keys if key != without)
+        keys = tuple(_made_for(purpose, key) for key in self.keys if key != without)
 
         @lru_cache(maxsize=REMEMBERED)
         def digests(type: str, identifier: str, account: str) -> tuple[str, ...]:
@@ -84,6 +103,11 @@ class Digests:
             return tuple(form(_digest(key, words)) for key in keys)
 
         return digests
+
+
+def _made_for(purpose: bytes, key: bytes) -> bytes:
+    """Return the key of one purpose, so that digests for two purposes cannot be compared."""
+    return key and hmac.digest(key, purpose, "sha256")
 
 
 def _digest(key: bytes, words: bytes) -> str:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+import attrs
+
 from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.document.turn_record import read_record
-from vimbiso_fsm.engine.commit import Decision
+from vimbiso_fsm.engine.commit import Decision, verifying
 from vimbiso_fsm.engine.decide import decide, hindered
-from vimbiso_fsm.engine.events import content_digest, turn_token
 from vimbiso_fsm.engine.reading import Absent, Damaged, refuse_encrypted
 from vimbiso_fsm.errors import DamagedDocument, Unreadable
 from vimbiso_fsm.messages.given import Given
@@ -22,7 +23,7 @@ from vimbiso_fsm.operations.effects import TakePlace
 from vimbiso_fsm.operations.handle_event import EventOutcome
 from vimbiso_fsm.operations.turn import TurnResult, record_mismatch
 from vimbiso_fsm.operations.wake import Waking
-from vimbiso_fsm.store.requests import Broken, Commit, Committed, Duplicate, Mismatch, Record, Stored
+from vimbiso_fsm.store.requests import Broken, Committed, Duplicate, Mismatch, Record, Stored
 
 BUSY = "busy"
 """The reason why something is not taken in now, and may be given again."""
@@ -79,12 +80,11 @@ class _Giving(Waking):
     async def _give(self) -> bool:
         turns, given = self._turns, self._given
         decision = await self._decided()
-        token = turn_token(given)
+        verify = verifying(self._context.bot.digests, given)
         result: TurnResult | None = None
-        if isinstance(decision, str) or decision.token != token:
+        if isinstance(decision, str) or decision.token != verify.token:
             # Nothing is stored under the key, so it is to be asked whether it was taken in before.
-            verify = Commit(turns.member_id, turns.head, token, token, content_digest(given), None, None)
-            result = await turns.settle(await verify)
+            result = await turns.settle(await attrs.evolve(verify, member_id=turns.member_id, expected=turns.head))
         if not isinstance(decision, str) and (result is None or isinstance(result, Committed)):
             result = await turns.commit(decision, given, self._route)
         match result:
@@ -103,9 +103,7 @@ class _Giving(Waking):
                 return await self._read(result.current)
             case Mismatch():
                 document = turns.document
-                await record_mismatch(
-                    self._context, turns.member_id, result, document, document.channel, turn_token(given)
-                )
+                await record_mismatch(self._context, turns.member_id, result, document, document.channel, verify.token)
                 self.outcome = self._outcome("refused", "key")
                 return await self._read(result.current)
             case Stored() | Broken():

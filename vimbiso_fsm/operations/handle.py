@@ -24,7 +24,7 @@ from vimbiso_fsm.document.document import Document, Undelivered, first_document
 from vimbiso_fsm.document.ids import hashed, instant, is_guest_id
 from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.engine.ahead import SKEW
-from vimbiso_fsm.engine.commit import Decision
+from vimbiso_fsm.engine.commit import Decision, verifying
 from vimbiso_fsm.engine.decide import current_question, decide
 from vimbiso_fsm.engine.events import (
     CallReturned,
@@ -33,8 +33,6 @@ from vimbiso_fsm.engine.events import (
     Event,
     LeaseExpired,
     ReplyRoute,
-    content_digest,
-    turn_token,
 )
 from vimbiso_fsm.engine.outbox import OUTBOX
 from vimbiso_fsm.engine.reading import Absent, Encrypted, Foreign, Newer, Sound, open_document
@@ -597,7 +595,7 @@ class _Handling:
         done = all(isinstance(answer, Sent) for answer in self._answers)
         extra = outcome.replies[self._kept :]
         if done and extra and not self._repeating and not self._message.burst:
-            key = hashed("said", turn_token(self._message))[:16]
+            key = hashed("said", self._verifying.token)[:16]
             answer = await Deliver(outcome._document.channel, extra, key, is_reply=True)
             if isinstance(answer, BaseException):
                 self._context.errors.append((key[:10], answer))
@@ -610,7 +608,7 @@ class _Handling:
         """Refuse a message whose token was used with another content, and record an incident."""
         document, turns, channel = self._take(mismatch.current), self._turns, self._message.channel
         self._status, self._replies = "refused", [*self._said([Text("message.reused")], document)]
-        await record_mismatch(self._context, turns.member_id, mismatch, document, channel, turn_token(self._message))
+        await record_mismatch(self._context, turns.member_id, mismatch, document, channel, self._verifying.token)
         return self._finish(document)
 
     async def _duplicate(self, duplicate: requests.Duplicate) -> Outcome | None:
@@ -633,7 +631,7 @@ class _Handling:
         if document.moved is not None:
             return await self._follow_on(document)
         turns, context, call = self._turns, self._context, document.call
-        if call is None or call.root != turn_token(self._message) or self._event is not self._message:
+        if call is None or self._event is not self._message or not self._verifying.names(*call.root.split()):
             return await self._finish_repeat(document)
         if instant(context.now) >= call.leased_until:
             self._event = LeaseExpired(call.key, call.root, call.tries)
@@ -662,10 +660,13 @@ class _Handling:
                 return None
         return self._finish(document)
 
+    @cached_property
+    def _verifying(self) -> requests.Commit:
+        return verifying(self._context.bot.digests, self._message)
+
     def _verify(self) -> requests.Commit:
         """Return a commit that stores nothing and is answered with whether this message was handled before."""
-        token, turns = turn_token(self._message), self._turns
-        return requests.Commit(turns.member_id, turns.head, token, token, content_digest(self._message), None, None)
+        return attrs.evolve(self._verifying, member_id=self._turns.member_id, expected=self._turns.head)
 
     def _said(self, replies: Iterable[Reply], document: Document) -> tuple[Reply, ...]:
         return self._context.bot.say(replies, document.profile, document.channel)

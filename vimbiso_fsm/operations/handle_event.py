@@ -18,9 +18,9 @@ import attrs
 from vimbiso_fsm.audit.folding import is_fold_due
 from vimbiso_fsm.document.document import Document, first_document
 from vimbiso_fsm.document.ids import instant
-from vimbiso_fsm.engine.commit import Decision
+from vimbiso_fsm.engine.commit import Decision, verifying
 from vimbiso_fsm.engine.decide import decide
-from vimbiso_fsm.engine.events import CallReturned, ReplyRoute, content_digest, turn_token
+from vimbiso_fsm.engine.events import CallReturned, ReplyRoute, turn_token
 from vimbiso_fsm.engine.reading import Absent, Damaged, Encrypted, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.errors import DamagedDocument
 from vimbiso_fsm.messages.message import Channel
@@ -192,8 +192,8 @@ class _Taking:
 
     def _verify(self) -> Commit:
         """Return a commit that stores nothing and is answered with whether this fact was taken in before."""
-        token, turns = turn_token(self._event), self._turns
-        return Commit(turns.member_id, turns.head, token, token, content_digest(self._event), None, None)
+        verify = verifying(self._context.bot.digests, self._event)
+        return attrs.evolve(verify, member_id=self._turns.member_id, expected=self._turns.head)
 
     async def _commit(self, document: Document) -> EventOutcome | None:
         context, turns, event = self._context, self._turns, self._event
@@ -222,9 +222,8 @@ class _Taking:
                 said = first_replies(self._context.bot, result.records, document)
                 return self._outcome("duplicate", said, document)
             case Mismatch():
-                await record_mismatch(
-                    self._context, self.member_id, result, document, self._channel, turn_token(self._event)
-                )
+                token = turn_token(self._event, self._context.bot.digests.token_key)
+                await record_mismatch(self._context, self.member_id, result, document, self._channel, token)
                 return self._outcome("refused", (), document)
             case _:
                 return None

@@ -255,8 +255,8 @@ async def _gave(
 ) -> bool:
     """Store tokens with a document; return whether they are stored."""
     assert isinstance(stored, Stored)
-    undone = frozenset(kept.token for kept in tokens.records if leaving.undone and kept.root == leaving.undone)
-    undone |= {leaving.undone}
+    undone = frozenset(leaving.undone.split())
+    undone |= {kept.token for kept in tokens.records if kept.root in undone}
     after, dropped = fitted(context.bot, after, token, before=before)
     decision = updated(context.bot, before, after, token, stored.at, version=stored.head.version)
     await take_over_tokens(member_id, after.member_id, tokens, undone)

@@ -30,6 +30,7 @@ class Renaming:
         unknown: The number of other entries. No document that can be read has their channels.
         guests: The number of guests that are named with an earlier key.
         earlier: The number of earlier keys.
+        recent: The number of earlier keys with which tokens may have been made that are kept.
         forgotten: Whether these keys were forgotten.
         restored: The number of entries that were written anew.
     """
@@ -41,6 +42,7 @@ class Renaming:
     earlier: int
     forgotten: bool = False
     restored: int = 0
+    recent: int = 0
 
 
 async def rename(context: Context, *, forget: bool = False, lose: bool = False, restore: bool = False) -> Renaming:
@@ -48,8 +50,8 @@ async def rename(context: Context, *, forget: bool = False, lose: bool = False, 
 
     Args:
         context: The context of the operation.
-        forget: Whether the earlier keys are forgotten then, if no other entry and no guest needs them.
-        lose: Whether they are forgotten although other entries may need them, or guests do.
+        forget: Whether the earlier keys are forgotten then, if no other entry, no guest and no token needs them.
+        lose: Whether they are forgotten although other entries or tokens may need them, or guests do.
         restore: Whether the entry of a channel that leads to no member is written anew. It leads to the member whose
             document names it then, the latest one if there are several.
     """
@@ -75,8 +77,8 @@ async def rename(context: Context, *, forget: bool = False, lose: bool = False, 
                 restored += 1
     keys = await ReadIndexKeys()
     unknown = max(0, keys.entries - len(known))
-    found = Renaming(len(members), len(known), unknown, guests, keys.earlier, restored=restored)
-    if not (forget and keys.earlier and (lose or not (unknown or guests))):
+    found = Renaming(len(members), len(known), unknown, guests, keys.earlier, restored=restored, recent=keys.recent)
+    if not (forget and keys.earlier and (lose or not (unknown or guests or keys.recent))):
         return found
     await ReadIndexKeys(forget=True)
     return attrs.evolve(found, forgotten=True)

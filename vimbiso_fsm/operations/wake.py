@@ -94,6 +94,9 @@ class Waking:
         self._resting: set[str] = set()
         self._facts: list[StatusChanged] = []
 
+    def _name(self, event: Event) -> str:
+        return turn_token(event, self._context.bot.digests.token_key)
+
     async def load(self, member_id: str) -> bool:
         """Load the member's document."""
         self._turns.member_id = member_id
@@ -165,13 +168,13 @@ class Waking:
             event, self._unstored = self._unstored, None
             return await self._turn(event)
         for at, event in due(document, delivers=self._delivers):
-            if turn_token(event) not in self._resting:
+            if self._name(event) not in self._resting:
                 if at <= now and self._made <= TURNS_PER_WAKE:
                     return await self._turn(event)
                 break
         if document.ahead:
             returned = ClockReturned(now + timedelta(seconds=document.ahead), document.version)
-            if turn_token(returned) not in self._resting:
+            if self._name(returned) not in self._resting:
                 return await self._turn(returned)
         return await self._rest()
 
@@ -197,13 +200,13 @@ class Waking:
             decision = decide(context.bot, turns.document, event, instant(context.now), route=route, busy=busy)
             if decision.call is not None and not await TakePlace(decision.call):
                 if not isinstance(event, CallReturned | Delivered):  # it stays due, and rests
-                    self._resting.add(turn_token(event))
+                    self._resting.add(self._name(event))
                     return True
                 busy |= {decision.call.service}
             elif decision.delivery is None or await TakePlace(None):
                 break
             elif isinstance(event, DeliveryDue):
-                self._resting.add(turn_token(event))
+                self._resting.add(self._name(event))
                 return True
             else:
                 route = "keep"  # the replies wait in the outbox; their delivery is due, and rests
@@ -215,7 +218,7 @@ class Waking:
                     return await self._promote(stored.document, stored)
                 return await self._go_on(stored)
             case Duplicate():  # an event that is due all the same must not be decided again and again
-                self._resting.add(turn_token(event))
+                self._resting.add(self._name(event))
                 return await self._read(result.current)
             case Mismatch():
                 return await self._read(result.current)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import random
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -172,6 +173,7 @@ class BaseManager:
         self.services = Services(self.bot.service_limits, self.clock.now)
         self.deliveries, self.replies = Places(DELIVERIES), Places(REPLIES)
         self.watched = LOOKER.watch(watchdog)
+        self._own_key = secrets.token_bytes(32)
         self.observing = Watched(attrs.evolve(watchdog, stop=None)) if watchdog is not None and observers else None
 
     def moving(self, member_id: str, *, archives: bool) -> Effect[Moved]:
@@ -273,12 +275,20 @@ class BaseManager:
                 _log.warning("a member was recovered: %s", facts)
             self.audit.tell(event)
 
+    def reference(self, message: Message) -> str:
+        """Return the reference of a message, which the audit has too.
+
+        Before the store has told the key of tokens, it is made with a random key: without one, it would tell the
+        sender.
+        """
+        return turn_token(message, self.bot.digests.token_key or self._own_key)[:10]
+
     def not_answered(self, message: Message, error: NotAnswered) -> None:
         """Complete an error with the reply for the member and with the reference of the message, and log it.
 
-        The audit has the same reference once the message has been handled again.
+        The audit has the same reference once the message has been handled again, if the store has told its keys.
         """
-        error.reference = turn_token(message)[:10]
+        error.reference = self.reference(message)
         if isinstance(error, TooManyMessages):
             if not error.told:
                 _log.warning("messages are not taken: %s", error_record(error, error.reference))

@@ -25,7 +25,6 @@ from opentelemetry.trace import INVALID_SPAN, Span, StatusCode, TracerProvider, 
 from vimbiso_fsm.audit.entries import AuditEntry
 from vimbiso_fsm.audit.flow_audit import CommitEvent, Observer
 from vimbiso_fsm.document.ids import is_guest_id
-from vimbiso_fsm.engine.events import turn_token
 from vimbiso_fsm.errors import Contended, InvalidMessage
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Message
@@ -156,13 +155,11 @@ class Telemetry:
                 yield Observation(found)
 
     @contextmanager
-    def handling(self, message: Message) -> Generator[Callable[[Outcome], Outcome]]:
+    def handling(self, message: Message, base: BaseManager) -> Generator[Callable[[Outcome], Outcome]]:
         """Make a span of a message, and yield a function that records its outcome and returns it."""
         with self._watching("vimbiso.handle", self._handled) as (span, attributes):
             if isinstance(message, Message):
                 attributes[_CHANNEL] = message.channel.type
-                if span.is_recording():
-                    span.set_attribute("vimbiso.reference", turn_token(message)[:10])
 
             def recorded(outcome: Outcome) -> Outcome:
                 # Each count gets attributes of its own: an SDK may keep what it is given, and these change below.
@@ -175,7 +172,11 @@ class Telemetry:
                 attributes[_STATUS] = outcome.status
                 return outcome
 
-            yield recorded
+            try:
+                yield recorded
+            finally:  # the first message makes the store tell the keys of references
+                if span.is_recording() and _CHANNEL in attributes:
+                    span.set_attribute("vimbiso.reference", base.reference(message))
 
     @contextmanager
     def waking(self) -> Generator[None]:
@@ -257,7 +258,7 @@ class ObservedManager(FlowStateManager):
 
     def handle(self, message: Message, *, send: bool = True) -> Outcome:
         """See `FlowStateManager.handle`."""
-        with self._telemetry.handling(message) as recorded:
+        with self._telemetry.handling(message, self._base) as recorded:
             return recorded(super().handle(message, send=send))
 
     def handle_event(self, event: Told) -> EventOutcome:
@@ -288,7 +289,7 @@ class AsyncObservedManager(AsyncFlowStateManager):
 
     async def handle(self, message: Message, *, send: bool = True) -> Outcome:
         """See `FlowStateManager.handle`."""
-        with self._telemetry.handling(message) as recorded:
+        with self._telemetry.handling(message, self._base) as recorded:
             return recorded(await super().handle(message, send=send))
 
     async def handle_event(self, event: Told) -> EventOutcome:

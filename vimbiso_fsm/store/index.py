@@ -9,10 +9,16 @@ taken for it when one of its bits flips. `secret:<check>` is a secret, of which 
 tells that guests and audits may be named without a key, by an earlier release. With the record a manager finds what was
 named with an earlier key, and refuses to start without a secret that the names need: it would take each member for a
 stranger.
+
+An earlier key has the instant at which it ceased to be the current one, in seconds since the epoch, as in
+`secret:<check>@<at>.<check of it>`. Until tokens of that time are forgotten, each turn has a token of that key too: a
+message that was handled under it is found, and so is one that is delivered again to a process whose current key it
+still is. `tokens@<at>…` says the same of tokens without a key, by an earlier release.
 """
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import re
 import secrets as chance
@@ -21,25 +27,38 @@ from typing import Final, TypeAlias
 
 from vimbiso_fsm.errors import MissingSecret, StoreUnavailable
 from vimbiso_fsm.messages.digests import UNKEYED, Digests
+from vimbiso_fsm.store.retention import TOKEN_KEPT
 
 Secret: TypeAlias = str | Sequence[str]
 """The secret of a deployment, or the current one and the earlier ones after it."""
 
 SHORTEST_SECRET: Final = 16
 """Characters of a secret at least: the record of the store holds a check value, with which guesses can be tried."""
-_FORM: Final = "2"
-"""The first word of a record. One without it is of a release that named only the entries of the index by keys."""
-_RANDOM, _SECRET, _UNKEYED = "random:", "secret:", "unkeyed"
-_WORD: Final = rf"(?:{_RANDOM}[0-9a-f]{{64}}(?:\.[0-9a-f]{{16}})?|{_SECRET}[0-9a-f]{{16}}|{_UNKEYED})"
-RECORD: Final = re.compile(rf"(?:{_FORM} )?{_WORD}(?: {_WORD})*")
+_FORM: Final = "4"
+"""The first word of a record. No bit that flips makes one form of another."""
+_FORM_WITHOUT_TOKENS: Final = "2"
+"""That of a release whose tokens had no key. A record without one is of a release that named only the entries of the
+index by keys."""
+_RANDOM, _SECRET, _UNKEYED, _TOKENS = "random:", "secret:", "unkeyed", "tokens"
+_NOW: Final = "@now"
+"""Stands for the instant at which the store keeps the record."""
+_KEY: Final = rf"(?:{_RANDOM}[0-9a-f]{{64}}(?:\.[0-9a-f]{{16}})?|{_SECRET}[0-9a-f]{{16}}|{_UNKEYED}|{_TOKENS})"
+_WORD: Final = rf"{_KEY}(?:@\d{{1,11}}\.[0-9a-f]{{8}})?"
+RECORD: Final = re.compile(rf"(?:[{_FORM_WITHOUT_TOKENS}{_FORM}] )?{_WORD}(?: {_WORD})*")
 """The form of a record."""
 
 
 def is_record(found: bytes) -> bool:
     """Return whether these bytes are a record, with random keys as they were made."""
     text = found.decode("ascii", "replace")
-    random = (word.removeprefix(_RANDOM).partition(".") for word in text.split() if word.startswith(_RANDOM))
-    return RECORD.fullmatch(text) is not None and all(check in ("", _check(key)) for key, _, check in random)
+    words = [word.partition("@") for word in text.split()]
+    random = (word.removeprefix(_RANDOM).partition(".") for word, *_ in words if word.startswith(_RANDOM))
+    ends = (ended.partition(".") for *_, ended in words if ended)
+    return (
+        RECORD.fullmatch(text) is not None
+        and all(check in ("", _check(key)) for key, _, check in random)
+        and all(check == _check_of_instant(at) for at, _, check in ends)
+    )
 
 
 def secrets_of(secret: Secret | None) -> tuple[str, ...]:
@@ -66,44 +85,73 @@ def record_of(secrets: tuple[str, ...], found: str, *, is_new: bool = False) -> 
         is_new: Whether nothing was ever stored there.
 
     Returns:
-        The record that was found, if it begins with the current key of this manager; else one that does.
+        The record that was found, if it begins with the current key of this manager; else one that does. "@now" stands
+        in it for the instant at which it is kept.
     """
     words = _words(found, is_new)
+    first = _bare(words[0]) if words else _UNKEYED
     if secrets:
         current = _SECRET + _check(secrets[0])
-        words = [current, *(word for word in words if word != current)]
-    elif not words or words[0] == _UNKEYED:
+    elif first in (_UNKEYED, _TOKENS):
         key = chance.token_hex(32)
-        words = [f"{_RANDOM}{key}.{_check(key)}", *words]
+        current = f"{_RANDOM}{key}.{_check(key)}"
+    else:
+        current = first
+    if current != first:
+        ended = [] if first in (_UNKEYED, _TOKENS) else [first + _NOW]
+        words = [current, *ended, *(word for word in words if _bare(word) not in (current, *map(_bare, ended)))]
     return " ".join([_FORM, *words])
 
 
-def digests_of(secrets: tuple[str, ...], record: str, place: str) -> Digests:
+def digests_of(secrets: tuple[str, ...], record: str, place: str, at: float = 0.0) -> Digests:
     """Return the digests with all keys of a record, and with the secrets that are not in use yet.
 
     Args:
         secrets: The secrets of this manager, the current one first.
         record: The record.
         place: The address of the store, for errors.
+        at: The instant on the store's clock, in seconds since the epoch.
 
     Raises:
         MissingSecret: The record names a secret that this manager was not given.
         StoreUnavailable: The record cannot be read.
     """
     known = {_SECRET + _check(secret): secret.encode() for secret in secrets}
-    words = _words(record, is_new=True)
-    later = [word for word in known if word not in words]  # another process may have made it the current one
-    plain = [word for word in words if word == _UNKEYED]
-    keyed = [word for word in words if word != _UNKEYED]
-    return Digests(tuple(_keys([*keyed, *later, *plain], known, place)))
+    recent = recent_keys(record, at)
+    given = [word for word in map(_bare, _words(record, is_new=True)) if word != _TOKENS]
+    later = [word for word in known if word not in given]  # another process may have made it the current one
+    plain = [word for word in given if word == _UNKEYED]
+    words = [*(word for word in given if word != _UNKEYED), *later, *plain]
+    keys = dict(zip(words, _keys(words, known, place), strict=True))
+    of_tokens = [keys[word] for word in words[1:] if word in recent or word in later]
+    return Digests(tuple(keys.values()), (*of_tokens, *([UNKEYED] if _TOKENS in recent else [])))
+
+
+def recent_keys(record: str, at: float) -> tuple[str, ...]:
+    """Return the words of a record that stand for keys, other than the current one, of which tokens may be kept.
+
+    Args:
+        record: The record.
+        at: The instant on the store's clock, in seconds since the epoch.
+    """
+    dated = [word.partition("@") for word in _words(record, is_new=True)]
+    ends = {word: at if ended == "now" else int(ended.partition(".")[0]) for word, _, ended in dated if ended}
+    return tuple(word for word, ended in ends.items() if at < ended + TOKEN_KEPT)
 
 
 def _words(record: str, is_new: bool) -> list[str]:
-    """Return the keys of a record, the current one first."""
-    form, *keys = record.split() or [""]
+    """Return the words of a record after its form, the current key first, as a record of now has them."""
+    form, *words = record.split() or [""]
     if form == _FORM:
-        return keys
-    return [] if is_new and not record else [*record.split(), _UNKEYED]
+        return words
+    if form == _FORM_WITHOUT_TOKENS:
+        return [*words, _TOKENS + _NOW]
+    return [] if is_new and not record else [*record.split(), _UNKEYED, _TOKENS + _NOW]
+
+
+def _bare(word: str) -> str:
+    """Return a word of a record without its instant."""
+    return word.partition("@")[0]
 
 
 def _keys(words: list[str], known: dict[str, bytes], place: str) -> Iterator[bytes]:
@@ -124,6 +172,11 @@ def _keys(words: list[str], known: dict[str, bytes], place: str) -> Iterator[byt
                 f"{place}: its digests of channels are keyed with a secret that was not given{which}, without which "
                 "its members would be taken for strangers; give it as secret=, or to the command in VIMBISO_SECRET"
             )
+
+
+def _check_of_instant(at: str) -> str:
+    """Return the check of an instant, as the script makes it."""
+    return hashlib.sha1(at.encode(), usedforsecurity=False).hexdigest()[:8]
 
 
 def _check(secret: str) -> str:

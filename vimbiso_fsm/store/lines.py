@@ -118,7 +118,8 @@ class Line:
         """Send what waits of this moment. What comes afterwards is of the next one."""
         count, self._count = self._count, 0
         self._send()
-        self._is_alone = count == 1 and sum(not wire.is_idle for wire in self._wires) <= 1
+        on_the_way = len(self._waiting) + sum(not wire.is_idle for wire in self._wires)
+        self._is_alone = count == 1 and on_the_way <= 1
 
     def _send(self) -> None:
         """Send what waits, as far as there are wires; all of one moment on one wire."""

@@ -403,7 +403,7 @@ class MemoryStore:
         entry = None if commit.document is None else requests.check_commit(commit)
         member = self._member(commit.member_id)
         at = self._at(commit.shift)
-        if member.is_used(commit.token, at):
+        if any(member.is_used(token, at) for token in (commit.token, *commit.earlier)):
             return self._repeated(member, commit, at)
         if member.head != commit.expected:
             return requests.Conflict(member.stored(at))
@@ -417,8 +417,8 @@ class MemoryStore:
         return requests.Committed(requests.Head(entry.version, entry.digest), at)
 
     def _repeated(self, member: _Member, commit: requests.Commit, at: float) -> requests.Duplicate | requests.Mismatch:
-        records = tuple(record for record in member.records if commit.token in (record.token, record.root))
-        if any(record.token == commit.token and record.content != commit.content for record in records):
+        records = commit.made(member.records)
+        if any(map(commit.contradicts, records)):
             return requests.Mismatch(member.stored(at))
         return requests.Duplicate(records, member.stored(at))
 
@@ -451,7 +451,7 @@ class MemoryStore:
 
     def _use(self, member: _Member, commit: requests.Commit, inherited: requests.Inherited, at: float) -> None:
         """Remember the token of a commit and those that it inherits."""
-        used = (commit.token, float(math.ceil(at)))
+        used, *others = ((token, float(math.ceil(at))) for token in (commit.token, *commit.earlier))
         if commit.stranger:
             member.use_in_set([used], at)
         else:
@@ -459,12 +459,13 @@ class MemoryStore:
             if (commit.expected.version + 1) % 4 == 0:
                 member.use_in_set(member.latest[:-TOKENS_IN_STATE], at)
                 member.latest = member.latest[-TOKENS_IN_STATE:]
+        member.use_in_set(others, at)
         member.use_in_set(inherited.tokens, at, replaces=False)
 
     def _remember(self, member: _Member, commit: requests.Commit, at: float) -> None:
         member.keep_record(requests.Record(commit.token, "", commit.content, commit.record))
         member.expires = member.expires or math.ceil(at + TOKEN_KEPT)
-        member.use_in_set([(commit.token, float(math.ceil(at)))], at)
+        member.use_in_set([(token, float(math.ceil(at))) for token in (commit.token, *commit.earlier)], at)
         member.drop_tokens(at)
 
     def _quarantine(self, member: _Member, expected: requests.Head) -> requests.Stored | requests.Conflict:

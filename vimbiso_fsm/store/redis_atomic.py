@@ -39,7 +39,7 @@ from vimbiso_fsm.store.connections import connections_of
 from vimbiso_fsm.store.doctor import Durability
 from vimbiso_fsm.store.handover import Served, restate
 from vimbiso_fsm.store.health import ask_memory, ask_memory_awaited
-from vimbiso_fsm.store.index import Secret, digests_of, record_of, secrets_of
+from vimbiso_fsm.store.index import Secret, digests_of, recent_keys, record_of, secrets_of
 from vimbiso_fsm.store.layout import Keys
 from vimbiso_fsm.store.lines import LoopLines
 from vimbiso_fsm.store.loops import PerLoop
@@ -270,19 +270,19 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
             entries = len(set(await self._scanned(self._keys.channels)))
         except UNREACHABLE as error:
             raise StoreUnavailable(f"{self._place}: {error}") from error
-        self._digests = digests = await self._open_digests(is_new=False)
+        record, at = await self._open_record(is_new=False)
+        self._digests = digests = digests_of(self._secrets, record, self._place, at)
         earlier = len(digests.keys) - 1
         if forget and earlier:
             await self._forget_keys()
             self._digests = Digests(digests.keys[:1])
-        return requests.IndexKeys(entries, earlier)
+        return requests.IndexKeys(entries, earlier, len(recent_keys(record, at)))
 
     async def _forget_keys(self) -> None:
         """Keep the current key of the index alone in its record."""
         found, record = "", ""
         while True:
-            command = index_record(found, record, self._keys)
-            found, _ = await self._repeat(command.words, self._attempts(), partial(recorded, command))
+            found, _ = await self._recorded(found, record)
             if found == (record := " ".join(found.split(" ")[:2])):  # the form of the record, and the current key
                 return
 
@@ -323,13 +323,27 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
 
     async def _open_digests(self, is_new: bool) -> Digests:
         """Make this manager's key the current one of the digests, if it has the other keys."""
-        found, record = "", record_of(self._secrets, "", is_new=is_new)
+        record, at = await self._open_record(is_new)
+        return digests_of(self._secrets, record, self._place, at)
+
+    async def _open_record(self, is_new: bool) -> tuple[str, float]:
+        """Return the record of the keys with this manager's key as the current one, and the instant.
+
+        Raises:
+            MissingSecret: This manager lacks one of the other keys; the record is left alone.
+        """
+        found, record, at = "", record_of(self._secrets, "", is_new=is_new), 0.0
         while found != record:
-            command = index_record(found, record, self._keys)
-            found, _ = await self._repeat(command.words, self._attempts(), partial(recorded, command))
-            digests_of(self._secrets, found, self._place)  # a manager that is refused leaves the record alone
+            found, at = await self._recorded(found, record)
+            digests_of(self._secrets, found, self._place, at)
             record = record_of(self._secrets, found)
-        return digests_of(self._secrets, record, self._place)
+        return record, at
+
+    async def _recorded(self, found: str, record: str) -> tuple[str, float]:
+        """Replace the record of the keys, if it is still `found`; return that after it, and the instant."""
+        command = index_record(found, record, self._keys, self._shift)
+        answer, _ = await self._repeat(command.words, self._attempts(), partial(recorded, command))
+        return answer
 
     async def _repeat(self, words: Words, attempts: Attempts, read: Callable[[object], R]) -> tuple[R, bool]:
         """Send a command until it is answered or given up.

@@ -12,7 +12,8 @@ Rules of a commit:
     is read before the first write, or is the first write.
  3. A token takes effect once. A second commit with the same token is answered with `Duplicate`, which holds the records
     made under the token (as token or as root) and the stored data. If the record of the token is kept and has
-    other content, the answer is `Mismatch`. The token is checked before the head.
+    other content, the answer is `Mismatch`. The token is checked before the head. A commit may have further tokens
+    (`earlier`), because the keys of tokens change: each counts as used if one of them is, and all are used by it.
  4. The head is the version and the digest of the latest audit entry. A commit on any other head is answered with
     `Conflict`, which holds what is stored now. The version goes up by one per commit. It does not start again while an
     audit entry is kept, even after the document has expired.
@@ -62,7 +63,7 @@ from __future__ import annotations
 
 import hashlib
 from binascii import b2a_base64
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import Any, Final, Generic, Literal, Protocol, Self, TypeAlias, TypeVar
 from zlib import crc32
 
@@ -397,6 +398,7 @@ class Commit(Effect["CommitResult"]):
         life: Seconds that the document and the one before it are kept after the commit, at least.
         stranger: Whether the member is a stranger: the audit ends with the document, if it is not kept for longer
             already, no document before and no empty record is kept, and the store may pack what it stores.
+        earlier: Other tokens of the same event, by other keys (rule 3).
 
     Raises:
         DocumentTooLarge: The document is over `MAX_DOCUMENT`; nothing was written.
@@ -419,6 +421,19 @@ class Commit(Effect["CommitResult"]):
     shift: float = 0.0
     life: int = DOCUMENT_LIFE
     stranger: bool = False
+    earlier: tuple[str, ...] = ()
+
+    def names(self, *tokens: str) -> bool:
+        """Return whether one of these tokens is one of the commit."""
+        return self.token in tokens or any(each in tokens for each in self.earlier)
+
+    def made(self, records: Iterable[Record]) -> tuple[Record, ...]:
+        """Return the records that were made under a token of the commit, as token or as root."""
+        return tuple(record for record in records if self.names(record.token, record.root))
+
+    def contradicts(self, record: Record) -> bool:
+        """Return whether a record was made under a token of the commit, of other content."""
+        return record.content != self.content and self.names(record.token)
 
 
 @attrs.frozen
@@ -640,10 +655,12 @@ class IndexKeys:
     Attributes:
         entries: The number of entries.
         earlier: The number of keys other than the current one with which entries may be named.
+        recent: The number of keys other than the current one with which tokens may have been made that are kept.
     """
 
     entries: int
     earlier: int
+    recent: int = 0
 
 
 @attrs.frozen

@@ -2,11 +2,11 @@
 --
 -- KEYS  1 state  2 prev  3 turns  4 audit  5 tokens  6 due     (layout.py has the table of keys; 2 and 3 of layout 2)
 --       7-12 their places in quarantine, 13 the list of these places (set_aside only)
--- ARGV  1 mode  2 token (of a commit; else the name of the mode)  3 shift of the clock in seconds  4- of the mode
+-- ARGV  1 mode  2 token (of a commit, then its tokens of other keys; else the name of the mode)  3 shift of the clock in seconds  4- of the mode
 --
 -- script.py writes the constants of retention.py, in capitals, before the first line.
 --
--- Every reply starts with KEYS[1] and ARGV[2], so that a client recognises its own. Documents, entries and records are
+-- Every reply starts with KEYS[1] and the token, so that a client recognises its own. Documents, entries and records are
 -- opaque bytes, because cjson would break big integers and empty lists. Only redis.call is used, because pcall can
 -- report a false success. Lua has no rollback, so all commands that can fail precede the first write. The server may
 -- refuse the first write for lack of memory, unless it frees some; after it, it refuses nothing more.
@@ -41,7 +41,11 @@ if ARGV[1] == 'apart' then
   end
 end
 
-local mode, token = ARGV[1], ARGV[2]
+local mode, token, earlier = ARGV[1], ARGV[2], {}
+if string.find(token, ' ', 1, true) then
+  for other in string.gmatch(token, ' (%S+)') do earlier[#earlier + 1] = other end
+  token = string.match(token, '^%S+')
+end
 local time = call('TIME')
 local now = time[1] + time[2] / 1000000 + ARGV[3]
 local at = string.format('%.6f', now)
@@ -161,25 +165,26 @@ local function all_records(state)
   return found
 end
 
--- The records made under the token ("<token> <root> <content> <body>"; the root is "=" if it is the token).
+-- The records made under the tokens ("<token> <root> <content> <body>"; the root is "=" if it is the token).
 local function records(state)
-  local found = {}
+  local found, mine = {}, {[token] = true}
+  for _, other in ipairs(earlier) do mine[other] = true end
   for _, record in ipairs(all_records(state)) do
     local own, root = string.match(record, '^(%S*) (%S*) ')
-    if own == token or root == token then found[#found + 1] = record end
+    if own and (mine[own] or mine[root]) then found[#found + 1] = record end
   end
   return found
 end
 
--- Whether the token is used. The latest tokens stand twice in the state (" token at token at … "), so that damage to one
+-- Whether a token is used. The latest tokens stand twice in the state (" token at token at … "), so that damage to one
 -- makes no message a new one; earlier ones, and those of strangers, are in the set. Where the state is lost or its tokens
 -- are damaged, the records and the audit name the latest.
-local function is_used(state, version)
-  local score = call('ZSCORE', KEYS[5], token)
+local function is_used(used, state, version)
+  local score = call('ZSCORE', KEYS[5], used)
   if score and tonumber(score) > oldest then return true end
   local place = 1
   while state.tokens do
-    local _, found = string.find(state.tokens, ' ' .. token .. ' ', place, true)
+    local _, found = string.find(state.tokens, ' ' .. used .. ' ', place, true)
     if not found then break end
     if (tonumber(string.match(state.tokens, '^%d+', found + 1)) or now) > oldest then return true end
     place = found
@@ -190,11 +195,19 @@ local function is_used(state, version)
   end
   if version == '0' then return false end
   for _, frame in ipairs(call('LRANGE', KEYS[4], -RECORDS_KEPT, -1)) do
-    if string.find(frame, '"token":"' .. token .. '"', 1, true) then
+    if string.find(frame, '"token":"' .. used .. '"', 1, true) then
       if tonumber(string.match(frame, '^%S* %S* @(%d+%.%d+) ') or now) > oldest then return true end
     end
   end
   return false
+end
+
+-- Whether one of the tokens of a commit is used.
+local function is_taken(state, version)
+  if is_used(token, state, version) then return true end
+  for _, other in ipairs(earlier) do
+    if is_used(other, state, version) then return true end
+  end
 end
 
 -- Remember tokens in the set: a list of instants, each with its token. What is expired is dropped by and by.
@@ -203,6 +216,12 @@ local function use_in_set(tokens, option)
   if option then table.insert(tokens, 1, option) end
   call('ZADD', KEYS[5], unpack(tokens))
   expire(5, now + TOKEN_KEPT)
+end
+
+-- A list as `use_in_set` takes it, with the tokens of other keys.
+local function with_earlier(tokens)
+  for _, other in ipairs(earlier) do tokens[#tokens + 1], tokens[#tokens + 2] = whole(now), other end
+  return tokens
 end
 
 local function drop_tokens()
@@ -225,6 +244,7 @@ local function parted(tokens, latest)
 end
 
 -- The latest tokens of a state, and with the own token of this request. A worker of layout 2 left no space at the end.
+-- Those of other keys are in the set, if it is here.
 local function latest(state)
   local tokens = state.tokens or ' '
   return string.sub(tokens, -1) == ' ' and tokens or tokens .. ' '
@@ -233,6 +253,9 @@ end
 local function with_own(tokens)
   local used = token .. ' ' .. whole(now) .. ' '
   tokens = tokens .. used .. used
+  if apart[KEYS[5]] then
+    for _, other in ipairs(earlier) do tokens = tokens .. other .. ' ' .. whole(now) .. ' ' end
+  end
   return tokens
 end
 
@@ -267,7 +290,7 @@ end
 if mode == 'commit' or mode == 'remember' or mode == 'verify' then
   local state = read_state()
   local version, digest = head(state)
-  if is_used(state, version) then
+  if is_taken(state, version) then
     for i = 1, 5, 4 do -- a write, because a following WAIT only waits for writes of its own connection
       local left = call('PTTL', KEYS[i])
       if left > 0 then
@@ -287,7 +310,7 @@ if mode == 'commit' or mode == 'remember' or mode == 'verify' then
     local numbers = state.turns .. ' ' .. state.untaken + 1 .. ' ' .. whole(ends)
     call('HSET', KEYS[1], 'm', numbers, untaken_field(state.untaken), ARGV[7])
     if not state.is_kept then call('EXPIREAT', KEYS[1], whole(ends)) end
-    if has_set then use_in_set({whole(now), token}) else call('HSET', KEYS[1], 't', with_own(latest(state))) end
+    if has_set then use_in_set(with_earlier({whole(now), token})) else call('HSET', KEYS[1], 't', with_own(latest(state))) end
     drop_tokens()
     return {KEYS[1], token, 'committed', at}
   end
@@ -328,7 +351,7 @@ if mode == 'commit' or mode == 'remember' or mode == 'verify' then
   if state.d and not forgets then keep('p', version .. ' ' .. digest .. ' ' .. state.c .. ' ' .. state.d) end
   call('HSET', KEYS[1], unpack(fields))
   if forgets then call('HDEL', KEYS[1], 'p') end
-  use_in_set(moved)
+  if has_set then use_in_set(with_earlier(moved)) end
   if after > 17 then
     local inherited = {}
     for i = 18, after, 2 do inherited[#inherited + 1], inherited[#inherited + 2] = ARGV[i + 1], ARGV[i] end
@@ -413,27 +436,27 @@ local function previous()
   return document, version, digest, check
 end
 
--- ARGV 4 the bytes of the document or ''  5 those in their place  6 the bytes as they are packed
---      7-9 the same of the document before  10- records and those in their place
+-- ARGV 4 the bytes of the document or ''  5 those in their place  6 the bytes as they are packed  7 as they were before
+--      8-11 the same of the document before  12- records and those in their place
 if mode == 'rewrite' then
   local state, rewritten = read_state(), 0
   local function rewrite(field, value)
     call('HSET', KEYS[1], field, value)
     rewritten = rewritten + 1
   end
-  if ARGV[4] ~= '' and state.v and state.h and (state.d == ARGV[4] or state.d == ARGV[6]) then
+  if ARGV[4] ~= '' and state.v and state.h and (state.d == ARGV[4] or state.d == ARGV[6] or state.d == ARGV[7]) then
     call('HSET', KEYS[1], 'c', check_of(state.v, state.h, ARGV[5]))
     rewrite('d', ARGV[5])
   end
   local before, version, digest = previous()
-  if ARGV[7] ~= '' and (before == ARGV[7] or before == ARGV[9]) then
-    rewrite('p', version .. ' ' .. digest .. ' ' .. check_of(version, digest, ARGV[8]) .. ' ' .. ARGV[8])
+  if ARGV[8] ~= '' and (before == ARGV[8] or before == ARGV[10] or before == ARGV[11]) then
+    rewrite('p', version .. ' ' .. digest .. ' ' .. check_of(version, digest, ARGV[9]) .. ' ' .. ARGV[9])
   end
   local places = {}
   for i = 0, RECORDS_KEPT - 1 do places[#places + 1] = turn_field(i) end
   for i = 0, UNTAKEN_KEPT - 1 do places[#places + 1] = untaken_field(i) end
   local found = call('HMGET', KEYS[1], unpack(places))
-  for i = 10, #ARGV, 2 do
+  for i = 12, #ARGV, 2 do
     for place, record in ipairs(found) do
       if record == ARGV[i] then rewrite(places[place], ARGV[i + 1]) end
     end
@@ -500,11 +523,13 @@ if mode == 'unlink' then -- ARGV 4 number of names of the channel's own entry  5
   end
   return owner(tonumber(ARGV[4]))
 end
-if mode == 'index' then -- ARGV 4 the record that is replaced, or ''  5 the new record
+if mode == 'index' then -- ARGV 4 the record that is replaced, or ''  5 the new record, in which "@now" stands for this instant and its check
   local found = call('GET', KEYS[1]) or ''
   if found ~= ARGV[4] then return {KEYS[1], token, 'read', at, found} end
-  if found ~= ARGV[5] then call('SET', KEYS[1], ARGV[5]) end
-  return {KEYS[1], token, 'read', at, ARGV[5]}
+  local ended = whole(now)
+  local record = string.gsub(ARGV[5], '@now', '@' .. ended .. '.' .. string.sub(redis.sha1hex(ended), 1, 8))
+  if found ~= record then call('SET', KEYS[1], record) end
+  return {KEYS[1], token, 'read', at, record}
 end
 
 -- The only key of these modes is that of the owner of the store; of the first also that of another record of it.

@@ -20,7 +20,7 @@ from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store import requests, retention
 from vimbiso_fsm.store.index import is_record
 from vimbiso_fsm.store.layout import Keys, unword, word, words_of
-from vimbiso_fsm.store.packing import PACKED, pack, unpack
+from vimbiso_fsm.store.packing import BEGINNINGS, all_packed, pack, unpack
 from vimbiso_fsm.store.requests import Effect
 from vimbiso_fsm.store.retention import AUDIT_KEPT, INCIDENTS_KEPT, SHARDS, TOKEN_KEPT, TOKENS_AT_ONCE
 
@@ -198,6 +198,7 @@ def earlier_wake_up(request: requests.Commit | requests.SetWakeUp, words: Words,
     place = 3 + cast(int, words[2])
     token, shift = cast(bytes, words[place + 1]), words[place + 2]
     settled: Words = (_instant(request.wake_at), _raw(request.member_id), _instant(margin))
+    token = token.partition(b" ")[0]  # without its tokens of other keys
     return Command((*words[:place], b"wake", token, shift, *settled), cast(bytes, words[3]), token)
 
 
@@ -214,26 +215,28 @@ def instant_of(command: Command, reply: object) -> float:
             raise SenselessReply
 
 
-def index_record(found: str, record: str, keys: Keys = DEFAULT_KEYS) -> Command:
+def index_record(found: str, record: str, keys: Keys = DEFAULT_KEYS, shift: float = 0.0) -> Command:
     """Encode the replacement of the record of the keys, if it is still `found`; the reply holds that after it.
 
     Args:
         found: The record to be replaced; "" for none.
         record: The new record.
         keys: The keys of the namespace.
+        shift: Seconds by which the store's clock is moved; for tests.
     """
-    return _command((keys.one("index"),), b"index", found, record)
+    command = _command((keys.one("index"),), b"index", found, record)
+    return _shifted(command, shift) if shift else command
 
 
-def recorded(command: Command, reply: object) -> str:
-    """Decode the reply to an `index_record`: the record that the store keeps.
+def recorded(command: Command, reply: object) -> tuple[str, float]:
+    """Decode the reply to an `index_record`: the record that the store keeps, and the instant on the store's clock.
 
     Raises:
         SenselessReply: The reply holds no record.
     """
     match _tagged(command, reply):
-        case [_, _, b"read", _, bytes(found)] if is_record(found):
-            return found.decode("ascii")
+        case [_, _, b"read", at, bytes(found)] if is_record(found):
+            return found.decode("ascii"), float(at)
         case _:
             raise SenselessReply
 
@@ -271,8 +274,10 @@ def encode(request: requests.Request, digests: Digests, shift: float = 0.0, keys
         ValueError: A commit has a document and no audit entry of its version.
     """
     command = _encode_commit(request, keys) if type(request) is requests.Commit else _encode(request, digests, keys)
-    if not shift:
-        return command
+    return _shifted(command, shift) if shift else command
+
+
+def _shifted(command: Command, shift: float) -> Command:
     words = list(command.words)
     place = 3 + int(words[2]) + 2
     words[place] = repr(float(words[place]) + shift)
@@ -380,13 +385,14 @@ def _encode_commit(commit: requests.Commit, keys: Keys) -> Command:
         commit.token, commit.root, commit.content, expected.digest, "" if entry is None else entry.digest
     )
     named = keys.member(commit.member_id)
+    tokens = b" ".join((token, *words_of(*commit.earlier))) if commit.earlier else token
     checked: Words = (
         "EVALSHA",
         SHA,
         len(named),
         *named,
         b"commit" if document is not None else b"remember" if record else b"verify",
-        token,
+        tokens,
         repr(commit.shift) if commit.shift else b"0",
         expected.version,
         before,
@@ -436,12 +442,12 @@ def _encode_inherited(inherited: requests.Inherited) -> Iterator[bytes | str | i
 def _encode_rewrite(rewrite: requests.Rewrite) -> Iterator[bytes]:
     for part in (rewrite.document, rewrite.previous):
         found, changed = part or (b"", b"")
-        yield from (found, changed, pack(found) if found else b"")  # a stranger's is stored packed
+        yield from (found, changed, *(all_packed(found) if found else (b"", b"")))  # a stranger's is stored packed
     for old, new in rewrite.records:
         token, root, content = words_of(new.token, new.root, new.content)
         frame = _frame(token, root, content, new.body)
         token, root, content = words_of(old.token, old.root, old.content)
-        for body in dict.fromkeys((old.body, pack(old.body))):  # a stranger's is stored packed
+        for body in dict.fromkeys((old.body, *all_packed(old.body))):  # a stranger's is stored packed
             yield from (_frame(token, root, content, body), frame)
             if root == token:  # older releases stored the root in words
                 yield from (_frame(token, root, content, body, same=root), frame)
@@ -666,7 +672,7 @@ def _decode_commit(commit: requests.Commit, reply: Sequence[Any]) -> requests.Co
             return requests.Late(_stored(commit.member_id, stored))
         case [b"duplicate", *stored, list(frames)]:
             current, records = _stored(commit.member_id, stored), _records(_all_bytes(frames))
-            if any(record.token == commit.token and record.content != commit.content for record in records):
+            if any(map(commit.contradicts, records)):
                 return requests.Mismatch(current)
             return requests.Duplicate(records, current)
         case _:
@@ -742,7 +748,7 @@ def _record(frame: bytes) -> requests.Record | None:
         check, _, body = body[1:].partition(b" ")
         if check != _check(*words, body):
             return None
-    elif body[:1] not in (b"{", PACKED) or not all(map(_WORD.fullmatch, words)):
+    elif body[:1] not in BEGINNINGS or not all(map(_WORD.fullmatch, words)):
         return None
     try:
         token, root, content = map(unword, words)

@@ -60,6 +60,7 @@ class _Step:
     forgets: bool
     life: int = DOCUMENT_LIFE
     stranger: bool = False
+    earlier: tuple[str, ...] = ()
 
 
 _STEP: Final = _Step("commit", 0, 0, "t0", "t0", "said", 0, b"{}", 0.0, None, None, inherits=False, forgets=False)
@@ -140,6 +141,7 @@ def _steps() -> SearchStrategy[_Step]:
         forgets=st.sampled_from((False, False, True)),
         life=st.sampled_from((DOCUMENT_LIFE, DOCUMENT_LIFE, 2 * DOCUMENT_LIFE, STRANGER_LIFE)),
         stranger=st.sampled_from((False, False, True)),
+        earlier=st.lists(st.sampled_from(_TOKENS), max_size=2).map(tuple),
     )
 
 
@@ -280,6 +282,7 @@ class _Pair:
             step.shift,
             step.life,
             step.stranger,
+            step.earlier,
         )
 
     def _wipe(self, step: _Step, member: str) -> requests.Wipe:

@@ -27,6 +27,7 @@ from vimbiso_fsm.store.retention import (
     MAX_DOCUMENT,
     RECORDS_KEPT,
     SENT_KEPT,
+    STRANGER_LIFE,
     TOKEN_KEPT,
     TOKENS_AT_ONCE,
     UNTAKEN_KEPT,
@@ -355,6 +356,29 @@ def law_3_a_token_belongs_to_its_content(store: requests.Store) -> None:
         requests.Mismatch, trial.commit(requests.NO_HEAD, b"two", token="root", content="else"), "other content"
     )
     _same(answer.current.document, b"{}", "the stored data")
+
+
+def law_3_a_commit_has_tokens_of_other_keys(store: requests.Store) -> None:
+    """Each token of a commit counts as used if one of them is, and all are used by it, of turns and of messages."""
+    for made in ({}, {"stranger": True, "life": STRANGER_LIFE, "forgets": True}, {"document": None}):
+        trial = _Trial(store)
+        given: dict[str, Any] = {"document": b"one", **made}
+        commit = trial.draft(requests.NO_HEAD, token="new", earlier=("old", "older"), **given)
+        is_answer(requests.Committed, store.perform(commit), "a commit with three tokens")
+        for own, *others in (("new",), ("old",), ("older",), ("newer", "old"), ("newer", "newest", "older")):
+            verified = trial.verify(requests.NO_HEAD, token=own, earlier=tuple(others))
+            is_answer(requests.Duplicate, verified, f"a commit with the tokens {[own, *others]}")
+        inherited = is_answer(requests.Inherited, store.perform(requests.ReadInherited(trial.member_id)), "the tokens")
+        _same({name for name, _ in inherited.tokens}, {"new", "old", "older"}, "the tokens that are used")
+        kept = requests.Record("new", "" if "document" in made else "new", "said", commit.record)
+        again = trial.verify(requests.NO_HEAD, token="newer", earlier=("new",))
+        _same(is_answer(requests.Duplicate, again, "a later token").records, (kept,), "the first result")
+        other = trial.verify(requests.NO_HEAD, token="newer", earlier=("new",), content="else")
+        is_answer(requests.Mismatch, other, "other content under a later token")
+        head = trial.load().head
+        is_answer(
+            requests.Committed, trial.verify(head, token="newer", earlier=("newest",)), "tokens that are not used"
+        )
 
 
 def law_3_inherited_tokens_are_used(store: requests.Store) -> None:
