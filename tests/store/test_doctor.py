@@ -30,6 +30,7 @@ from vimbiso_fsm.store.health import ask_nodes_awaited, ask_url
 from vimbiso_fsm.store.layout import Keys
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import NO_HEAD, Commit, Committed, Entry, ReadOwner, digest
+from vimbiso_fsm.store.script import SCRIPT
 from vimbiso_fsm.store.servers import async_servers_at
 from vimbiso_fsm.testing.store_contract import (
     LAWS,
@@ -607,8 +608,7 @@ def check_rights(admin: Any) -> None:
 
 def test_the_pages_rights_are_those_of_the_script():
     """The page grants exactly the commands that the script, the client and the doctor send."""
-    script = (Path(__file__).parents[2] / "vimbiso_fsm" / "store" / "script.lua").read_text()
-    called = {command.lower() for command in re.findall(r"\bcall\('([A-Z]+)'", script)}
+    called = {command.lower() for command in re.findall(r"\bcall\('([A-Z]+)'", SCRIPT.decode())}
     client = {"evalsha", "eval", "get", "set", "wait", "info", "config|get", "cluster|slots", "command", "asking"}
     assert granted("bot") == called | client
     assert granted("bot") == {*RIGHTS, "wait", "info", "config|get", "cluster|slots", "command", "asking"}

@@ -8,7 +8,6 @@ import socket
 import threading
 from collections.abc import Callable, Generator
 from contextlib import closing
-from importlib.resources import files
 from types import SimpleNamespace
 from typing import Any
 
@@ -74,13 +73,14 @@ from vimbiso_fsm.store.retention import (
     SHARDS,
     TOKEN_KEPT,
 )
+from vimbiso_fsm.store.script import SCRIPT as SENT_SCRIPT
 from vimbiso_fsm.store.script import Command, SenselessReply, decode
 from vimbiso_fsm.store.script import encode as encode_with
 from vimbiso_fsm.store.wire import Wire
 
 NAMES = ("state", "audit", "tokens")
 INDEX = Digests((b"a key",))
-SCRIPT = files("vimbiso_fsm.store").joinpath("script.lua").read_text()
+SCRIPT = SENT_SCRIPT.decode()
 
 
 def turn(head: Head = NO_HEAD, *, member: str = "m", token: str = "t", document: bytes = b"{}", **given: Any) -> Commit:

@@ -72,7 +72,7 @@ def test_the_data_files_are_there() -> None:
     """The wheel has the marker of a typed package and the script of the store."""
     package = files("vimbiso_fsm")
     assert package.joinpath("py.typed").is_file()
-    assert "redis.call" in package.joinpath("store", "script.lua").read_text(encoding="utf-8")
+    assert "redis.call" in package.joinpath("store", "lua", "begin.lua").read_text(encoding="utf-8")
 
 
 def test_every_public_name_is_there() -> None:

@@ -543,8 +543,16 @@ def _check_round_trip(kind: object, sample: object, name: str) -> None:
     if fault:
         place = f" in {path.removeprefix('.')!r}" if path else ""
         remedy = "give all keys one type" if path == ".key" else _REMEDY
-        remedy = "give a default of the type" if name == "the default" else remedy
+        if name == "the default":
+            untyped = _has_no_type(kind, path.removeprefix(".").partition(".")[0])
+            remedy = "declare the type of the field (attrs.field(type=…))" if untyped else "give a default of the type"
         raise _Refused(f"is of type {name_of(kind)}, of which {name}{place} {fault}", remedy)
+
+
+def _has_no_type(kind: object, field: str) -> bool:
+    """Return whether a field of a class is declared without a type, as `attrs.make_class` allows."""
+    fields = attrs.fields_dict(kind) if isinstance(kind, type) and attrs.has(kind) else {}
+    return field in fields and fields[field].type is None
 
 
 def _check_told_apart(kind: object, one: object, other: object, samples: Iterable[object]) -> None:

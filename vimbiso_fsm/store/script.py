@@ -1,4 +1,6 @@
-"""The wire format: each request as one call of `script.lua`, and the meaning of its reply.
+"""The wire format: each request as one call of the script, and the meaning of its reply.
+
+The script is made of the parts in the folder `lua`, in the order of `_PARTS`. Each uses functions of those before it.
 
 `encode` and `decode` are pure; `redis_atomic.py` moves the bytes.
 
@@ -40,10 +42,12 @@ _CONSTANTS: Final = (
     "UNTAKEN_KEPT",
 )
 """The constants of `retention.py` that the script uses."""
+_PARTS: Final = ("begin", "state", "commit", "member", "shared", "damage")
+_FOLDER: Final = files("vimbiso_fsm.store").joinpath("lua")
 SCRIPT: Final = b"local %b = %b\n%b" % (
     ", ".join(_CONSTANTS).encode(),
     ", ".join(f"{vars(retention)[name]:.0f}" for name in _CONSTANTS).encode(),
-    files("vimbiso_fsm.store").joinpath("script.lua").read_bytes(),
+    b"\n".join(_FOLDER.joinpath(f"{part}.lua").read_bytes() for part in _PARTS),
 )
 SHA: Final = hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest()
 _DATED: Final = re.compile(rb"@\d+\.\d+ ")
