@@ -200,7 +200,7 @@ steps = st.builds(
     AuditStep, st.text(), st.text(), st.text(), st.none() | st.text(), st.text(),
     st.lists(st.tuples(st.text(), st.text()), max_size=2).map(tuple), st.integers(0, 3), st.text(max_size=2), st.booleans(),
 )  # fmt: skip
-few_texts = st.sampled_from(["", "f", "f:1", "a", "b", "advanced", "transition", "•"]) | st.text(max_size=2)
+few_texts = st.sampled_from(["", "f", "f:1", "a", "answer", "b", "advanced", "transition", "•"]) | st.text(max_size=2)
 few_steps = st.builds(
     AuditStep, few_texts, few_texts, few_texts, st.none() | few_texts, few_texts,
     st.lists(st.tuples(few_texts, st.sampled_from(["accepted", "declined"]) | few_texts), max_size=2).map(tuple),
@@ -288,7 +288,7 @@ def test_a_short_form_says_nothing_twice():
     assert loads(seal(entry, b"", "before").body) == {
         "v": 9, "at": START.isoformat().replace("+00:00", "Z"), "member": "m-1", "channel": ["sms", "x"],
         "token": "t", "run": "till:1", "steps": [["price", "answer", "goods", ["affordable"]]], "by": [1, "50fc"],
-        "data": ["price"], "verdict": True, "document": digest(b""), "previous": "before",
+        "data": ["price"], "document": digest(b""), "previous": "before",
     }  # fmt: skip
 
 

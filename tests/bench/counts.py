@@ -187,14 +187,14 @@ def _manager(server: Server, script: Script) -> FlowStateManager:
     return FlowStateManager.from_url(server.url, script.bot, namespace=script.namespace, rates=rates)
 
 
-def counts(server: Server, kinds: Iterable[Kind] = KINDS) -> Iterator[tuple[Kind, Counted]]:
-    """Yield each kind of turn with what it cost.
+def counts(server: Server, kinds: Iterable[Kind] | None = None) -> Iterator[tuple[Kind, Counted]]:
+    """Yield each kind of turn with what it cost; without `kinds`, all of `KINDS`.
 
     Raises:
         RuntimeError: A turn had another status than its kind.
     """
     counters = _Counters(server.url)
-    for kind in kinds:
+    for kind in KINDS if kinds is None else kinds:
         *before, text = kind.round
         with _manager(server, kind.script) as manager:
             member = _Member(manager)

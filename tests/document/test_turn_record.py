@@ -49,6 +49,7 @@ def long_form(status: str, replies: list[Any], run: Run | None, *, called: bool)
     replies=st.lists(st.sampled_from(REPLIES), max_size=3),
     run=st.none() | runs(),
     called=st.booleans(),
+    trail=st.sampled_from([(), ("who",), ("who", "much"), ("much", "who")]),
     verdict=st.sampled_from(
         [
             {},
@@ -61,11 +62,11 @@ def long_form(status: str, replies: list[Any], run: Run | None, *, called: bool)
     ),
 )
 def test_the_long_form_is_read_from_the_short_one(
-    status: str, replies: list[Any], run: Run | None, called: bool, verdict: dict[str, Any]
+    status: str, replies: list[Any], run: Run | None, called: bool, trail: tuple[str, ...], verdict: dict[str, Any]
 ) -> None:
     """No value of a record is lost in its short form, and an earlier release's record is read as it is."""
     if run is not None:
-        run = attrs.evolve(run, verdict=verdict)
+        run = attrs.evolve(run, verdict=verdict, trail=trail)
     raw = replies_to_raw(replies)
     long = dumps(long_form(status, raw, run, called=called))
     short = dumps(shorten(status, raw, run, run.fields if run else {}, called=called))
@@ -86,6 +87,10 @@ def test_what_follows_from_the_rest_is_left_out() -> None:
         "replies": ["price.none"],
     }
     assert shorten("refused", [], None, {}, called=False) == {"status": "refused"}
+    accepted = {"step": "price", "ok": True, "code": ""}
+    run = attrs.evolve(run, trail=("price",), verdict=accepted)
+    assert "verdict" not in shorten("advanced", [], run, {}, called=False)
+    assert shorten("advanced", [], attrs.evolve(run, trail=()), {}, called=False)["verdict"] == "price"
 
 
 @pytest.mark.parametrize(

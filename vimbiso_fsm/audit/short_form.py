@@ -152,9 +152,13 @@ def shorten(entry: AuditEntry, document: str, previous: str) -> dict[str, Any]:
         short["changed"] = entry.changed
     if entry.codes:
         short["codes"] = entry.codes
-    if verdict := entry.verdict:
-        is_accepted = verdict == {"step": source, "ok": True, "code": ""} and verdict["ok"] is True
-        short["verdict"] = True if is_accepted else verdict
+    verdict = entry.verdict
+    is_implied = first.trigger == "answer" and first.dest is not None
+    if verdict and verdict == {"step": source, "ok": True, "code": ""} and verdict["ok"] is True:
+        if not is_implied:
+            short["verdict"] = True
+    elif verdict or is_implied:
+        short["verdict"] = verdict
     if entry.detail:
         short["detail"] = entry.detail
     short["document"], short["previous"] = document, previous
@@ -217,8 +221,9 @@ def _long(short: Mapping[str, Any]) -> dict[str, Any]:
         entry["before"] = before = _fields(short["data"])
         entry["after"] = {**before, **_fields(short.get("becomes", {}))}
     entry |= {name: _fields(short[name]) for name in ("before", "after") if name in short}
-    if "verdict" in short:
-        entry["verdict"] = {"step": source, "ok": True, "code": ""} if short["verdict"] is True else short["verdict"]
+    is_accepted = first.get("trigger") == "answer" and first["dest"] is not None
+    verdict = short.get("verdict", True if is_accepted else {})
+    entry["verdict"] = {"step": source, "ok": True, "code": ""} if verdict is True else verdict
     return entry | {"document": short["document"], "previous": short["previous"]}
 
 

@@ -40,14 +40,15 @@ def shorten(status: str, replies: Sequence[Any], run: Run | None, data: Fields, 
         short["channel"] = (run.channel.type, run.channel.identifier)
         if run.context:
             short["context"] = run.context
-        if verdict := run.verdict:
-            step = verdict.get("step")
-            is_accepted = verdict == {"step": step, "ok": True, "code": ""} and verdict["ok"] is True
-            short["verdict"] = step if is_accepted and isinstance(step, str) else verdict
+        trail, step = run.trail, run.verdict.get("step")
+        is_accepted = isinstance(step, str) and run.verdict == _accepted(step) and run.verdict["ok"] is True
+        verdict = step if is_accepted else run.verdict
+        if verdict != (trail[-1] if trail else {}):
+            short["verdict"] = verdict
         if data:
             short["data"] = data
-        if run.trail:
-            short["trail"] = run.trail
+        if trail:
+            short["trail"] = trail
         if run.made:
             short["made"] = True
         if run.waits:
@@ -88,18 +89,23 @@ def _long(short: Mapping[str, Any]) -> dict[str, Any]:
     if "run" not in short:
         return record
     (version, fingerprint), (kind, identifier) = short["by"], short["channel"]
-    verdict = short.get("verdict", {})
+    trail = short.get("trail")
+    verdict = short.get("verdict", trail[-1] if trail else {})
     data = {
         "flow_type": flow_of(short),
         "channel": {"type": kind, "identifier": identifier},
         "_validation_context": short.get("context", {}),
-        "_validation_state": {"step": verdict, "ok": True, "code": ""} if isinstance(verdict, str) else verdict,
+        "_validation_state": _accepted(verdict) if isinstance(verdict, str) else verdict,
         **short.get("data", {}),
     }
     notes = {name: short[name] for name in _NOTES if name in short}
     record["flow_data"] = {"id": short["run"], "step": short["step"], "data": data}
     record["run"] = {"version": version, "fingerprint": fingerprint, **notes}
     return record
+
+
+def _accepted(step: str) -> dict[str, Any]:
+    return {"step": step, "ok": True, "code": ""}
 
 
 def _is_text(reply: Any) -> bool:

@@ -23,7 +23,6 @@ from vimbiso_fsm.document.document import (
     Member,
     Moved,
     PendingCall,
-    Run,
     StoredProfile,
     TokenLife,
     Undelivered,
@@ -61,6 +60,8 @@ from vimbiso_fsm.store.retention import AUDIT_LIFE, DOCUMENT_LIFE, STRANGER_LIFE
 
 _ANY: Final = data_type(Any)
 _PLAIN: Final = data_type(dict[str, Any])
+_RECORD: Final = "turn record"
+"""The name of a turn record in errors."""
 
 
 @attrs.frozen
@@ -180,7 +181,9 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
         draft.kind = "refusal"
     if not draft.changed:
         said = draft.said
-        record = _record(draft.status, said, None, {}, called=False) if isinstance(event, Message) else b""
+        record = b""
+        if isinstance(event, Message):  # it was not taken, and is answered with the same replies again
+            record = dumps_unstructured(shorten(draft.status, replies_to_raw(said), None, {}, called=False), _RECORD)
         token, root, earlier = draft.token, draft.root, draft.earlier
         return Decision(
             draft.status, draft.before, said, token, root, content, changed=False, record=record, earlier=earlier
@@ -217,7 +220,7 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
         root=draft.root,
         content=content,
         raw=data,
-        record=_turn_record(draft, replies, document, stranger=stranger),
+        record=record_of(draft.bot, draft.status, replies, document, stranger=stranger),
         entry=_entry(draft, document),
         call=draft.call,
         renews=draft.renews,
@@ -247,13 +250,6 @@ def _lasting_member(draft: Draft, document: Document) -> Member[Any] | None:
         kind: Any = profile.kind
         return member if data_type(kind).stable(profile.read_before) else None
     return member
-
-
-def _turn_record(draft: Draft, replies: Sequence[Reply], document: Document, *, stranger: bool) -> bytes:
-    """The turn record. That of a stranger has no run, which holds nothing to repair; without replies there is none."""
-    if not stranger:
-        return record_of(draft.bot, draft.status, replies, document)
-    return record_of(draft.bot, draft.status, replies, attrs.evolve(document, run=None)) if replies else b""
 
 
 def life_of(bot: Bot, before: Document | None, member: Member, now: datetime) -> TokenLife | None:
@@ -361,25 +357,26 @@ def drops_token(before: Document | None, after: Document) -> bool:
     return before is not None and before.jwt_token is not None and after.jwt_token is None
 
 
-def record_of(bot: Bot, status: str, replies: Sequence[Reply], document: Document) -> bytes:
+def record_of(bot: Bot, status: str, replies: Sequence[Reply], document: Document, *, stranger: bool = False) -> bytes:
     """Return the turn record: the replies, and the run without the fields marked secret.
+
+    That of a stranger has no run, which holds nothing to repair; without replies there is none.
 
     Args:
         bot: The bot that knows the run's flow.
         status: The status of the turn.
         replies: Its replies.
         document: The new document.
+        stranger: Whether it is that of a stranger.
     """
-    run = document.run
+    if stranger and not replies:
+        return b""
+    run = None if stranger else document.run
     data: Fields = {} if run is None else run.fields
     if run is not None and (secrets := bot.versions[run.flow, run.version].flow.secrets):
         data = without(data, secrets)
-    return _record(status, replies, run, data, called=document.call is not None)
-
-
-def _record(status: str, replies: Sequence[Reply], run: Run | None, data: Fields, *, called: bool) -> bytes:
-    """Return a turn record. That of a message that was not taken has no run."""
-    return dumps_unstructured(shorten(status, replies_to_raw(replies), run, data, called=called), "turn record")
+    record = shorten(status, replies_to_raw(replies), run, data, called=document.call is not None)
+    return dumps_unstructured(record, _RECORD)
 
 
 def as_stored(bot: Bot, document: Document) -> tuple[Document, bytes]:

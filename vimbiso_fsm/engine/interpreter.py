@@ -58,7 +58,8 @@ def fire(draft: Draft, trigger: str, answer: Any = None, *, reason: Refused | No
     Returns:
         What the machine did. If no transition accepted the trigger, `to` is None and only the audit records the try.
     """
-    run = draft.standing
+    run = draft.run
+    assert run is not None
     here = draft.bot.versions[run.flow, run.version].positions[run.step]
     flow, state = here.flow, here.state
     data = draft.data(run)
@@ -239,7 +240,8 @@ def _times_out_at_once(draft: Draft) -> bool:
 
 def run_to_completion(draft: Draft) -> None:
     """Carry out the current state, and go on until a state waits for the member or for a call."""
-    run = draft.standing
+    run = draft.run
+    assert run is not None
     here = draft.bot.versions[run.flow, run.version].positions[run.step]
     state = here.state
     if here.is_question and (draft.off_session or state.timeout is not None or run.due is not None):

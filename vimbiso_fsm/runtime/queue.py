@@ -98,7 +98,9 @@ class MemberLock:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.release()
+        if self.held:
+            self._lock.release()
+            self.held = False
         self._queue.leave(self._key, self._place)
 
     def release(self) -> None:

@@ -94,9 +94,10 @@ class Attempts:
         asking: Whether the next attempt goes to a node that does not have the slot yet, and must be told so.
         split: How often a node has refused the request because it has only some of its keys. The next attempt is made
             at the node that has them (`handover.py`); 0 after another failure.
+        lasting: Whether the request writes what must outlive the server.
     """
 
-    __slots__ = ("_last", "_made", "_place", "_unknown", "asking", "redirect", "request", "split")
+    __slots__ = ("_last", "_made", "_place", "_unknown", "asking", "lasting", "redirect", "request", "split")
 
     def __init__(self, request: requests.Request | None, place: str, timeout: float) -> None:
         """Begin.
@@ -113,13 +114,10 @@ class Attempts:
         self.redirect: AskError | None = None
         self.asking = False
         self.split = 0
-
-    @property
-    def lasting(self) -> bool:
-        """Whether the request writes what must outlive the server."""
-        if isinstance(self.request, requests.Commit):
-            return self.request.document is not None
-        return isinstance(self.request, _WRITES)
+        if isinstance(request, requests.Commit):
+            self.lasting = request.document is not None
+        else:
+            self.lasting = isinstance(request, _WRITES)
 
     def wait(self, error: Exception) -> float:
         """Return the seconds to wait before the next attempt, after an attempt failed with `error`.
