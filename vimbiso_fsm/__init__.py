@@ -61,6 +61,7 @@ from vimbiso_fsm.encryption.keys import KeyFile, KeyRing
 from vimbiso_fsm.encryption.settings import Encryption
 from vimbiso_fsm.flow.rates import Rate, Rates
 from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.messages.sending import Later, Never, Sent
 from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.runtime.watchdog import SlowCallback, Watchdog
@@ -166,6 +167,7 @@ __all__ = [
     "InvalidState",
     "KeyFile",
     "KeyRing",
+    "Later",
     "Limits",
     "Location",
     "LocationRequest",
@@ -178,6 +180,7 @@ __all__ = [
     "Misfit",
     "MissingSecret",
     "Money",
+    "Never",
     "NewerState",
     "NoData",
     "NotAMember",
@@ -197,6 +200,7 @@ __all__ = [
     "Reply",
     "Restart",
     "Row",
+    "Sent",
     "ServiceError",
     "ServiceLimits",
     "SessionLife",

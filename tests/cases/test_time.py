@@ -45,11 +45,6 @@ class RetryAfter(Exception):
         super().__init__(f"Flood control exceeded. Retry in {seconds} s")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="A delivery is tried again by its own schedule and given up before the channel allows it.",
-)
 def test_a_delivery_waits_as_long_as_it_is_told():
     """A delivery that fails with `retry_after` of 400 s is tried again after that time, and not before (Case 30)."""
     clock, tries, delivered = Clock(), list[float](), list[Reply]()

@@ -20,6 +20,7 @@ PARTS: Final = (
     "rotations",
     "archives",
     "wakes",
+    "sendings",
     "broken_entries",
     "servers",
     "deployments",

@@ -22,6 +22,7 @@ from vimbiso_fsm.store.requests import (
     Lease,
     Link,
     Load,
+    MarkSent,
     Quarantine,
     ReadAudit,
     ReadDue,
@@ -57,7 +58,7 @@ __all__ = [
 vimbisopay: Bot = flows.bot
 """The bot of VimbisoPay."""
 
-WRITES = (Commit, Link, RecordIncident, Quarantine, SetWakeUp, Unlink, Wipe)
+WRITES = (Commit, Link, MarkSent, RecordIncident, Quarantine, SetWakeUp, Unlink, Wipe)
 """The requests that change a store. A commit without a document changes nothing."""
 
 Ask = Callable[[Any], Any]

@@ -47,6 +47,7 @@ from vimbiso_fsm.store.requests import (
     Lease,
     Link,
     Load,
+    MarkSent,
     MemberKey,
     Quarantine,
     ReadAudit,
@@ -153,7 +154,13 @@ def _requests() -> Iterator[Any]:
     yield from (Load("m"), Load("m", previous=True), ReadAudit("m"), ReadAudit("m", tolerant=True), ReadRecords("m"))
     yield from (ReadInherited("m"), UseTokens("m", (("t", 5.0),)), UseTokens("m", ()))
     yield from (ReadInherited("m", 4.0), ReadDue(shard_of("m")), Heartbeat("worker", 9), Lease(1, "worker", 9))
-    yield from (Lease(1, "worker", 0), SetWakeUp("m", third, 7.0), RecordIncident("m", b"{}"), ReadIncidents("m"))
+    yield from (
+        Lease(1, "worker", 0),
+        SetWakeUp("m", third, 7.0),
+        MarkSent("m", third, ("r",)),
+        RecordIncident("m", b"{}"),
+        ReadIncidents("m"),
+    )
     yield from (FindOwner(CHANNEL), Link(CHANNEL.with_account(""), "m"), FindOwner(CHANNEL), Link(CHANNEL, "m"))
     yield from (FindOwner(CHANNEL), Unlink(CHANNEL, "m"), ReadOwner(), Claim(b"{}", None), ReadOwner())
     yield SetAside(ReadDue(shard_of("m")), (b"m",))
@@ -455,7 +462,7 @@ def test_an_error_before_a_lost_reply_counts_as_lost():
 
 LASTING: Final = (
     UseTokens,
-    *(Quarantine, Link, Unlink, SetWakeUp, RecordIncident, SetAside, Wipe, Erase, Fold, Claim),
+    *(Quarantine, Link, Unlink, SetWakeUp, MarkSent, RecordIncident, SetAside, Wipe, Erase, Fold, Claim),
     *(Rewrite, KeepKey, DropKeys, DropOldest),
 )
 

@@ -32,6 +32,7 @@ from vimbiso_fsm.store.requests import (
     Lease,
     Leased,
     Load,
+    MarkSent,
     Quarantine,
     ReadAudit,
     ReadIncidents,
@@ -245,6 +246,11 @@ def sets_no_wake_up(store: Store, request: Request) -> Any:
     return None if isinstance(request, SetWakeUp) else "as it is"
 
 
+def notes_nothing(store: Store, request: Request) -> Any:
+    """Note no sent reply."""
+    return None if isinstance(request, MarkSent) else "as it is"
+
+
 def says_nothing_is_stored(store: Store, request: Request) -> Any:
     """Answer that nothing is stored beside a conflict, a late commit or a duplicate."""
     answer = store.perform(request)
@@ -260,6 +266,7 @@ SPOILERS = (
     verifies_anything,
     quarantines_nothing,
     sets_no_wake_up,
+    notes_nothing,
     says_nothing_is_stored,
 )
 

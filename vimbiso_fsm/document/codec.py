@@ -6,7 +6,7 @@ nothing to say.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any, Final, Literal, NamedTuple, get_args
@@ -129,6 +129,20 @@ def keep_judged(
     document.keep_judged(Judged(raw, rules, exposed, member))
 
 
+def without_sent(document: Document, ids: Collection[str]) -> Document:
+    """Return a document without replies of its outbox that were sent. What is known of it stays known."""
+    outbox = tuple(waiting for waiting in document.outbox if waiting.id not in ids)
+    if len(outbox) == len(document.outbox):
+        return document
+    after, judged = attrs.evolve(document, outbox=outbox), document.judged
+    if judged is not None:
+        plain = {name: value for name, value in judged.plain.items() if name != _OUTBOX}
+        if outbox:
+            plain[_OUTBOX] = [_write_waiting(waiting) for waiting in outbox]
+        after.keep_judged(attrs.evolve(judged, plain=plain))
+    return after
+
+
 def is_intact(document: Document) -> bool:
     """Return whether the values that callbacks are given to read are what they were when the document was judged.
 
@@ -222,6 +236,8 @@ converter.register_unstructure_hook_func(lambda kind: kind == Suspended | Litera
 converter.register_unstructure_hook(Run, _run_to_raw)
 for _class in (Address, Answer, Moved, PendingCall, Reminder, Undelivered):
     converter.register_unstructure_hook(_class, object_writer(_class))
+_write_waiting: Final[Callable[[Undelivered], Any]] = converter.get_unstructure_hook(Undelivered)
+_OUTBOX: Final = wire_name("outbox")
 
 _PARTS: Final = sorted(_parts(), key=lambda part: part.omitted)
 _values_of: Final = attrgetter(*[part.name for part in _PARTS])

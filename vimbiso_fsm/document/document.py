@@ -203,20 +203,29 @@ class TokenLife:
 
 @attrs.frozen
 class Undelivered:
-    """Replies that answer no message, such as those of a timer, of the end of a session or of a late call.
+    """Replies that are to be sent: those of a message, or of a timer, the end of a session or a late call.
 
     Attributes:
-        id: The identifier in the outbox.
-        replies: The replies, as `replies_to_raw` makes them.
-        leased_until: The end of the lease of the worker that delivers them, or of the pause before the next try; None
+        id: The identifier in the outbox, which is the beginning of the token of their turn.
+        replies: The replies, as `replies_to_raw` makes them; empty where the record of their turn holds them.
+        leased_until: The end of the lease of the process that sends them, or of the pause before the next try; None
             without either.
         tries: The number of deliveries that have begun.
+        rest: Why they rest: "asked" if the channel has asked to wait until `leased_until`, "retry" if the outcome of
+            the latest delivery is unknown, "held" if the channel sends the member nothing now, so that they wait for
+            the member's next message; "" otherwise.
     """
 
     id: str
-    replies: tuple[Any, ...] = attrs.field(repr=False)
+    replies: tuple[Any, ...] = attrs.field(default=(), repr=False)
     leased_until: datetime | None = None
     tries: int = 0
+    rest: Literal["", "asked", "retry", "held"] = ""
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the record of the turn holds the replies."""
+        return not self.replies
 
 
 @attrs.frozen
@@ -475,6 +484,10 @@ class Document:
     def session(self) -> Session:
         """The member's session."""
         return Session(self.deadline, self.session_since, self.warn_at)
+
+    def waits(self, id: str) -> bool:
+        """Return whether replies stand in the outbox."""
+        return any(waiting.id == id for waiting in self.outbox)
 
     def with_session(self, session: Session) -> Document:
         """Return this document with another session."""

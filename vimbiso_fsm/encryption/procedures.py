@@ -376,7 +376,7 @@ class Procedures:
             own = self._own.get((member_id, frame.key)) if frame is not None else None
             self._remember(member_id, stored.head, own)
         previous = await self._document(member_id, stored.previous)
-        return Stored(stored.head, document, stored.at, previous, data if encrypted else None)
+        return attrs.evolve(stored, document=document, previous=previous, ciphertext=data if encrypted else None)
 
     async def _document(self, member_id: str, data: bytes | None, version: int | None = None) -> bytes | None:
         """Return a document decrypted, or a note in its place; `version`: that of the head, which it must have."""

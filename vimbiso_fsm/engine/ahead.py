@@ -17,7 +17,7 @@ import attrs
 from vimbiso_fsm.document.document import Document, PendingCall, Run, Session, Undelivered
 from vimbiso_fsm.engine.draft import holds_answers
 from vimbiso_fsm.engine.kept_answer import LONGEST_REST
-from vimbiso_fsm.engine.outbox import LONGEST_PAUSE
+from vimbiso_fsm.engine.outbox import LONGEST_ASKED, LONGEST_PAUSE
 from vimbiso_fsm.engine.session import renewed
 from vimbiso_fsm.engine.timers import timer_of
 from vimbiso_fsm.flow.bot import Bot
@@ -66,9 +66,8 @@ def _free_call(bot: Bot, document: Document, call: PendingCall, now: datetime) -
 
 def _free_replies(waiting: Undelivered, now: datetime) -> Undelivered:
     """The replies without a lease or a pause that is longer than any."""
-    return (
-        waiting if _is_possible(waiting.leased_until, now, LONGEST_PAUSE) else attrs.evolve(waiting, leased_until=now)
-    )
+    longest = LONGEST_ASKED if waiting.rest == "asked" else LONGEST_PAUSE
+    return waiting if _is_possible(waiting.leased_until, now, longest) else attrs.evolve(waiting, leased_until=now)
 
 
 def _session(bot: Bot, document: Document, now: datetime) -> Session:

@@ -8,7 +8,7 @@ import attrs
 
 from vimbiso_fsm.document.document import Answer, Member, PendingCall
 from vimbiso_fsm.engine.draft import Draft
-from vimbiso_fsm.engine.events import CallReturned, LeaseExpired, ReplyRoute
+from vimbiso_fsm.engine.events import HEARD, CallReturned, LeaseExpired, ReplyRoute
 from vimbiso_fsm.engine.global_words import global_word
 from vimbiso_fsm.engine.interpreter import abandon, allowed, fail, fire
 from vimbiso_fsm.engine.kept_answer import kept_answer
@@ -73,7 +73,7 @@ def _take_no_answer(draft: Draft, pending: PendingCall, route: ReplyRoute) -> No
         draft.detail = {"call": f"{pending.service}.{pending.method}", "outcome": "unknown"}
         rest = timedelta(seconds=policy.rest(draft.tries))
         draft.pending = attrs.evolve(pending, leased_until=draft.now, again_at=draft.now + rest)
-        if route == "handle" and draft.tries == 1:  # a later attempt answers no message
+        if route in HEARD and draft.tries == 1:  # a later attempt answers no message
             draft.say(waiting_words(draft))
         return
     fail(draft, policy.given_up)

@@ -33,6 +33,7 @@ from vimbiso_fsm.document.replies_codec import replies_to_raw
 from vimbiso_fsm.document.turn_record import shorten
 from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.events import (
+    HEARD,
     Event,
     ReplyRoute,
     SessionExpired,
@@ -40,7 +41,7 @@ from vimbiso_fsm.engine.events import (
     earlier_tokens,
     turn_token,
 )
-from vimbiso_fsm.engine.outbox import drop_asked, drop_warning, hold_notices, put_in_outbox, take_overdue
+from vimbiso_fsm.engine.outbox import drop_asked, drop_warning, hold_notices, lease_replies, put_in_outbox, take_overdue
 from vimbiso_fsm.engine.room import check_room
 from vimbiso_fsm.engine.schedule import wake_at
 from vimbiso_fsm.engine.session import session_after, session_bound
@@ -175,6 +176,9 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
         NotStorable: A value in it cannot be written as JSON.
     """
     content = content_digest(event)
+    if not draft.changed and route == "send" and draft.replies and isinstance(event, Message):
+        draft.changed = draft.stands = True
+        draft.kind = "refusal"
     if not draft.changed:
         said = draft.said
         record = b""
@@ -192,11 +196,13 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
         elif draft.outbox:
             draft.replies = [*take_overdue(draft), *draft.replies]
             drop_asked(draft)
-    elif route != "handle":
+    elif route not in HEARD:
         put_in_outbox(draft, event, route)
     elif draft.outbox and draft.was_asked_to_log_in and not (draft.is_unproven or draft.parts or draft.kind == "error"):
         draft.replies = [*take_overdue(draft), *draft.replies]
     replies = draft.said
+    if replies and route == "send" and not draft.parts:
+        lease_replies(draft)
     document = _document(draft, event)
     raw = document_to_raw(document, draft.before)
     rules, judged = draft.bot.validator, draft.before.judged
@@ -259,9 +265,9 @@ def life_of(bot: Bot, before: Document | None, member: Member, now: datetime) ->
 
 
 def _document(draft: Draft, event: Event) -> Document:
-    """The new document. After an error, only its version, its instant and the words in its outbox are new."""
+    """The new document. After an error, or where the member stays, only its version, instant and outbox are new."""
     before, intact = draft.before, is_intact(draft.before)
-    if draft.kind == "error":
+    if draft.kind == "error" or draft.stands:
         return attrs.evolve(
             before, version=draft.version, last_updated=draft.now, outbox=draft.outbox, upgraded=(), ahead=0.0
         ).at(draft.now)

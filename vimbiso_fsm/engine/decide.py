@@ -22,6 +22,7 @@ from vimbiso_fsm.engine.calls import take_call_returned, take_lease_expired
 from vimbiso_fsm.engine.commit import Decision, close
 from vimbiso_fsm.engine.draft import Draft, NotNow, NotTheMembers
 from vimbiso_fsm.engine.events import (
+    HEARD,
     CallReturned,
     ClockReturned,
     Delivered,
@@ -98,7 +99,7 @@ def decide(
         address = bot.route(event.channel).address
         document = first_document(bot.digests.guest_id(address), event.channel, now, address)
     draft = _open(bot, document, event, now)
-    draft.busy = busy
+    draft.busy, draft.sends = busy, route == "send"
     try:
         match event:
             case Message():
@@ -211,7 +212,7 @@ def _failed(
     done = call is not None and call.done
     if call is not None and done:
         draft.detail |= {"call": f"{call.service}.{call.method}", "outcome": "done"}
-    heard = route == "handle" and not isinstance(event, Fact)
+    heard = route in HEARD and not isinstance(event, Fact)
     if heard or (done and isinstance(event, CallReturned)):  # the member waits for this answer
         draft.say(_failure_words(draft, reference))
     if not isinstance(event, Message):  # the event comes again, and must not count as a repetition of its failure
@@ -232,12 +233,12 @@ def _unstored(
     bot: Bot, document: Document, event: Event, now: datetime, error: BaseException, route: ReplyRoute
 ) -> Decision:
     """The decision after an error that cannot be stored either: the member is told, and the document stays."""
-    if route != "handle" or isinstance(event, Fact):
+    if route not in HEARD or isinstance(event, Fact):
         raise error
     draft = _open(bot, document, event, now)
     draft.say(_failure_words(draft, draft.token[:10]))
     draft.ignore()
-    return attrs.evolve(close(draft, event, route), status="failed", error=error)
+    return attrs.evolve(close(draft, event, "handle"), status="failed", error=error)
 
 
 def _postponed(bot: Bot, document: Document, event: Event, now: datetime) -> Document:

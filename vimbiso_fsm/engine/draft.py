@@ -86,6 +86,8 @@ class Draft:
         trigger: The first trigger that was accepted, or the global word.
         detail: Facts for the audit entry.
         changed: Whether there is a new document to store.
+        sends: Whether the process that decides the turn sends its replies.
+        stands: Whether it differs from the one before in its outbox alone, because the message is not taken.
         typed: The typed data by the id of its run.
         ended: The run that ended last.
         begun: The number of runs that began in this turn.
@@ -134,6 +136,8 @@ class Draft:
         self.trigger: str = ""
         self.detail: dict[str, Any] = {}
         self.changed: bool = True
+        self.stands: bool = False
+        self.sends: bool = False
         self.typed: dict[str, Any] = {}
         self.ended: Run | None = None
         self.begun: int = 0

@@ -13,6 +13,7 @@ from vimbiso_fsm.document.replies_codec import replies_to_raw
 from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.messages.given import FlowOpened, Given, GivenFact, TriggerPulled, WordsGiven
 from vimbiso_fsm.messages.message import Message
+from vimbiso_fsm.messages.sending import Later, Never
 from vimbiso_fsm.messages.told import Fact, Told
 
 
@@ -137,11 +138,15 @@ class Delivered:
         id: The identifier of the replies in the outbox.
         tries: The number of deliveries that have begun.
         done: Whether the replies were delivered; False on failure or unknown outcome.
+        answer: The answer of the channel, if it has taken nothing; None if the outcome is unknown.
+        replies: The replies as the outbox keeps them, where only the record of their turn has held them so far.
     """
 
     id: str
     tries: int
     done: bool
+    answer: Later | Never | None = None
+    replies: tuple[Any, ...] = attrs.field(default=(), repr=False)
 
 
 @attrs.frozen
@@ -173,12 +178,16 @@ Event: TypeAlias = (
 )
 """The events that a turn is decided on."""
 
-ReplyRoute: TypeAlias = Literal["handle", "deliver", "keep"]
+ReplyRoute: TypeAlias = Literal["handle", "send", "deliver", "keep"]
 """The way in which the replies of a turn are sent.
 
-"handle" returns them to the caller, "deliver" takes them to the member, and "keep" leaves them in the outbox for the
+"handle" returns them to the caller. "send" also keeps them in the outbox, leased to the process that commits the turn
+and sends them. "deliver" takes what answers no message to the member, and "keep" leaves it in the outbox for the
 member's next message or the next worker that delivers.
 """
+
+HEARD: Final[frozenset[ReplyRoute]] = frozenset({"handle", "send"})
+"""The routes of replies that a member waits for."""
 
 
 _FACT: Final = frozenset(attrs.fields_dict(Fact))

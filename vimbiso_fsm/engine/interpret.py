@@ -402,7 +402,7 @@ def _ask_again(draft: Draft, message: Message) -> None:
         say_help(draft)
     elif command:
         return follow_global_word(draft, command)
-    elif not draft.outbox:  # a notice in the outbox tells the reason itself
+    elif all(waiting.is_recorded for waiting in draft.outbox):  # a notice in the outbox tells the reason itself
         draft.say(Text("choice.late" if message.choice is None else "choice.closed"))
     if run.waits != Suspended.LOGIN or allowed(draft, draft.standing):
         run_to_completion(draft)

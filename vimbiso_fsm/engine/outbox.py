@@ -1,15 +1,15 @@
-"""The outbox: replies that answer no message, kept until they are delivered or precede the next reply."""
+"""The outbox: replies that are kept until they are sent, delivered by a worker, or precede the next reply."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
-from datetime import timedelta
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
 
 import attrs
 
-from vimbiso_fsm.document.document import Undelivered
+from vimbiso_fsm.document.document import Document, Undelivered
 from vimbiso_fsm.document.json_codec import dumps
 from vimbiso_fsm.document.replies_codec import replies_from_raw, replies_to_keep
 from vimbiso_fsm.engine.draft import Draft
@@ -24,16 +24,21 @@ from vimbiso_fsm.engine.events import (
     StateTimeout,
     turn_token,
 )
-from vimbiso_fsm.engine.schedule import DELIVERY_TRIES, next_delivery
+from vimbiso_fsm.engine.schedule import DELIVERY_TRIES, is_to_deliver, next_delivery
 from vimbiso_fsm.flow.calls import LONGEST_REST, STANDARD
 from vimbiso_fsm.messages.given import GivenFact
 from vimbiso_fsm.messages.replies import Reply
+from vimbiso_fsm.messages.sending import LONGEST_WAIT, Later, Never
+from vimbiso_fsm.messages.told import StatusChanged
 
 DELIVERY_LEASE: Final = timedelta(seconds=30)
-"""The lease of the worker that delivers replies."""
+"""The lease of the process that sends replies."""
 
 LONGEST_PAUSE: Final = timedelta(seconds=LONGEST_REST)
-"""The longest pause between two deliveries of the same replies; a lease is shorter."""
+"""The longest pause between two deliveries of the same replies that no channel asks for; a lease is shorter."""
+
+LONGEST_ASKED: Final = timedelta(seconds=LONGEST_WAIT)
+"""The longest pause that a channel asks for."""
 
 OUTBOX: Final = 16
 """The number of turns whose replies may wait. The oldest beyond it are dropped, which the audit records."""
@@ -56,7 +61,9 @@ def take_delivery_due(draft: Draft, event: DeliveryDue) -> None:
         return _replace(draft, waiting, attrs.evolve(waiting, leased_until=None, tries=DELIVERY_TRIES))
     deadline = draft.before.deadline
     if deadline is None or deadline > draft.now or not _is_warning(draft, waiting):
-        draft.delivery = attrs.evolve(waiting, leased_until=draft.now + DELIVERY_LEASE, tries=waiting.tries + 1)
+        rest: Literal["", "asked"] = "asked" if waiting.rest == "asked" else ""  # how often it asks is counted apart
+        until = draft.now + DELIVERY_LEASE
+        draft.delivery = attrs.evolve(waiting, leased_until=until, tries=waiting.tries + 1, rest=rest)
     _replace(draft, waiting, draft.delivery)
 
 
@@ -69,14 +76,78 @@ def take_delivered(draft: Draft, event: Delivered) -> None:
     if event.done:
         return _replace(draft, waiting, None)
     draft.status = "failed"
-    rest = timedelta(seconds=STANDARD.rest(waiting.tries))
-    again = draft.now + rest if waiting.tries < DELIVERY_TRIES else None
-    _replace(draft, waiting, attrs.evolve(waiting, leased_until=again))
+    waiting = _with_replies(draft, waiting, event.replies)
+    usual = STANDARD.rest(waiting.tries)
+    match event.answer:
+        case Never() as never:
+            draft.detail = {**draft.detail, "answer": "never", "reason": never.reason, "code": never.code}
+            if never.address:
+                draft.outbox = tuple(_held(each) for each in draft.outbox)
+            else:
+                _replace(draft, waiting, None)
+        case Later() as later:
+            draft.detail = {**draft.detail, "answer": "later"}
+            _replace(draft, waiting, _resting(draft, waiting, later.pause(usual), "asked"))
+        case None:
+            _replace(draft, waiting, _resting(draft, waiting, usual, "retry"))
+
+
+def lease_replies(draft: Draft) -> None:
+    """Put the replies of a turn into the outbox, leased to the process that commits the turn. Its record holds them.
+
+    Behind replies for which the channel has asked to wait they have no lease, because no replies overtake others.
+    """
+    waiting = Undelivered(draft.token[:16])
+    paused = [each.leased_until for each in draft.before.outbox if _is_asked(draft, each)]
+    if not paused:
+        waiting = draft.delivery = attrs.evolve(waiting, leased_until=draft.now + DELIVERY_LEASE, tries=1)
+    else:
+        if "choice.late" in draft.codes:  # however often a member writes meanwhile, they are told so once
+            said = replies_to_keep(draft.said)
+            draft.outbox = _without(draft.outbox, lambda each, reply: not each.tries and reply in said)
+        if not any(_is_asked(draft, each) for each in draft.outbox):  # those that waited for the pause are dropped
+            waiting = attrs.evolve(waiting, leased_until=paused[0], rest="asked")
+    _append(draft, waiting)
+
+
+def with_recorded(document: Document, raw: Mapping[str, Sequence[Any]], now: datetime) -> Document:
+    """Return a document that holds the replies of its outbox that only records have held, but for those being sent.
+
+    Args:
+        document: The document.
+        raw: The replies by the identifier in the outbox, as plain data. Where they are missing, the record is gone, and
+            so are the replies.
+        now: The store's clock.
+    """
+    outbox = (
+        waiting if not is_left(waiting, now) else attrs.evolve(waiting, replies=tuple(raw.get(waiting.id, ())))
+        for waiting in document.outbox
+    )
+    return attrs.evolve(document, outbox=tuple(each for each in outbox if each.replies or not is_left(each, now)))
+
+
+def is_left(waiting: Undelivered, now: datetime) -> bool:
+    """Return whether a turn's record holds replies that no process sends now."""
+    return waiting.is_recorded and (waiting.leased_until is None or waiting.rest == "asked" or is_over(waiting, now))
+
+
+def is_over(waiting: Undelivered, now: datetime) -> bool:
+    """Return whether the lease of replies, or their rest, is over."""
+    return waiting.leased_until is not None and waiting.leased_until <= now
 
 
 def overdue(draft: Draft) -> Sequence[Undelivered]:
-    """Return what precedes the reply to a message: the replies without a lease, up to the first with one."""
-    return list(itertools.takewhile(lambda waiting: not _is_leased(draft, waiting), draft.outbox))
+    """Return what precedes the reply to a message: the replies without a lease, up to the first with one.
+
+    Where the process sends the reply itself, those that rest because the outcome was unknown precede it too, because
+    the member is there.
+    """
+    retries = draft.sends
+    return list(
+        itertools.takewhile(
+            lambda waiting: not _is_leased(draft, waiting) or (retries and waiting.rest == "retry"), draft.outbox
+        )
+    )
 
 
 def take_overdue(draft: Draft) -> list[Reply]:
@@ -117,11 +188,7 @@ def drop_asked(draft: Draft) -> None:
     if not draft.outbox or draft.run is None or draft.pending is not None or not draft.state.is_question:
         return
     asked = replies_to_keep(draft.said[-1:])
-    left = (
-        attrs.evolve(waiting, replies=tuple(reply for reply in waiting.replies if reply not in asked))
-        for waiting in draft.outbox
-    )
-    draft.outbox = tuple(waiting for waiting in left if waiting.replies)
+    draft.outbox = _without(draft.outbox, lambda _, reply: reply in asked)
 
 
 def drop_warning(draft: Draft) -> None:
@@ -136,17 +203,58 @@ def put_in_outbox(draft: Draft, event: Event, route: ReplyRoute) -> None:
     if not draft.replies:
         return
     waiting = Undelivered(draft.token[:16], replies_to_keep(draft.said))
-    if isinstance(event, SessionExpired) and not draft.bot.session.announced:
+    if any(each.rest == "held" for each in draft.outbox) or is_failure(event):
+        waiting = _held(waiting)
+    elif isinstance(event, SessionExpired) and not draft.bot.session.announced:
         waiting = attrs.evolve(waiting, tries=DELIVERY_TRIES)  # it waits for the member's next message
     elif isinstance(event, StateTimeout | GivenFact | ReminderDue) and draft.was_asked_to_log_in:
         waiting = attrs.evolve(waiting, tries=DELIVERY_TRIES)
     elif route == "deliver" and next_delivery(draft.outbox) is None and draft.before.is_reachable:
         waiting = draft.delivery = attrs.evolve(waiting, leased_until=draft.now + DELIVERY_LEASE, tries=1)
+    _append(draft, waiting)
+
+
+def _append(draft: Draft, waiting: Undelivered) -> None:
+    """Append replies to the outbox. The oldest beyond its bounds are dropped."""
     outbox = (*draft.outbox, waiting)
-    kept = _latest(outbox)
+    kept = _latest(outbox) if draft.outbox else outbox
     if len(outbox) > len(kept):
         draft.detail = {**draft.detail, "dropped_from_outbox": len(outbox) - len(kept)}
     draft.outbox = kept
+
+
+def _without(outbox: Sequence[Undelivered], drops: Callable[[Undelivered, Any], bool]) -> tuple[Undelivered, ...]:
+    """The replies of an outbox without some of them. Those in records stay."""
+    left = (
+        attrs.evolve(waiting, replies=tuple(reply for reply in waiting.replies if not drops(waiting, reply)))
+        for waiting in outbox
+    )
+    return tuple(now for was, now in zip(outbox, left, strict=True) if was.is_recorded or now.replies)
+
+
+def _with_replies(draft: Draft, waiting: Undelivered, replies: tuple[Any, ...]) -> Undelivered:
+    """Put replies into the outbox that only the record of their turn has held, and return them there."""
+    if not (waiting.is_recorded and replies):
+        return waiting
+    found = attrs.evolve(waiting, replies=replies)
+    _replace(draft, waiting, found)
+    return found
+
+
+def _resting(draft: Draft, waiting: Undelivered, seconds: float, rest: Literal["asked", "retry"]) -> Undelivered:
+    """The replies before their next delivery. After the last one they wait for the member's next message."""
+    again = attrs.evolve(waiting, leased_until=draft.now + timedelta(seconds=seconds), rest=rest)
+    return again if is_to_deliver(again) else attrs.evolve(again, leased_until=None, rest="")
+
+
+def _held(waiting: Undelivered) -> Undelivered:
+    """Replies to a member to whom the channel sends nothing now: they wait for the member's next message."""
+    return attrs.evolve(waiting, leased_until=None, tries=max(waiting.tries, DELIVERY_TRIES), rest="held")
+
+
+def is_failure(event: Event) -> bool:
+    """Return whether an event tells that replies do not reach the member, so that words about it would not either."""
+    return isinstance(event, StatusChanged) and event.failed
 
 
 def _latest(outbox: Sequence[Undelivered]) -> tuple[Undelivered, ...]:
@@ -164,6 +272,11 @@ def _latest(outbox: Sequence[Undelivered]) -> tuple[Undelivered, ...]:
 def _waiting(draft: Draft, id: str) -> Undelivered | None:
     """The replies in the outbox with that id."""
     return next((waiting for waiting in draft.outbox if waiting.id == id), None)
+
+
+def _is_asked(draft: Draft, waiting: Undelivered) -> bool:
+    """Whether the channel has asked to wait with the replies, and the pause goes on, or a process sends them now."""
+    return waiting.rest == "asked" and is_to_deliver(waiting) and _is_leased(draft, waiting)
 
 
 def _is_leased(draft: Draft, waiting: Undelivered) -> bool:

@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from vimbiso_fsm.document.codec import document_to_raw, keep_judged
+from vimbiso_fsm.document.codec import document_to_raw, keep_judged, without_sent
 from vimbiso_fsm.document.document import Document, Run
 from vimbiso_fsm.document.json_codec import loads
 from vimbiso_fsm.document.state_validator import EVERY_CHANNEL_TYPE, StateValidator
@@ -123,7 +123,7 @@ def open_document(bot: Bot, member_id: str, stored: Stored | Broken, now: dateti
         return Damaged(("it is another member's",), data)
     if document.version != stored.head.version:  # one of the two is damaged; a commit would be made on neither
         return Damaged((f"_version is {document.version}, not {stored.head.version} as in the head",), data)
-    return Sound(document)
+    return Sound(without_sent(document, stored.sent) if stored.sent else document)
 
 
 def faults(bot: Bot, data: bytes) -> tuple[Document | None, tuple[str, ...]]:

@@ -20,6 +20,8 @@ from vimbiso_fsm.engine.events import (
 
 DELIVERY_TRIES: Final = 8
 """The number of deliveries after which replies wait for the member's next message."""
+ASKED_TRIES: Final = 100
+"""The same where the channel asks each time to wait: it says itself that nothing is wrong with the replies."""
 
 
 def due(document: Document, *, delivers: bool = True) -> list[tuple[datetime, Event]]:
@@ -58,7 +60,12 @@ def due(document: Document, *, delivers: bool = True) -> list[tuple[datetime, Ev
 
 def next_delivery(outbox: Sequence[Undelivered]) -> Undelivered | None:
     """Return the replies to deliver next. No replies overtake others."""
-    return next((waiting for waiting in outbox if waiting.tries < DELIVERY_TRIES), None)
+    return next((waiting for waiting in outbox if is_to_deliver(waiting)), None)
+
+
+def is_to_deliver(waiting: Undelivered) -> bool:
+    """Return whether a worker delivers the replies, or they wait for the member's next message."""
+    return waiting.tries < (ASKED_TRIES if waiting.rest == "asked" else DELIVERY_TRIES)
 
 
 def wake_at(document: Document, *, delivers: bool = True, stranger: bool = False) -> datetime | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Container
+from typing import Final, Protocol
 
 from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.errors import Contended
@@ -10,6 +11,11 @@ from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Address
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.effects import Pause
+from vimbiso_fsm.operations.sent_notes import SentNotes
+
+_NO_SENDERS: Final = frozenset[str]()
+_NOTHING_SENT: Final = SentNotes()
+"""What a shell without senders has sent: nothing."""
 
 
 class Door(Protocol):
@@ -58,10 +64,15 @@ class Context:
         clock: Tells whether the store's clock is to be trusted; None trusts it.
         told: The commits to report to observers, in order.
         errors: The exceptions of callbacks, calls and deliveries, each with the reference of its turn.
+        senders: The types of channels to whose members the shell sends replies itself.
+        sent: What the shell has sent, until the store knows it.
         confirmed: Whether the store has confirmed the latest commit with the required durability.
     """
 
-    __slots__ = ("_until", "bot", "cache", "clock", "confirmed", "door", "errors", "now", "patience", "told", "waited")
+    __slots__ = (
+        "_until", "bot", "cache", "clock", "confirmed", "door", "errors", "now", "patience", "senders", "sent", "told",
+        "waited",
+    )  # fmt: skip
 
     bot: Bot
     cache: Cache
@@ -71,6 +82,8 @@ class Context:
     confirmed: bool
     door: Door | None
     clock: Clock | None
+    senders: Container[str]
+    sent: SentNotes
 
     def __init__(self, bot: Bot, cache: Cache, now: float, *, patience: float = 5.0, waited: float = 0.0) -> None:
         self.bot = bot
@@ -84,6 +97,8 @@ class Context:
         self.confirmed = True
         self.door = None
         self.clock = None
+        self.senders = _NO_SENDERS
+        self.sent = _NOTHING_SENT
 
     @property
     def is_overdue(self) -> bool:

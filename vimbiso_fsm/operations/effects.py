@@ -19,6 +19,7 @@ from vimbiso_fsm.flow.calls import Call, Caller, CallPolicy
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.refusals import Unreachable
 from vimbiso_fsm.messages.replies import Reply
+from vimbiso_fsm.messages.sending import Answer
 from vimbiso_fsm.store.requests import Effect, Request
 
 R = TypeVar("R")
@@ -143,23 +144,32 @@ LEASE_OVER: Final = object()
 
 
 @attrs.frozen
-class Deliver(Effect["BaseException | None"]):
-    """Send replies to the member. The answer is None on success, else the exception that was raised.
+class Deliver(Effect[Answer | BaseException]):
+    """Send replies to the member. The answer is that of the channel, or the exception that the sender has raised.
 
     Attributes:
         channel: The member's channel; its account is the one to send from.
         replies: The replies to send.
         key: A text that is the same in every attempt to send these replies.
+        is_reply: Whether a member waits for them, so that they wait for a place.
     """
 
     channel: Channel
     replies: Sequence[Reply]
     key: str
+    is_reply: bool = False
 
 
 @attrs.frozen
 class Pause(Effect[None]):
     """Wait before attempt number `attempt` + 1, longer after each attempt, with jitter."""
+
+    attempt: int
+
+
+@attrs.frozen
+class StandBack(Effect[None]):
+    """Wait as in `Pause`, and let other messages of the member be handled meanwhile."""
 
     attempt: int
 

@@ -20,26 +20,30 @@ import attrs
 
 from vimbiso_fsm.audit.folding import is_fold_due
 from vimbiso_fsm.document.codec import decode, encode
-from vimbiso_fsm.document.document import Document, first_document
-from vimbiso_fsm.document.ids import instant, is_guest_id
+from vimbiso_fsm.document.document import Document, Undelivered, first_document
+from vimbiso_fsm.document.ids import hashed, instant, is_guest_id
+from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.engine.ahead import SKEW
 from vimbiso_fsm.engine.commit import Decision, verifying
 from vimbiso_fsm.engine.decide import current_question, decide
 from vimbiso_fsm.engine.events import (
     CallReturned,
     Delivered,
+    DeliveryDue,
     Event,
     LeaseExpired,
     ReplyRoute,
 )
+from vimbiso_fsm.engine.outbox import OUTBOX
 from vimbiso_fsm.engine.reading import Absent, Encrypted, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.engine.salvage import Salvage, evicted
-from vimbiso_fsm.engine.schedule import DELIVERY_TRIES
+from vimbiso_fsm.engine.schedule import DELIVERY_TRIES, next_delivery
 from vimbiso_fsm.errors import DocumentTooLarge
 from vimbiso_fsm.messages.message import NAMES, Message
 from vimbiso_fsm.messages.replies import Reply, Text
+from vimbiso_fsm.messages.sending import Answer, Sent
 from vimbiso_fsm.operations.context import Context
-from vimbiso_fsm.operations.effects import STILL_RUNNING, Pause, TakePlace
+from vimbiso_fsm.operations.effects import STILL_RUNNING, Deliver, Pause, TakePlace
 from vimbiso_fsm.operations.fold import fold
 from vimbiso_fsm.operations.guests import earlier_guest, find_guest
 from vimbiso_fsm.operations.history import read_legible
@@ -47,6 +51,7 @@ from vimbiso_fsm.operations.leave import leave
 from vimbiso_fsm.operations.mend import mend, resumed_with_notice, store_recovery
 from vimbiso_fsm.operations.names import Several, meet, record_conflict
 from vimbiso_fsm.operations.promote import Unlinked
+from vimbiso_fsm.operations.sending import send, whole_outbox
 from vimbiso_fsm.operations.shared import find_owner, proven_owner
 from vimbiso_fsm.operations.turn import (
     NONE_BUSY,
@@ -69,12 +74,22 @@ class Outcome:
         replies: The replies to the member, each with its final words in `.text`.
         confirmed: Whether the store has confirmed in time that it keeps the turn with the required durability
             ("replicated"). Calls wait for that.
+        sent: Whether the manager has sent the replies: True, or False where they are left to a worker or given up.
+            None if they are to be sent by the caller of `handle`.
+        leased: The replies in the outbox that the caller of `handle` sends and tells the manager about.
     """
 
     status: str
     replies: tuple[Reply, ...] = attrs.field(repr=False)
     _document: Document = attrs.field(repr=False)
     confirmed: bool = True
+    sent: bool | None = None
+    leased: tuple[tuple[Undelivered, tuple[Reply, ...]], ...] = attrs.field(default=(), repr=False)
+
+    @property
+    def member_id(self) -> str:
+        """The id under which the member's document is stored."""
+        return self._document.member_id
 
     @cached_property
     def state(self) -> Document:
@@ -82,13 +97,15 @@ class Outcome:
         return decode(encode(self._document))
 
 
-async def handle(context: Context, message: Message, *, imports: bool = False) -> Outcome:
+async def handle(context: Context, message: Message, *, imports: bool = False, sends: bool = True) -> Outcome:
     """Handle a message.
 
     Args:
         context: The context of the operation.
         message: The message.
         imports: Whether the shell can read records of the previous release for the bot's importer.
+        sends: Whether replies are sent at once, if the shell has a sender for the channel. Otherwise they are leased to
+            the caller.
 
     Raises:
         Contended: Other writers were faster until the patience was over.
@@ -97,11 +114,11 @@ async def handle(context: Context, message: Message, *, imports: bool = False) -
         TooManyMessages: The sender is a new guest, above the rate of new guests.
         EncryptedState: The member's data is encrypted, and its key is not at hand.
     """
-    handling = _Handling(context, message, imports)
+    handling = _Handling(context, message, imports, sends)
     outcome = None if handling.is_cached() else await handling.locate()
     while outcome is None:
         outcome = await handling.turn()
-    return outcome
+    return await handling.sent(outcome, sends=sends) if handling.leases else outcome
 
 
 class _Handling:
@@ -111,7 +128,7 @@ class _Handling:
     decided on it.
     """
 
-    def __init__(self, context: Context, message: Message, imports: bool) -> None:
+    def __init__(self, context: Context, message: Message, imports: bool, sends: bool) -> None:
         self._context = context
         self._message = message
         self._place = context.bot.route(message.channel)
@@ -131,6 +148,11 @@ class _Handling:
         self._repeating = False
         self._status = ""
         self._replies: list[Reply] = []
+        self.leases = message.channel.type in context.senders
+        self._sends = sends
+        self._leased: list[tuple[Undelivered, tuple[Reply, ...]]] = []
+        self._answers: list[Answer | None] = []
+        self._kept = 0  # the number of replies that turns have stored
         self._repeated: dict[str, list[Any]] = {}  # the raw replies of earlier turns, by their id in the outbox
 
     # The member and the document ----------------------------------------------------------------------------------
@@ -427,6 +449,8 @@ class _Handling:
         """Decide the event on the document and commit the decision, then make the call that it proposes."""
         turns, context, event, saved = self._turns, self._context, self._event, self._salvage
         document = turns.document
+        if document.outbox:
+            document = turns.document = await whole_outbox(context, turns.member_id, document)
         if document.last_updated.timestamp() - SKEW > context.now:
             document = turns.correct(instant(context.now))
         if event is self._message:
@@ -435,7 +459,7 @@ class _Handling:
             if document.moved is not None:
                 return await self._follow(document)
         words = saved.words if saved is not None else None
-        route: ReplyRoute = "keep" if self._has_left else "handle"
+        route: ReplyRoute = "keep" if self._has_left else "send" if self.leases else "handle"
         busy = NONE_BUSY
         while True:
             now = context.now
@@ -469,12 +493,20 @@ class _Handling:
         if not self._status or stored.status == "failed":
             self._status = stored.status
         self._replies += stored.replies
+        if self.leases:
+            self._kept = len(self._replies)
+            if stored.delivery is not None:
+                self._leased.append((stored.delivery, stored.replies))
+            elif stored.replies:
+                self._answers.append(None)  # they wait behind others
         if stored.entry is not None and is_fold_due(stored.entry):
             await fold(turns.member_id)
         if stored.changed and stored.document.moved is not None:
             return await self._promote(stored.document, stored)
         if stored.call is None:
-            return self._finish_repeat(turns.document) if self._repeated else self._finish(turns.document)
+            if self._leased:
+                await self._send()
+            return await self._finish_repeat(turns.document) if self._repeated else self._finish(turns.document)
         return await self._call(stored)
 
     async def _not_committed(self, result: TurnResult) -> Outcome | None:
@@ -498,6 +530,8 @@ class _Handling:
     async def _call(self, decision: Decision) -> Outcome | None:
         """Make the proposed call. Its result is the next turn; without a result now, the message is finished."""
         turns = self._turns
+        if self._leased:
+            await self._send()
         call = turns.next_call(decision)
         if call is None:
             return self._finish(turns.document)
@@ -515,6 +549,58 @@ class _Handling:
             replies = current_question(context.bot, document, instant(context.now))
         known = document.at(instant(context.now)) if document.authenticated else document
         return Outcome(self._status, replies, known, context.confirmed)
+
+    # Sending ------------------------------------------------------------------------------------------------------
+
+    async def _send(self) -> None:
+        """Send the replies of the turns so far, in their order. What is left to a worker holds up the others."""
+        if not self._sends:
+            return
+        leased, self._leased = self._leased, []
+        for waiting, replies in leased:
+            self._answers.append(await send(self._turns, waiting, replies))
+            if not isinstance(self._answers[-1], Sent):
+                return
+
+    async def _send_left(self) -> None:
+        """Send what is left of the replies to a repeated message, and what precedes it, unless a process sends it now.
+
+        What is still leased to a process that has ended is left to a worker.
+        """
+        turns, context = self._turns, self._context
+        for _ in range(OUTBOX):
+            document = turns.document = await whole_outbox(context, turns.member_id, turns.document)
+            waiting, now = next_delivery(document.outbox), instant(context.now)
+            if waiting is None or not any(document.waits(id) for id in self._repeated):
+                return
+            if waiting.leased_until is not None and waiting.leased_until > now:
+                return
+            event = DeliveryDue(waiting.id, waiting.tries)
+            decision = decide(context.bot, document, event, now, route="keep")
+            if not decision.changed or decision.delivery is None:
+                return
+            if not isinstance(await turns.commit(decision, event, "keep"), requests.Committed):
+                return  # another process sends it
+            replies = self._said(replies_from_raw(decision.delivery.replies), turns.document)
+            self._answers.append(await send(turns, decision.delivery, replies))
+
+    async def sent(self, outcome: Outcome, *, sends: bool) -> Outcome:
+        """Return the outcome of a message whose replies are leased, and send those that no turn has stored.
+
+        These say what holds at this moment, such as that a call is still made, and are not kept. A repeated message
+        has none.
+        """
+        if not sends:
+            return attrs.evolve(outcome, leased=(*self._leased,))
+        done = all(isinstance(answer, Sent) for answer in self._answers)
+        extra = outcome.replies[self._kept :]
+        if done and extra and not self._repeating and not self._message.burst:
+            key = hashed("said", self._verifying.token)[:16]
+            answer = await Deliver(outcome._document.channel, extra, key, is_reply=True)
+            if isinstance(answer, BaseException):
+                self._context.errors.append((key[:10], answer))
+            done = isinstance(answer, Sent)
+        return attrs.evolve(outcome, sent=done)
 
     # Duplicates --------------------------------------------------------------------------------------------------
 
@@ -546,22 +632,26 @@ class _Handling:
             return await self._follow_on(document)
         turns, context, call = self._turns, self._context, document.call
         if call is None or self._event is not self._message or not self._verifying.names(*call.root.split()):
-            return self._finish_repeat(document)
+            return await self._finish_repeat(document)
         if instant(context.now) >= call.leased_until:
             self._event = LeaseExpired(call.key, call.root, call.tries)
             return None
         if context.is_overdue:
-            return self._finish_repeat(document)
+            return await self._finish_repeat(document)
         turns.attempts += 1
         await Pause(turns.attempts)
         return await self._not_committed(await turns.settle(await self._verify()))
 
-    def _finish_repeat(self, document: Document) -> Outcome | None:
+    async def _finish_repeat(self, document: Document) -> Outcome | None:
         """Finish a repeated message, after the replies that its answer brings were taken from the outbox.
 
         The answer counts as a delivery of its own. Else the member would be told twice, and the next text would be
         taken for one from before the question. Replies that wait for a login, and so for no delivery, stay.
         """
+        if self.leases:
+            if self._sends:
+                await self._send_left()
+            return self._finish(document)
         for waiting in document.outbox:
             brought = self._repeated.get(waiting.id, ())
             if waiting.tries < DELIVERY_TRIES and all(reply in brought for reply in waiting.replies):

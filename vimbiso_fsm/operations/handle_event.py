@@ -20,11 +20,12 @@ from vimbiso_fsm.document.document import Document, first_document
 from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.engine.commit import Decision, verifying
 from vimbiso_fsm.engine.decide import decide
-from vimbiso_fsm.engine.events import CallReturned, turn_token
+from vimbiso_fsm.engine.events import CallReturned, ReplyRoute, turn_token
 from vimbiso_fsm.engine.reading import Absent, Damaged, Encrypted, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.errors import DamagedDocument
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Reply
+from vimbiso_fsm.messages.sending import Sent
 from vimbiso_fsm.messages.told import AddressChanged, ChatOpened, Told
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import STILL_RUNNING, TakePlace
@@ -34,6 +35,7 @@ from vimbiso_fsm.operations.leave import leave
 from vimbiso_fsm.operations.names import Several, find_known
 from vimbiso_fsm.operations.promote import promote
 from vimbiso_fsm.operations.readdress import new_channels, readdress
+from vimbiso_fsm.operations.sending import send, whole_outbox
 from vimbiso_fsm.operations.turn import NONE_BUSY, MemberTurns, first_replies, record_mismatch
 from vimbiso_fsm.operations.wake import wake
 from vimbiso_fsm.store.requests import Broken, Commit, Committed, Duplicate, Load, Mismatch, Stored
@@ -56,6 +58,8 @@ class EventOutcome:
             transition") or refused ("unknown flow", "unknown trigger", "key", the code of a refusal, or what is wrong
             with the data), and the first status of a duplicate. Empty otherwise.
         confirmed: Whether the store has confirmed in time that it keeps the turn with the required durability.
+        sent: Whether the manager has sent what is to be said: True, or False where it is left to a worker or given up.
+            None if nothing is said, or the caller is to say it.
     """
 
     status: Literal["advanced", "refused", "duplicate", "ignored", "failed"]
@@ -64,6 +68,7 @@ class EventOutcome:
     member_id: str | None = None
     reason: str = ""
     confirmed: bool = True
+    sent: bool | None = None
 
 
 async def handle_event(context: Context, event: Told, *, delivers: bool) -> EventOutcome:
@@ -193,13 +198,16 @@ class _Taking:
     async def _commit(self, document: Document) -> EventOutcome | None:
         context, turns, event = self._context, self._turns, self._event
         busy = NONE_BUSY
+        route: ReplyRoute = "send" if self._channel.type in context.senders else "handle"
+        if document.outbox:
+            document = turns.document = await whole_outbox(context, turns.member_id, document)
         while True:
-            decision = decide(context.bot, document, event, instant(context.now), busy=busy)
+            decision = decide(context.bot, document, event, instant(context.now), busy=busy, route=route)
             if decision.call is None or await TakePlace(decision.call):
                 break
             busy |= {decision.call.service}
         if decision.changed:
-            result = await turns.commit(decision, event, "handle")
+            result = await turns.commit(decision, event, route)
             if isinstance(result, Committed):
                 return await self._go_on(turns.decision)
         else:  # nothing is stored, and the fact may have been taken in before
@@ -230,12 +238,15 @@ class _Taking:
             await leave(context, document, turns.head)
             return self._outcome(decision.status, decision.replies, document)
         outcome = self._outcome(decision.status, decision.replies, document)
+        if decision.delivery is not None:
+            answer = await send(turns, decision.delivery, decision.replies)
+            outcome = attrs.evolve(outcome, sent=isinstance(answer, Sent))
         call = turns.next_call(decision)
         if call is not None:
             result = await call
-            answer = None if result is STILL_RUNNING else turns.returned(call, result)
-            if isinstance(answer, CallReturned):
-                await wake(context, turns.member_id, delivers=self._delivers, answer=answer)
+            returned = None if result is STILL_RUNNING else turns.returned(call, result)
+            if isinstance(returned, CallReturned):
+                await wake(context, turns.member_id, delivers=self._delivers, answer=returned)
         return outcome
 
     def _outcome(self, status: str, replies: tuple[Reply, ...], document: Document) -> EventOutcome:

@@ -112,6 +112,8 @@ class MemberTurns:
         if decision.changed:
             self.head, self.document = committed.head, decision.document
             context.cache.keep(decision.document.member_id, committed.head, decision.document, len(decision.raw))
+            if context.sent:
+                context.sent.stored(decision.document.member_id, decision.document)
         if decision.entry is not None:
             context.told.append(CommitEvent(decision.entry, self.attempts, committed.head.digest))
         if decision.error is not None:

@@ -32,11 +32,14 @@ from vimbiso_fsm.engine.events import (
 from vimbiso_fsm.engine.reading import Damaged, Encrypted, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.engine.schedule import due, wake_at
 from vimbiso_fsm.engine.stranger import is_stranger
+from vimbiso_fsm.messages.sending import Never, Sent
+from vimbiso_fsm.messages.told import StatusChanged
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import STILL_RUNNING, Deliver, TakePlace
 from vimbiso_fsm.operations.history import read_legible
 from vimbiso_fsm.operations.leave import leave
 from vimbiso_fsm.operations.promote import Unlinked
+from vimbiso_fsm.operations.sending import failure_of, whole_outbox
 from vimbiso_fsm.operations.shared import record_damage
 from vimbiso_fsm.operations.turn import NONE_BUSY, MemberTurns
 from vimbiso_fsm.store.requests import Broken, Committed, Duplicate, Load, Mismatch, SetWakeUp, Stored
@@ -59,7 +62,7 @@ async def wake(
     Args:
         context: The context of the operation.
         member_id: The member.
-        delivers: Whether the shell can deliver replies.
+        delivers: Whether the shell can deliver replies to all members. To those of `context.senders` it can.
         answer: The late result of a call, which is stored first.
 
     Returns:
@@ -83,13 +86,13 @@ class Waking:
     def __init__(self, context: Context, member_id: str, delivers: bool, answer: CallReturned | None = None) -> None:
         self._context = context
         self._turns = MemberTurns(context, member_id)
-        self._delivers = delivers
-        self._route: ReplyRoute = "deliver" if delivers else "keep"
+        self._delivers_to_all = delivers
         self._unstored: CallReturned | Delivered | None = answer
         self._follow_up: CallReturned | LeaseExpired | Delivered | None = None
         self._announced: Decision | None = None
         self._made = 0
         self._resting: set[str] = set()
+        self._facts: list[StatusChanged] = []
 
     def _name(self, event: Event) -> str:
         return turn_token(event, self._context.bot.digests.token_key)
@@ -132,6 +135,15 @@ class Waking:
         member_id = latest[0].detail.get("moved_to") if latest else None
         return isinstance(member_id, str) and await self.load(member_id)
 
+    @property
+    def _delivers(self) -> bool:
+        """Whether the shell can deliver replies to the member."""
+        return self._delivers_to_all or self._turns.document.channel.type in self._context.senders
+
+    @property
+    def _route(self) -> ReplyRoute:
+        return "deliver" if self._delivers else "keep"
+
     async def step(self) -> bool:
         """Make the next turn; when nothing is due, set the next wake-up."""
         turns = self._turns
@@ -139,7 +151,11 @@ class Waking:
             event: Event = self._follow_up
             self._follow_up = None
             return await self._turn(event)
+        if self._facts:
+            return await self._turn(self._facts.pop(0))
         document, now = turns.document, instant(self._context.now)
+        if document.outbox:
+            document = turns.document = await whole_outbox(self._context, turns.member_id, document)
         if document.last_updated.timestamp() - SKEW > self._context.now:
             document = turns.correct(now)
         if document.moved is not None:
@@ -235,10 +251,15 @@ class Waking:
         return True
 
     async def _deliver(self, decision: Decision, waiting: Undelivered) -> Delivered:
-        """Deliver replies. An exception is reported, and the delivery is tried again later."""
+        """Deliver replies. An exception is reported, and the delivery is tried again later, as the channel asks."""
         document, context = decision.document, self._context
         replies = context.bot.say(replies_from_raw(waiting.replies), document.profile, document.channel)
-        error = await Deliver(document.channel, replies, waiting.id)
-        if error is not None:
-            context.errors.append((waiting.id[:10], error))
-        return Delivered(waiting.id, waiting.tries, error is None)
+        answer = await Deliver(document.channel, replies, waiting.id)
+        if isinstance(answer, Sent):
+            return Delivered(waiting.id, waiting.tries, done=True)
+        if isinstance(answer, BaseException):
+            context.errors.append((waiting.id[:10], answer))
+            return Delivered(waiting.id, waiting.tries, done=False)
+        if isinstance(answer, Never) and (fact := failure_of(context.bot, waiting.id, answer, document.channel)):
+            self._facts.append(fact)
+        return Delivered(waiting.id, waiting.tries, done=False, answer=answer)

@@ -11,6 +11,8 @@ from typing import Final, ParamSpec, TypeVar
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.errors import WrongArgument
 from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.messages.sending import Later, Never, Sent
+from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.store.requests import Effect
 
 P = ParamSpec("P")
@@ -18,7 +20,9 @@ R = TypeVar("R")
 
 _LARGEST: Final = (1 << 63) - 1
 """The largest number that a server takes as a count."""
-_KINDS: Final[Mapping[str, type]] = {
+_KINDS: Final[Mapping[str, type | tuple[type, ...]]] = {
+    "outcome": Outcome,
+    "answer": (Sent, Later, Never),
     "member_id": str,
     "into": str,
     "channel": Channel,
@@ -61,14 +65,18 @@ def _named(bound: inspect.BoundArguments) -> Iterator[tuple[str, object]]:
             yield name, value
 
 
-def _check(name: str, value: object, kind: type) -> None:
+def _check(name: str, value: object, kind: type | tuple[type, ...]) -> None:
     if not isinstance(value, kind) or isinstance(value, bool):
-        given, wanted = type(value).__name__, "text" if kind is str else f"an instance of {kind.__name__}"
+        given, wanted = type(value).__name__, "text" if kind is str else f"an instance of {_names(kind)}"
         raise WrongArgument(name, f"is of type {given}; give {wanted}")
     if isinstance(value, str) and not _is_unicode(value):
         raise WrongArgument(name, "holds half of a surrogate pair; give text that is valid Unicode")
     if isinstance(value, int) and not -_LARGEST <= value <= _LARGEST:
         raise WrongArgument(name, f"has {len(str(abs(value)))} digits; give a smaller number")
+
+
+def _names(kind: type | tuple[type, ...]) -> str:
+    return " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
 
 
 def _is_unicode(value: str) -> bool:

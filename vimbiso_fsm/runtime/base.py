@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import random
 import secrets
@@ -17,6 +18,7 @@ import attrs
 from vimbiso_fsm.audit.entries import AuditEntry, Incident
 from vimbiso_fsm.audit.flow_audit import FlowAuditLogger, Observer
 from vimbiso_fsm.audit.redaction import error_record
+from vimbiso_fsm.channels.plain import joined
 from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.engine.events import CallReturned, turn_token
 from vimbiso_fsm.engine.told import is_of_interest
@@ -34,18 +36,29 @@ from vimbiso_fsm.flow.rates import Rates
 from vimbiso_fsm.messages.given import Given
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.replies import Text
+from vimbiso_fsm.messages.sending import Answer, Later, Never, Sent, asked_wait
 from vimbiso_fsm.messages.told import Fact, Paid, StatusChanged, Told
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.context import Context
-from vimbiso_fsm.operations.effects import NotMade, Operation, RunCall, TakePlace, answered, fault_of, is_lease_over
+from vimbiso_fsm.operations.effects import (
+    Deliver,
+    NotMade,
+    Operation,
+    RunCall,
+    TakePlace,
+    answered,
+    fault_of,
+    is_lease_over,
+)
 from vimbiso_fsm.operations.give import give
 from vimbiso_fsm.operations.handle_event import EventOutcome, handle_event
+from vimbiso_fsm.operations.sent_notes import SentNotes
 from vimbiso_fsm.operations.wake import wake
 from vimbiso_fsm.runtime import binding
 from vimbiso_fsm.runtime.budget import Budget
 from vimbiso_fsm.runtime.clock import Clock
 from vimbiso_fsm.runtime.door import Door
-from vimbiso_fsm.runtime.services import DELIVERIES, Places, Services
+from vimbiso_fsm.runtime.services import DELIVERIES, REPLIES, Places, Raised, Services
 from vimbiso_fsm.runtime.watchdog import LOOKER, Watchdog, Watched
 from vimbiso_fsm.store.requests import Effect, RecordIncident
 
@@ -93,7 +106,10 @@ class BaseManager:
         debug: Whether the log shows the message and the traceback of an exception.
         audit: The observers.
         services: The places at the services.
-        deliveries: The places at the function that delivers.
+        deliveries: The places of deliveries by a worker.
+        replies: The places of replies that a member waits for.
+        senders: The functions that send replies, by the type of the channel.
+        sent: What they have sent, until the store knows it.
         watched: The note of this manager for the watchdog; None without one.
         observing: The note for its observers, which are reported and not ended.
         budget: The memory of the servers, as a worker of this manager watches it.
@@ -118,6 +134,7 @@ class BaseManager:
         patience: float,
         call_wait: float,
         deliver: Callable[..., object] | None,
+        senders: Mapping[str, Callable[..., object]] | None,
         legacy: object,
         rates: Rates | None,
         watchdog: Watchdog | None,
@@ -137,6 +154,9 @@ class BaseManager:
                 fault = f"one is a {type(observer).__name__}"
                 raise FlowError("", "observers", fault, "give functions that take a CommitEvent")
         binding.check_delivery(deliver, is_async=is_async)
+        self.senders = {**(senders or {})}
+        binding.check_senders(self.senders, self.bot.validator.channel_types, is_async=is_async)
+        self._keywords = {name: binding.delivery_keywords(sender) for name, sender in self.senders.items()}
         if check_services:
             binding.check_services(self.bot, is_async=is_async)
         self.clock = Clock()
@@ -145,12 +165,13 @@ class BaseManager:
         self.patience = patience
         self.call_wait = call_wait
         self.deliver = deliver
+        self.sent = SentNotes()
         self.imports = legacy is not None
         self.debug = debug
         self.audit = FlowAuditLogger(observers, self._observer_failed)
         self.budget = Budget()
         self.services = Services(self.bot.service_limits, self.clock.now)
-        self.deliveries = Places(DELIVERIES)
+        self.deliveries, self.replies = Places(DELIVERIES), Places(REPLIES)
         self.watched = LOOKER.watch(watchdog)
         self._own_key = secrets.token_bytes(32)
         self.observing = Watched(attrs.evolve(watchdog, stop=None)) if watchdog is not None and observers else None
@@ -213,6 +234,7 @@ class BaseManager:
         context = Context(self.bot, self.cache, self.clock.now(), patience=self.patience, waited=waited)
         context.clock = self.clock
         context.door = self.door
+        context.senders, context.sent = self.senders, self.sent
         return context
 
     def clock_incident(self) -> RecordIncident:
@@ -291,10 +313,45 @@ class BaseManager:
         """Return the answer of a call that is not made because there is no place at its service."""
         return NotMade(ServiceError(step.call.service, "it takes no call now", "see ServiceLimits"))
 
-    def delivery_busy(self) -> ServiceError:
-        """Return the error of a delivery that is not begun because there is no thread for it."""
-        fault = f"no thread is free; {DELIVERIES.threads} may be in deliveries that have not ended"
-        return ServiceError("deliver", fault, "let it end in time, for example by a timeout of its requests")
+    @property
+    def any_sender(self) -> Callable[..., object] | None:
+        """The function for proactive replies, or one of the senders; None without any."""
+        return self.deliver or next(iter(self.senders.values()), None)
+
+    def sending(self, step: Deliver) -> tuple[partial[object], Places]:
+        """Return the function that sends replies, ready to be called, and the places at which it is called."""
+        sender = self.senders.get(step.channel.type)
+        if sender is not None:
+            step = attrs.evolve(step, replies=joined(step.replies, step.channel.type))
+        function = self.deliver if sender is None else sender
+        assert function is not None
+        keywords = self._keywords.get(step.channel.type)
+        return binding.bind_delivery(function, step, keywords), self.replies if step.is_reply else self.deliveries
+
+    def sent_answer(self, step: Deliver, result: object) -> Answer | BaseException:
+        """Return the answer of a channel by what the function that sends has returned or raised.
+
+        A function for proactive replies alone may return anything. What a sender returns besides its answers is
+        reported, and the outcome is unknown.
+        """
+        if isinstance(result, Raised):
+            return asked_wait(result.error) or result.error
+        if inspect.iscoroutine(result):
+            result.close()
+            return ServiceError("deliver", "it is async", "use AsyncFlowStateManager, or give one without await")
+        if isinstance(result, Sent | Later | Never):
+            return result
+        if step.channel.type not in self.senders:
+            return Sent()
+        name = f"senders[{step.channel.type!r}]"
+        return ServiceError(name, f"it has answered a {type(result).__name__}", "answer with Sent, Later or Never")
+
+    def sending_busy(self, step: Deliver, places: Places) -> Answer:
+        """Log that replies are not sent because there is no thread for it, and return the answer: later."""
+        fault = f"no thread is free; {places.limits.threads} may be in deliveries that have not ended"
+        error = ServiceError("deliver", fault, "let it end in time, for example by a timeout of its requests")
+        self._log_error("replies were not sent: %s", error, step.key[:10])
+        return Later()
 
     def owner_unknown(self, error: VimbisoError) -> None:
         """Log that the store did not say whose it is. It is asked again later, and what is done meanwhile goes on."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from types import FunctionType
 from typing import Any
 
 from vimbiso_fsm.document.typed_data import name_of as annotation_name
 from vimbiso_fsm.document.typed_data import structure
-from vimbiso_fsm.errors import ServiceError, Unreadable, UnstorableType
+from vimbiso_fsm.errors import FlowError, ServiceError, Unreadable, UnstorableType
 from vimbiso_fsm.flow.annotations import fits
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import parameter_types, port_signature
@@ -58,6 +58,21 @@ def check_delivery(deliver: object, *, is_async: bool) -> None:
     if signature is not None and not _binds(signature, None, (), **_wanted(signature, {"key": "", "account": ""})):
         fault = f"it takes {_shown(signature)}, and is called with the channel and the replies"
         raise ServiceError("deliver", fault, "let it take these two; it may also take key and account")
+
+
+def check_senders(senders: Mapping[str, object], types: Container[str], *, is_async: bool) -> None:
+    """Check the functions that send replies, by the type of the channel. See `check_delivery`.
+
+    Raises:
+        FlowError: A type is not known to the bot.
+        ServiceError: One is no function, takes other arguments, or is async where the manager cannot await it.
+    """
+    for channel_type, sender in senders.items():
+        if channel_type not in types:
+            raise FlowError("", "senders", f"{channel_type!r} is no type of a channel", "name it in Bot(channels=…)")
+        if sender is None:
+            raise ServiceError(f"senders[{channel_type!r}]", "it is None", "leave the type out")
+        check_delivery(sender, is_async=is_async)
 
 
 _USE_ASYNC = "use AsyncFlowStateManager, or give one without await"
@@ -159,10 +174,25 @@ def bind(services: Mapping[str, object], request: RunCall) -> Callable[[], objec
     return functools.partial(method, **arguments)
 
 
-def bind_delivery(deliver: Callable[..., object], request: Deliver) -> Callable[[], object]:
-    """Return the delivery, ready to be called. The parameters `key` and `account` of the function are filled."""
+def bind_delivery(
+    deliver: Callable[..., object], request: Deliver, keywords: Container[str] | None = None
+) -> functools.partial[object]:
+    """Return the delivery, ready to be called. The parameters `key` and `account` of the function are filled.
+
+    Args:
+        deliver: The function.
+        request: The delivery.
+        keywords: Which of these parameters the function has, where it is known (`delivery_keywords`).
+    """
     known = {"key": request.key, "account": request.channel.account}
-    return functools.partial(deliver, request.channel, request.replies, **_wanted(_signature(deliver), known))
+    names = delivery_keywords(deliver) if keywords is None else keywords
+    named = {name: value for name, value in known.items() if name in names}
+    return functools.partial(deliver, request.channel, request.replies, **named)
+
+
+def delivery_keywords(deliver: Callable[..., object]) -> frozenset[str]:
+    """Return which of the parameters that are filled a function that sends replies has."""
+    return frozenset(_wanted(_signature(deliver), {"key": "", "account": ""}))
 
 
 def _wanted(signature: inspect.Signature | None, known: Mapping[str, object]) -> dict[str, object]:

@@ -44,6 +44,7 @@ from vimbiso_fsm.flow.rates import DEFAULT_RATES, Rates
 from vimbiso_fsm.messages.given import Given
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Reply, Said
+from vimbiso_fsm.messages.sending import Answer
 from vimbiso_fsm.messages.told import Told
 from vimbiso_fsm.operations.claim import claim
 from vimbiso_fsm.operations.effects import (
@@ -57,6 +58,7 @@ from vimbiso_fsm.operations.effects import (
     Pause,
     ReadLegacy,
     RunCall,
+    StandBack,
     TakePlace,
     is_lease_over,
     run,
@@ -70,18 +72,19 @@ from vimbiso_fsm.operations.history import Filters, read_history, read_incidents
 from vimbiso_fsm.operations.link import Linking, Merging, link, merge, unlink
 from vimbiso_fsm.operations.recover import Recovery, recover
 from vimbiso_fsm.operations.reset import Reset, reset
+from vimbiso_fsm.operations.sending import told
 from vimbiso_fsm.operations.shared import find_owner
 from vimbiso_fsm.operations.update import Change, read, save, update
 from vimbiso_fsm.operations.wipe import Wiped, wipe
 from vimbiso_fsm.runtime.arguments import checked
 from vimbiso_fsm.runtime.base import BaseManager, Begin, delay
-from vimbiso_fsm.runtime.binding import bind, bind_delivery
+from vimbiso_fsm.runtime.binding import bind
 from vimbiso_fsm.runtime.giving import flow_opened, trigger_pulled, words_given
 from vimbiso_fsm.runtime.queue import AsyncMemberLock, AsyncQueue, MemberLock, Queue
+from vimbiso_fsm.runtime.sending import AsyncRecorder, AsyncSender, Recorder, Sender
 from vimbiso_fsm.runtime.services import (
     DELIVERY_TIMEOUT,
     Place,
-    Raised,
     attempt,
     attempt_awaited,
     is_async,
@@ -99,6 +102,7 @@ from vimbiso_fsm.store.requests import (
     AsyncStore,
     Effect,
     Load,
+    MarkSent,
     Quarantined,
     ReadDigests,
     ReadQuarantine,
@@ -136,7 +140,7 @@ OTHERS_AT_ONCE: Final = 32
 """The number of them that are of members whose documents are not cached, besides those that are: a flood of unknown
 senders delays nobody whom the process remembers."""
 
-_OUTSIDE: Final = (RunCall, Deliver, TakePlace)
+_OUTSIDE: Final = (RunCall, Deliver, TakePlace, StandBack)
 """Effects whose duration is not counted as waiting. During a long call and a delivery, other messages of the member may
 be handled."""
 
@@ -144,12 +148,13 @@ be handled."""
 class Delivery(Protocol):
     """A function that sends proactive replies: of timers, session expiry and late results.
 
-    A delivery that raises is tried again later. The account of the bot to send from is `channel.account`. A parameter
+    A delivery that raises is tried again later. It may answer as a `Sender` does; anything else that it returns counts
+    as sent. The account of the bot to send from is `channel.account`. A parameter
     `account` of the function is filled with it too, and a parameter `key` with a text that is the same in each attempt
     to send the same replies, for channels that recognise repeats.
     """
 
-    def __call__(self, channel: Channel, replies: Sequence[Reply], /) -> None:
+    def __call__(self, channel: Channel, replies: Sequence[Reply], /) -> Answer | None:
         """Send the replies."""
         ...
 
@@ -157,7 +162,7 @@ class Delivery(Protocol):
 class AsyncDelivery(Protocol):
     """An async function that sends proactive replies. See `Delivery`."""
 
-    def __call__(self, channel: Channel, replies: Sequence[Reply], /) -> Awaitable[None]:
+    def __call__(self, channel: Channel, replies: Sequence[Reply], /) -> Awaitable[Answer | None]:
         """Send the replies."""
         ...
 
@@ -184,6 +189,7 @@ class FlowStateManager:
         patience: float = CONFLICT_TIMEOUT,
         call_wait: float = CALL_WAIT,
         deliver: Delivery | None = None,
+        senders: Mapping[str, Sender] | None = None,
         legacy: LegacyReader | None = None,
         rates: Rates | None = DEFAULT_RATES,
         watchdog: Watchdog | None = DEFAULT_WATCHDOG,
@@ -204,6 +210,8 @@ class FlowStateManager:
             patience: Seconds for which an operation may lose races against other writers.
             call_wait: Seconds for which `handle` waits for its calls.
             deliver: Sends proactive replies. Without it they precede the reply to the member's next message.
+            senders: Functions by type of channel that send every reply to its members: `handle` calls them. Without
+                one, the caller of `handle` sends what it returns.
             legacy: Reads the records of the previous release for the bot's importer.
             rates: The rates at which messages are taken in, counted by this manager alone; None takes in each message.
             watchdog: The bounds of the time that a callback may take; None for none.
@@ -220,13 +228,14 @@ class FlowStateManager:
         Raises:
             ServiceError: A service that the bot calls is missing or does not fit.
             BotNotFound: `flows` names no bot.
-            FlowError: `legacy` is given, and the bot has no importer, or an observer is no function.
+            FlowError: `legacy` is given, and the bot has no importer, an observer is no function, or `senders` names a
+                type of channel that the bot does not know.
             ModuleNotFoundError: `encryption` is given, and the package `cryptography` is missing, or `archive` is a
                 database, and SQLAlchemy is missing.
             ArchiveUnavailable: The URL of the archive is none, or the driver of its database is missing.
         """
         self._base = BaseManager(
-            flows, services, observers, cache, patience, call_wait, deliver, legacy, rates, watchdog,
+            flows, services, observers, cache, patience, call_wait, deliver, senders, legacy, rates, watchdog,
             debug=debug, check_services=check_services, is_async=False,
         )  # fmt: skip
         self._store = store
@@ -238,6 +247,7 @@ class FlowStateManager:
         self._starting = threading.Lock()
         self._closing = ExitStack()
         self._closing.callback(on_close)
+        self._recorder = Recorder(self._base, self._perform)
         if encryption is not None:
             from vimbiso_fsm.encryption.store import EncryptedStore
 
@@ -382,8 +392,16 @@ class FlowStateManager:
 
     # Messages and due work ----------------------------------------------------------------------------------------
 
-    def handle(self, message: Message) -> Outcome:
-        """Decide a message, store the turn, make its calls, and return the outcome.
+    def handle(self, message: Message, *, send: bool = True) -> Outcome:
+        """Decide a message, store the turn, send its replies, make its calls, and return the outcome.
+
+        Replies are sent if the manager has a sender for the type of the channel. Otherwise the caller sends those of
+        the outcome.
+
+        Args:
+            message: The message.
+            send: Whether the sender is called. With False the caller sends the replies of the outcome, within
+                30 seconds, and tells the answer of the channel by `sent`; a worker sends what it is not told of.
 
         Each error but `InvalidMessage` has a reply for the member, `error.reply`.
 
@@ -401,11 +419,26 @@ class FlowStateManager:
         try:
             if self._start is not None:  # before the place in the queue, which the digests name
                 self._ready()
-            begin = partial(handle, message=message, imports=base.imports)
+            begin = partial(handle, message=message, imports=base.imports, sends=send)
             return self._run(begin, base.enter(message), base.call_wait)
         except NotAnswered as error:
             base.not_answered(message, error)
             raise
+
+    @checked
+    def sent(self, outcome: Outcome, answer: Answer) -> None:
+        """Take note of what a channel has answered to the replies of `handle(…, send=False)`.
+
+        That they were sent is stored with the member's next commit, or soon. Without this, a worker sends them again.
+        For a channel without a sender it does nothing.
+
+        Raises:
+            WrongArgument: An argument is of another type.
+            StoreUnavailable, CommitUnknown, Contended: Call it again.
+        """
+        member_id = outcome.member_id
+        if outcome.leased:
+            self._run(lambda context: told(context, member_id, outcome.leased, answer), member_id)
 
     def handle_event(self, event: Told) -> EventOutcome:
         """Take in what the channel tells, one of `Delivery.events`, once, and return the outcome.
@@ -591,6 +624,10 @@ class FlowStateManager:
                     answer = self._deliver(effect, place, taken.pop(DELIVERY, None))
                 elif isinstance(effect, TakePlace):
                     answer = self._take(effect, place, taken)
+                elif isinstance(effect, StandBack):
+                    place.release()
+                    self._perform(effect)
+                    answer = None
                 else:
                     wait = None if call_wait is None else max(call_wait - outside, 0)
                     answer = self._call(effect, wait, place, taken.pop(effect.call.service, None))
@@ -625,11 +662,13 @@ class FlowStateManager:
                 base.report(context)
             finally:
                 RUNNING[ident] = NO_STRETCH
+            if base.sent:
+                self._recorder.soon()
 
     def _perform(self, effect: Effect[R]) -> R:
         """Perform an effect other than a call or a delivery."""
         answer: Any = None
-        if isinstance(effect, Pause):
+        if isinstance(effect, Pause | StandBack):
             time.sleep(delay(effect.attempt))
         elif not isinstance(effect, ReadLegacy):
             answer = self._store.perform(effect)
@@ -698,22 +737,21 @@ class FlowStateManager:
             self._late.discard(stored)
             stored.set_result(None)
 
-    def _deliver(self, step: Deliver, lock: MemberLock, place: Place | None) -> BaseException | None:
-        """Send replies at a place for deliveries; return the exception that was raised, or None."""
+    def _deliver(self, step: Deliver, lock: MemberLock, place: Place | None) -> Answer | BaseException:
+        """Send replies at a place for deliveries; return the answer of the channel, or the exception that was raised.
+
+        A reply that a member waits for waits for its place.
+        """
         base = self._base
-        assert base.deliver is not None
         lock.release()
-        place = place or take(base.deliveries, 0)
+        function, places = base.sending(step)
+        place = place or take(places, places.limits.wait if step.is_reply else 0)
         if place is None:
-            return base.delivery_busy()
+            return base.sending_busy(step, places)
         try:
-            result = attempt(place, bind_delivery(base.deliver, step), DELIVERY_TIMEOUT)
+            return base.sent_answer(step, attempt(place, function, DELIVERY_TIMEOUT))
         finally:
             place.leave()
-        if inspect.iscoroutine(result):
-            result.close()
-            return ServiceError("deliver", "it is async", "use AsyncFlowStateManager, or give one without await")
-        return result.error if isinstance(result, Raised) else None
 
     # Members ------------------------------------------------------------------------------------------------------
 
@@ -968,6 +1006,7 @@ class FlowStateManager:
     def close(self) -> None:
         """Wait up to `CALL_WAIT` seconds for late results, then close the connections that the manager has opened."""
         wait_for(tuple(self._late), CALL_WAIT)
+        self._recorder.close()
         LOOKER.leave(self._base.watched)
         self._closing.close()
 
@@ -1003,6 +1042,7 @@ class AsyncFlowStateManager:
         patience: float = CONFLICT_TIMEOUT,
         call_wait: float = CALL_WAIT,
         deliver: AsyncDelivery | Delivery | None = None,
+        senders: Mapping[str, AsyncSender | Sender] | None = None,
         legacy: AsyncLegacyReader | None = None,
         rates: Rates | None = DEFAULT_RATES,
         watchdog: Watchdog | None = DEFAULT_WATCHDOG,
@@ -1016,7 +1056,7 @@ class AsyncFlowStateManager:
         from vimbiso_fsm.store.loops import PerLoop
 
         self._base = BaseManager(
-            flows, services, observers, cache, patience, call_wait, deliver, legacy, rates, watchdog,
+            flows, services, observers, cache, patience, call_wait, deliver, senders, legacy, rates, watchdog,
             debug=debug, check_services=check_services, is_async=True,
         )  # fmt: skip
         self._store = store
@@ -1131,14 +1171,15 @@ class AsyncFlowStateManager:
 
     # Messages and due work ----------------------------------------------------------------------------------------
 
-    async def handle(self, message: Message) -> Outcome:
+    async def handle(self, message: Message, *, send: bool = True) -> Outcome:
         """Decide a message, store the turn, make its calls, and return the outcome. See `FlowStateManager.handle`."""
         base = self._base
         base.check(message)
         try:
             if self._start is not None:  # before the place in the queue, which the digests name
                 await self._ready()
-            begin, key = partial(handle, message=message, imports=base.imports), base.enter(message)
+            begin = partial(handle, message=message, imports=base.imports, sends=send)
+            key = base.enter(message)
             if base.cache.document(key) is not None:
                 return await self._run(begin, key, base.call_wait)
             state = self._loops.get()
@@ -1152,6 +1193,13 @@ class AsyncFlowStateManager:
         except NotAnswered as error:
             base.not_answered(message, error)
             raise
+
+    @checked
+    async def sent(self, outcome: Outcome, answer: Answer) -> None:
+        """Take note of what a channel has answered to replies. See `FlowStateManager.sent`."""
+        member_id = outcome.member_id
+        if outcome.leased:
+            await self._run(lambda context: told(context, member_id, outcome.leased, answer), member_id)
 
     async def handle_event(self, event: Told) -> EventOutcome:
         """Take in what the channel tells, once, and return the outcome. See `FlowStateManager.handle_event`."""
@@ -1268,6 +1316,10 @@ class AsyncFlowStateManager:
                     answer = await self._deliver(effect, place, taken.pop(DELIVERY, None))
                 elif isinstance(effect, TakePlace):
                     answer = await self._take(effect, place, taken)
+                elif isinstance(effect, StandBack):
+                    place.release()
+                    await self._perform(effect)
+                    answer = None
                 else:
                     wait = None if call_wait is None else max(call_wait - outside, 0)
                     answer = await self._call(effect, wait, place, taken.pop(effect.call.service, None))
@@ -1302,10 +1354,12 @@ class AsyncFlowStateManager:
                 base.report(context)
             finally:
                 RUNNING[ident] = NO_STRETCH
+            if base.sent:
+                self._loops.get().recorder(base, self._perform).soon()
 
     async def _perform(self, effect: Effect[R]) -> R:
         answer: Any = None
-        if isinstance(effect, Pause):
+        if isinstance(effect, Pause | StandBack):
             await _sleep(delay(effect.attempt))
         elif not isinstance(effect, ReadLegacy):
             answer = await self._store.perform(effect)
@@ -1331,7 +1385,7 @@ class AsyncFlowStateManager:
     async def _place_at(self, step: TakePlace, *, waits: bool = True) -> Place | None:
         places, call = self._base.places(step), step.call
         service: object = None if call is None else self.bot.services.get(call.service)
-        method: object = self._base.deliver if call is None else getattr(service, call.method, None)
+        method: object = self._base.any_sender if call is None else getattr(service, call.method, None)
         return await take_awaited(places, places.limits.wait if waits else 0, threaded=not is_async(method))
 
     async def _call(self, step: RunCall, wait: float | None, lock: AsyncMemberLock, place: Place | None) -> object:
@@ -1381,18 +1435,18 @@ class AsyncFlowStateManager:
         except VimbisoError as error:
             self._base.late_result_lost(error)
 
-    async def _deliver(self, step: Deliver, lock: AsyncMemberLock, place: Place | None) -> BaseException | None:
+    async def _deliver(self, step: Deliver, lock: AsyncMemberLock, place: Place | None) -> Answer | BaseException:
         base = self._base
-        assert base.deliver is not None
         lock.release()
-        place = place or await self._place_at(TakePlace(None), waits=False)
+        function, places = base.sending(step)
+        threaded = not is_async(function.func)
+        place = place or await take_awaited(places, places.limits.wait if step.is_reply else 0, threaded=threaded)
         if place is None:
-            return base.delivery_busy()
+            return base.sending_busy(step, places)
         try:
-            result = await attempt_awaited(place, bind_delivery(base.deliver, step), DELIVERY_TIMEOUT)
+            return base.sent_answer(step, await attempt_awaited(place, function, DELIVERY_TIMEOUT))
         finally:
             place.leave()
-        return result.error if isinstance(result, Raised) else None
 
     # Members ------------------------------------------------------------------------------------------------------
 
@@ -1531,6 +1585,12 @@ class _LoopState:
         self.late: set[asyncio.Task[None]] = set()
         self.starting: asyncio.Future[None] | None = None
         self.others = 0
+        self._recorder: AsyncRecorder | None = None
+
+    def recorder(self, base: BaseManager, perform: Callable[[MarkSent], Awaitable[object]]) -> AsyncRecorder:
+        """Return what lets the store know what was sent in this loop."""
+        self._recorder = self._recorder or AsyncRecorder(base, perform)
+        return self._recorder
 
     def started(self, starting: asyncio.Future[None]) -> None:
         """Let the next use check again after a failure."""
@@ -1546,6 +1606,8 @@ class _LoopState:
             _, slow = await asyncio.wait(tuple(self.late), timeout=CALL_WAIT)
             for task in slow:
                 task.cancel()
+        if self._recorder is not None:
+            await self._recorder.close()
 
     def abandon(self) -> None:
         """Do nothing: the state has no resources outside its loop."""

@@ -43,6 +43,8 @@ DELIVERY_TIMEOUT: Final = 10.0
 """Seconds after which a delivery counts as failed, and is tried again later."""
 DELIVERIES: Final = ServiceLimits(threads=32, wait=DELIVERY_TIMEOUT)
 """The threads of the function that delivers replies; it has no circuit."""
+REPLIES: Final = ServiceLimits(threads=256, wait=DELIVERY_TIMEOUT)
+"""The threads of senders for replies that members wait for. Deliveries of workers do not hold them up."""
 CANCELLING: Final = 1.0
 """Seconds that a cancelled method may take to end. After them it is left behind, and keeps its place."""
 

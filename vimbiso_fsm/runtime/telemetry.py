@@ -256,10 +256,10 @@ class ObservedManager(FlowStateManager):
         super().__init__(flows, store, observers=[*observers, self._telemetry], **options)
         self._telemetry.watch(self._base)
 
-    def handle(self, message: Message) -> Outcome:
+    def handle(self, message: Message, *, send: bool = True) -> Outcome:
         """See `FlowStateManager.handle`."""
         with self._telemetry.handling(message, self._base) as recorded:
-            return recorded(super().handle(message))
+            return recorded(super().handle(message, send=send))
 
     def handle_event(self, event: Told) -> EventOutcome:
         """See `FlowStateManager.handle_event`."""
@@ -287,10 +287,10 @@ class AsyncObservedManager(AsyncFlowStateManager):
         super().__init__(flows, store, observers=[*observers, self._telemetry], **options)
         self._telemetry.watch(self._base)
 
-    async def handle(self, message: Message) -> Outcome:
+    async def handle(self, message: Message, *, send: bool = True) -> Outcome:
         """See `FlowStateManager.handle`."""
         with self._telemetry.handling(message, self._base) as recorded:
-            return recorded(await super().handle(message))
+            return recorded(await super().handle(message, send=send))
 
     async def handle_event(self, event: Told) -> EventOutcome:
         """See `FlowStateManager.handle_event`."""

@@ -56,6 +56,7 @@ _WRITES: Final = (
     requests.Link,
     requests.Unlink,
     requests.SetWakeUp,
+    requests.MarkSent,
     requests.UseTokens,
     requests.RecordIncident,
     requests.SetAside,

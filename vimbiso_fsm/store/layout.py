@@ -53,7 +53,7 @@ TABLE: Final = {
         _MEMBER + "state",
         "hash; v, h, d, c: version, digest, document, check; p: version digest check and the document before; "
         "t: latest tokens, each twice with its instant; r0 to r15, q0 to q3: token root content =check body; "
-        "m: numbers of records of turns and of other messages, instant of the end",
+        "m: numbers of records of turns and of other messages, instant of the end; s: ids of sent replies",
         "DOCUMENT_LIFE",
     ),
     "prev": Kind(_MEMBER + "prev", "of layout 2, moved when it is met: the document before", "DOCUMENT_LIFE"),
@@ -120,10 +120,11 @@ LAYOUTS: Final = (
     ),
     Layout(
         4,
-        "65861014f7a53122",
+        "a6085ebc9b2e7b5e",
         "An audit entry and a turn record are stored in a short form, and the digest of an entry has 22 characters. "
         "Entries and records of an earlier layout stay as they are, are read, and form one chain with new ones. A "
-        "document may hold reminders and the addresses that have opted out; one without them is as before.",
+        "document may hold reminders and the addresses that have opted out; one without them is as before. "
+        "Replies of a turn wait in the outbox until they are sent, which is noted beside the document.",
     ),
 )
 """Every layout so far. Work that has not been released yet changes the last one; later work adds one."""

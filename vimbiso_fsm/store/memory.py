@@ -27,6 +27,7 @@ from vimbiso_fsm.store.retention import (
     NAME_LIFE,
     QUARANTINE_LIFE,
     RECORDS_KEPT,
+    SENT_KEPT,
     TOKEN_KEPT,
     TOKENS_AT_ONCE,
     TOKENS_IN_STATE,
@@ -83,6 +84,7 @@ class _Member:
         previous: The document before.
         turns: The records of turns.
         untaken: The records of messages without a turn.
+        sent: The ids of sent replies.
         latest: The latest tokens, each with the instant of its use; one may stand there again.
         expires: The instant at which all of this expires, in seconds since the epoch; 0 if nothing of it is kept.
         used: Earlier tokens, those of strangers, and those that were taken over.
@@ -93,6 +95,7 @@ class _Member:
     previous: bytes | None = None
     turns: tuple[requests.Record, ...] = ()
     untaken: tuple[requests.Record, ...] = ()
+    sent: tuple[str, ...] = ()
     latest: tuple[tuple[str, float], ...] = ()
     expires: float = 0.0
     used: dict[str, float] = attrs.field(factory=dict[str, float])
@@ -133,6 +136,7 @@ class _Member:
         """Drop the documents, the records and the latest tokens."""
         self.state = self.previous = None
         self.turns = self.untaken = ()
+        self.sent = ()
         self.latest, self.expires = (), 0.0
 
     def is_used(self, token: str, at: float) -> bool:
@@ -187,7 +191,15 @@ class _Member:
     def stored(self, at: float, *, previous: bool = False) -> requests.Stored:
         """Return what is stored at an instant."""
         document = self.state.document if self.state is not None else None
-        return requests.Stored(self.head, document, at, self.previous if previous else None)
+        sent = self.sent if document is not None else ()
+        return requests.Stored(self.head, document, at, self.previous if previous else None, sent=sent)
+
+    def mark_sent(self, marked: requests.MarkSent) -> None:
+        """Note which replies of the outbox were sent."""
+        known = [id for id in self.sent if id not in marked.ids]
+        if self.head == marked.expected:
+            known = [id for id in known if id in marked.waiting]
+        self.sent = (*known, *marked.ids)[-SENT_KEPT:]
 
 
 class MemoryStore:
@@ -302,9 +314,14 @@ class MemoryStore:
                 return None
             case requests.SetWakeUp(member_id, expected, wake_at):
                 if self._member(member_id).head == expected:
-                    self._due.pop(member_id, None)
-                    if wake_at is not None:
-                        self._due[member_id] = wake_at
+                    self._set_due(member_id, wake_at)
+                return None
+            case requests.MarkSent(member_id, expected, _, _, wake_at):
+                member = self._member(member_id)
+                if member.state is not None:
+                    member.mark_sent(request)
+                    if member.head == expected:
+                        self._set_due(member_id, wake_at)
                 return None
             case requests.ReadDue(shard, until, limit):
                 end = self._at() if until is None else until
@@ -336,6 +353,11 @@ class MemoryStore:
                 return self._owner_record
             case _:
                 raise TypeError(f"{type(request).__name__} is not a request of a store")
+
+    def _set_due(self, member_id: str, wake_at: float | None) -> None:
+        self._due.pop(member_id, None)
+        if wake_at is not None:
+            self._due[member_id] = wake_at
 
     def _owner_of(self, address: Address) -> str | None:
         """Return the owner that the entry of an address names, if the entry has not ended."""

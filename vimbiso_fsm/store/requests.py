@@ -54,6 +54,9 @@ Rules of stored data:
     latest turns, which name the token as `"token":"…"`, tell it. A store whose bytes cannot change needs no checks.
 16. The oldest audit entries are dropped only before an entry that is named by its place, its version and its digest, so
     a stale request drops nothing, and the latest entry stays. It can be kept for longer than rule 7 says.
+17. What was sent of an outbox is noted beside the document, on any head, and lives as long as it. No commit removes a
+    note. `MarkSent` keeps the latest `SENT_KEPT`; if the head is the expected one, it drops those that do not wait any
+    more and sets the wake-up. Where no document is stored, it changes nothing.
 """
 
 from __future__ import annotations
@@ -155,6 +158,7 @@ class Stored:
         at: The instant of the answer on the store's clock, in seconds since the epoch.
         previous: The document before, if the `Load` asked for it and it is kept.
         ciphertext: The document as it is stored, if `document` was decrypted.
+        sent: The ids of replies in its outbox that are noted as sent (`MarkSent`), the latest last.
     """
 
     head: Head
@@ -162,6 +166,7 @@ class Stored:
     at: float
     previous: bytes | None = attrs.field(default=None, repr=False)
     ciphertext: bytes | None = attrs.field(default=None, eq=False, repr=False)
+    sent: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -769,6 +774,25 @@ class SetWakeUp(Effect[None]):
 
     member_id: str
     expected: Head
+    wake_at: float | None = None
+
+
+@attrs.frozen
+class MarkSent(Effect[None]):
+    """Note beside a document which replies of its outbox were sent (rule 17). Repeatable.
+
+    Attributes:
+        member_id: The member.
+        expected: The head of the document that `waiting` and `wake_at` are about.
+        ids: The ids of the replies that were sent, without white space.
+        waiting: The ids of the other replies in the outbox of that document.
+        wake_at: The instant of the wake-up without these replies, in seconds since the epoch; None clears it.
+    """
+
+    member_id: str
+    expected: Head
+    ids: tuple[str, ...]
+    waiting: tuple[str, ...] = ()
     wake_at: float | None = None
 
 

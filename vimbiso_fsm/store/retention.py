@@ -5,6 +5,7 @@
 | document, document before it   | `DOCUMENT_LIFE`, `MAX_DOCUMENT`      | the member's latest commit                |
 |                                | `TIMER_GRACE`                        | the latest timer in the document          |
 | … and audit of a stranger      | `STRANGER_LIFE`, session             | the stranger's latest commit              |
+| … notes of what was sent       | as the document, `SENT_KEPT`         | the member's latest commit                |
 | tokens                         | `TOKEN_KEPT`                         | the use of each token                     |
 | turn records                   | as the document, `RECORDS_KEPT`      | the member's latest commit                |
 | … of messages without a turn   | as the document, `UNTAKEN_KEPT`      | the member's latest commit                |
@@ -95,6 +96,8 @@ UNTAKEN_KEPT: Final = 4
 
 A member who writes many such messages does not drive out the records of turns, from which a state is recovered.
 """
+SENT_KEPT: Final = 16
+"""Identifiers of sent replies that are noted beside a document, at most: as many as may wait in an outbox."""
 AUDIT_LIFE: Final = 400 * DAY
 """Seconds that an audit entry or an incident is kept.
 

@@ -35,6 +35,7 @@ _CONSTANTS: Final = (
     "NAME_LIFE",
     "QUARANTINE_LIFE",
     "RECORDS_KEPT",
+    "SENT_KEPT",
     "TOKENS_AT_ONCE",
     "TOKENS_IN_STATE",
     "TOKEN_KEPT",
@@ -64,6 +65,7 @@ Inspected: TypeAlias = (
     | requests.Erase
     | requests.Fold
     | requests.SetWakeUp
+    | requests.MarkSent
     | requests.ReadAudit
     | requests.ReadOldest
     | requests.DropOldest
@@ -346,6 +348,9 @@ def _encode(request: requests.Request, digests: Digests, keys: Keys) -> Command:
         case requests.SetWakeUp(member_id, head, wake_at):
             settled = (head.version, word(head.digest), _instant(wake_at), _raw(member_id))
             return _command(keys.member(member_id), b"settle", *settled)
+        case requests.MarkSent(member_id, head, ids, waiting, wake_at):
+            noted = (_each(ids), _each(waiting), _instant(wake_at), _raw(member_id))
+            return _command(keys.member(member_id), b"mark_sent", head.version, word(head.digest), *noted)
         case requests.ReadDue(shard, until, limit):
             return _command((keys.of_shard("due", shard),), b"wake_ups", _instant(until), limit)
         case requests.Heartbeat(worker, seconds):
@@ -370,6 +375,11 @@ def _encode(request: requests.Request, digests: Digests, keys: Keys) -> Command:
 
 def _command(keys: tuple[bytes, ...], mode: bytes, *more: bytes | str | int) -> Command:
     return Command(("EVALSHA", SHA, len(keys), *keys, mode, mode, 0, *more), keys[0], mode)
+
+
+def _each(ids: Sequence[str]) -> bytes:
+    """Return ids as words, each with a space after it."""
+    return b"".join(word(id) + b" " for id in ids)
 
 
 def _encode_commit(commit: requests.Commit, keys: Keys) -> Command:
@@ -529,7 +539,7 @@ def _decode(request: requests.Request, reply: Sequence[Any]) -> object:
 def _read(request: requests.Request, found: list[Any], at: float) -> object:
     """Decode what a request has read, the part of the reply after its instant."""
     match request, found:
-        case requests.SetWakeUp() | requests.RecordIncident() | requests.SetAside(), []:
+        case requests.SetWakeUp() | requests.MarkSent() | requests.RecordIncident() | requests.SetAside(), []:
             return None
         case requests.KeepKey() | requests.DropKeys(), []:
             return None
@@ -676,10 +686,11 @@ def _decode_commit(commit: requests.Commit, reply: Sequence[Any]) -> requests.Co
 def _stored(member_id: str, reply: list[Any], previous: bytes | None = None) -> requests.Stored:
     """Decode the stored data: the instant, the version, the digest and the document."""
     match reply:
-        case [at, bytes(version), bytes(digest), kept] if version.isdigit():
+        case [at, bytes(version), bytes(digest), [*kept, None | bytes() as sent]] if version.isdigit():
             document = _document(member_id, kept)
             try:
-                return requests.Stored(_head(version, digest), document, float(at), previous)
+                noted = tuple(map(unword, sent.split())) if sent and document is not None else ()
+                return requests.Stored(_head(version, digest), document, float(at), previous, sent=noted)
             except ValueError:  # a digest that is none, beside which an older release stored no check
                 raise Altered(member_id) from None
         case _:

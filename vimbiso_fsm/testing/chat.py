@@ -36,6 +36,7 @@ from vimbiso_fsm.flow.interrupts import is_interrupt
 from vimbiso_fsm.messages.contents import Content
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Buttons, Menu, Reply
+from vimbiso_fsm.messages.sending import Answer, Sent
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import (
@@ -45,6 +46,7 @@ from vimbiso_fsm.operations.effects import (
     Pause,
     ReadLegacy,
     RunCall,
+    StandBack,
     TakePlace,
     is_lease_over,
 )
@@ -442,7 +444,8 @@ class Chat:
         outcome: The outcome of the latest message that was handled to its end.
         delivers: Whether a wake delivers replies; otherwise they wait in the outbox.
         delivered: The deliveries that succeeded.
-        plan: What the next deliveries raise; None is a success, and so is each delivery after the end of the plan.
+        plan: What the next deliveries raise or answer; None is `Sent`, and so is each delivery after the end of the
+            plan.
         busy: The services that take no call; `DELIVERY` for the function that delivers.
     """
 
@@ -463,7 +466,7 @@ class Chat:
         self.outcome: Outcome | None = None
         self.delivers = False
         self.delivered: list[Deliver] = []
-        self.plan: list[BaseException | None] = []
+        self.plan: list[BaseException | Answer | None] = []
         self.busy: set[str] = set()
         self._ids = itertools.count(1)
         self._began: dict[Held[Any], float] = {}
@@ -559,8 +562,8 @@ class Chat:
                 fault = self.plan.pop(0) if self.plan else None
                 if fault is None:
                     self.delivered.append(effect)
-                return fault
-            case Pause():
+                return Sent() if fault is None else fault
+            case Pause() | StandBack():
                 self.clock.at += 0.01
                 self._paused += 0.1
                 return None

@@ -118,6 +118,7 @@ def _steps() -> SearchStrategy[_Step]:
         "unlink",
         "free",
         "settle",
+        "mark",
         "report",
         "lease",
         *reads,
@@ -232,6 +233,9 @@ class _Pair:
                 return requests.Unlink(channel, member)
             case "settle":
                 return requests.SetWakeUp(member, self._head(member, step.head), step.wake)
+            case "mark":
+                ids, waiting = (step.token,), (step.root, *_TOKENS[: step.other])
+                return requests.MarkSent(member, self._head(member, step.head), ids, waiting, step.wake)
             case "report":
                 return requests.RecordIncident(member, b"incident %d" % step.head)
             case "incidents":

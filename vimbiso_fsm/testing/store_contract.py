@@ -26,6 +26,7 @@ from vimbiso_fsm.store.retention import (
     EXPIRED_AT_ONCE,
     MAX_DOCUMENT,
     RECORDS_KEPT,
+    SENT_KEPT,
     STRANGER_LIFE,
     TOKEN_KEPT,
     TOKENS_AT_ONCE,
@@ -753,6 +754,32 @@ def law_9_only_an_earlier_wake_up_is_written(store: requests.Store) -> None:
         "the earliest one",
     )
     store.perform(requests.SetWakeUp(trial.member_id, head))
+
+
+def law_17_what_was_sent_is_noted_beside_the_document(store: requests.Store) -> None:
+    """What was sent is noted on any head, comes with each answer, and outlives commits; the wake-up needs the head."""
+    trial = _Trial(store)
+    nothing = requests.MarkSent(trial.member_id, requests.NO_HEAD, ("gone",), wake_at=5.0)
+    _same(store.perform(nothing), None, "the answer of MarkSent")
+    holds(not trial.wakes(float("inf")), "a wake-up was set where no document is stored")
+    first = trial.advance(requests.NO_HEAD, wake_at=100.0)
+    _same(trial.load().sent, (), "what is noted where nothing was sent")
+    store.perform(requests.MarkSent(trial.member_id, first, ("one",), ("two",), 300.0))
+    _same(trial.load().sent, ("one",), "what is noted")
+    holds(not trial.wakes(299.0) and trial.wakes(300.0), "a wake-up was not set to a later instant")
+    second = trial.advance(first, wake_at=300.0)
+    store.perform(requests.MarkSent(trial.member_id, first, ("two", "one"), (), None))
+    _same(trial.load().sent, ("two", "one"), "what is noted on a head of before, and after a commit")
+    holds(trial.wakes(300.0), "a wake-up was cleared on an old head")
+    lost = trial.commit(first)
+    _same(is_answer(requests.Conflict, lost, "a commit on an old head").current.sent, ("two", "one"), "with a conflict")
+    many = tuple(f"m{number}" for number in range(SENT_KEPT))
+    store.perform(requests.MarkSent(trial.member_id, attrs.evolve(second, digest="another"), many, (), None))
+    _same(trial.load().sent, many, "the latest that are noted")
+    for _ in range(2):
+        store.perform(requests.MarkSent(trial.member_id, second, ("last",), ("m1",), None))
+        _same(trial.load().sent, ("m1", "last"), "what is noted of a document where all others wait no more")
+        holds(not trial.wakes(float("inf")), "a cleared wake-up is still there")
 
 
 def law_10_a_broken_document_is_quarantined(store: requests.Store) -> None:

@@ -39,6 +39,24 @@ if mode == 'use_tokens' then -- ARGV 4- tokens, each with its instant
   return {KEYS[1], token, 'read', at, 1}
 end
 
+-- ARGV 4 version  5 digest  6 ids  7 the ids that still wait  8 wake-up or ''  9 member; each id has a space after it
+if mode == 'mark_sent' then
+  local state, kept = read_state(), {}
+  if not holds_document(state) then return {KEYS[1], token, 'read', at} end
+  local version, digest = head(state)
+  local is_current = version == ARGV[4] and digest == ARGV[5]
+  local function is_among(id, ids) return string.find(' ' .. ids, ' ' .. id .. ' ', 1, true) end
+  for id in string.gmatch(state.sent or '', '%S+') do
+    if not is_among(id, ARGV[6]) and (not is_current or is_among(id, ARGV[7])) then kept[#kept + 1] = id end
+  end
+  for id in string.gmatch(ARGV[6], '%S+') do kept[#kept + 1] = id end
+  call('ZCARD', KEYS[6]) -- for its type alone
+  call('HSET', KEYS[1], 's', table.concat(kept, ' ', math.max(#kept - SENT_KEPT, 0) + 1))
+  if is_current and ARGV[8] == '' then call('ZREM', KEYS[6], ARGV[9]) end
+  if is_current and ARGV[8] ~= '' then call('ZADD', KEYS[6], ARGV[8], ARGV[9]) end
+  return {KEYS[1], token, 'read', at}
+end
+
 -- The document before stands in its field as "<version> <digest> <check> <document>".
 local function previous()
   local version, digest, check, first = string.match(call('HGET', KEYS[1], 'p') or '', '^(%d+) (%S*) (%x+) ()')

@@ -67,13 +67,13 @@ local function convert(v, h, d, c, t)
 end
 
 -- The fields of the state: version, digest, document and check; the latest tokens; the numbers of records so far of
--- turns and of messages without one, and the instant at which the state ends.
+-- turns and of messages without one, and the instant at which the state ends; the replies of its outbox that were sent.
 local function read_state()
-  local f = call('HMGET', KEYS[1], 'v', 'h', 'd', 'c', 't', 'm')
+  local f = call('HMGET', KEYS[1], 'v', 'h', 'd', 'c', 't', 'm', 's')
   local turns, untaken, ends = string.match(f[6] or '', '^(%d+) (%d+) (%d+)$')
   if not turns and convert(f[1], f[2], f[3], f[4], f[5]) then return read_state() end
   return {
-    v = f[1], h = f[2], d = f[3], c = f[4], tokens = f[5], is_kept = turns ~= nil,
+    v = f[1], h = f[2], d = f[3], c = f[4], tokens = f[5], sent = f[7], is_kept = turns ~= nil,
     turns = tonumber(turns or 0), untaken = tonumber(untaken or 0), ends = tonumber(ends or 0),
   }
 end
@@ -95,7 +95,7 @@ end
 -- The stored data: the same structure for a load and for every commit that is not made.
 local function current(status, state, more)
   local version, digest = head(state)
-  return {KEYS[1], token, status, at, version, digest, {state.v, state.h, state.d, state.c}, more}
+  return {KEYS[1], token, status, at, version, digest, {state.v, state.h, state.d, state.c, state.sent}, more}
 end
 
 -- All records, oldest first, then those of messages without a turn.

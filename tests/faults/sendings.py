@@ -1,0 +1,276 @@
+"""The replies that managers send themselves, while senders fail, messages are repeated and processes die.
+
+A member says one number after another, and is told each of them. The bot of these rows says every number in a text of
+its own, so that what was said tells what is missing, what was said again, and what came out of order.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import attrs
+
+from tests.engines import valkey_program
+from tests.faults.clock import Clock, Clocked
+from tests.faults.kills import Mortal, Steps, in_child, nowhere, run_alone
+from tests.faults.members import PAST_LEASE
+from tests.faults.proxy import Plan, proxied
+from tests.faults.records import Folder
+from tests.faults.row import Profile, Report, row
+from tests.faults.server import own_server
+from vimbiso_fsm.errors import NotAnswered
+from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.flow import Flow
+from vimbiso_fsm.flow.state import State, Transition
+from vimbiso_fsm.flow.turn import Turn
+from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.messages.replies import Reply, Text
+from vimbiso_fsm.messages.sending import Answer, Later, Sent
+from vimbiso_fsm.operations.handle import Outcome
+from vimbiso_fsm.runtime.flow_state import FlowStateManager
+from vimbiso_fsm.store.redis_atomic import AtomicStateManager
+from vimbiso_fsm.testing.chat import STORE_SECRET
+
+__all__ = ["repeater_bot"]
+
+ROUNDS = 60
+"""The rounds of waking, each on a clock that is two minutes further, in which everything must be said."""
+
+
+@attrs.frozen
+class _Data:
+    number: str = ""
+
+
+def _number(text: str) -> str | Refused:
+    return text if text.isdigit() else Refused("choice.unknown")
+
+
+def _told(turn: Turn[_Data]) -> Text:
+    return Text(f"heard {turn.data.number}")
+
+
+def repeater_bot() -> Bot:
+    """Make a bot that says each number that it is told."""
+    flow = Flow(
+        "repeater",
+        initial="ask",
+        data=_Data,
+        states=[State("ask", ask=Text("Next?"), reads=_number, into="number"), State("told", say=_told)],
+        transitions=[Transition("answer", "ask", "told"), Transition("auto", "told", "ask")],
+    )
+    return Bot(flow, session=86_400.0)
+
+
+@attrs.define
+class _Channel:
+    """Sends replies, and fails now and then: before they were sent, after it, or by asking to be left alone.
+
+    Attributes:
+        said: The numbers that were said, by member, in their order.
+        unknown: How often a number was said, and the sender has raised all the same.
+        early: How often replies were sent before the end of the pause that was asked for.
+    """
+
+    chance: random.Random
+    clock: Clock
+    fails: float = 0.5
+    said: dict[str, list[int]] = attrs.field(factory=dict)
+    unknown: Counter[tuple[str, int]] = attrs.field(factory=Counter)
+    paused: dict[str, float] = attrs.field(factory=dict)
+    early: int = 0
+    lock: threading.Lock = attrs.field(factory=threading.Lock)
+
+    def __call__(self, channel: Channel, replies: Sequence[Reply], /) -> Answer:
+        with self.lock:
+            member, drawn = channel.identifier, self.chance.random() / self.fails if self.fails else 1.0
+            self.early += self.clock.ahead < self.paused.get(member, 0.0)
+            if drawn < 0.4:
+                self.paused[member] = self.clock.ahead + 100.0
+                return Later(100)
+            if drawn < 0.7:
+                raise ConnectionError("nothing was sent")
+            numbers = [int(word) for reply in replies for word in reply.text.split() if word.isdigit()]
+            self.said.setdefault(member, []).extend(numbers)
+            if drawn < 1.0:
+                self.unknown.update((member, number) for number in numbers)
+                raise TimeoutError("it is not known whether it was sent")
+            return Sent("id")
+
+
+def _judge(channel: _Channel, members: Sequence[str], numbers: int, report: Report) -> None:
+    """Check that each number was said, again only where the outcome was unknown, and in order."""
+    for member in members:
+        said = channel.said.get(member, [])
+        lost = set(range(1, numbers + 1)).difference(said)
+        report.demand(not lost, f"{member}: {sorted(lost)} were lost")
+        for number, times in Counter(said).items():
+            may = 1 + channel.unknown[member, number]
+            report.demand(times <= may, f"{member}: {number} was said {times} times, {may} may be")
+        firsts = list(dict.fromkeys(said))
+        report.demand(firsts == sorted(firsts), f"{member}: out of order {said}")
+    report.demand(not channel.early, f"the channel was asked {channel.early} times in the pause that it asked for")
+    report.count(said=sum(map(len, channel.said.values())), unknown=channel.unknown.total())
+
+
+def _say(manager: FlowStateManager, message: Message) -> Outcome:
+    """Handle a message until it is answered."""
+    while True:
+        try:
+            return manager.handle(message)
+        except NotAnswered:
+            continue
+
+
+@attrs.frozen
+class _Post:
+    """Says the numbers of one member to several workers, some of them twice."""
+
+    workers: Sequence[FlowStateManager]
+    clock: Clock
+    chance: random.Random
+    pool: ThreadPoolExecutor
+
+    def tell(self, member: str, number: int) -> None:
+        """Say one number, until it is taken. A text that comes before the question was read is said again."""
+        for attempt in range(100):
+            message = Message(Channel("whatsapp", member), f"{number}.{attempt}", str(number))
+            chosen = self.chance.sample(self.workers, 2 if self.chance.random() < 0.3 else 1)
+            outcomes = [each.result() for each in [self.pool.submit(_say, worker, message) for worker in chosen]]
+            if any(f"heard {number}" in [reply.text for reply in outcome.replies] for outcome in outcomes):
+                return
+            self.forward(30)  # the member waits for the question
+            with suppress(NotAnswered):
+                self.workers[0].wake(outcomes[0].member_id)
+        raise AssertionError(f"{member}: {number} was never taken")
+
+    def forward(self, seconds: float) -> None:
+        """Move the clock once the workers have recorded what they have sent, which takes them a second."""
+        for worker in self.workers:
+            while worker._base.sent:
+                worker._recorder.record()
+        self.clock.forward(seconds)
+
+
+def _wake_all(url: Path | str, channel: _Channel, clock: Clock, members: Sequence[str], report: Report) -> None:
+    """Wake the members again and again, as a worker does, until nothing is left to be said."""
+    with (
+        AtomicStateManager.from_url(str(url), secret=STORE_SECRET) as store,
+        FlowStateManager(
+            repeater_bot(), Clocked(store, clock), senders={"whatsapp": channel}, cache=0, rates=None
+        ) as manager,
+    ):
+        manager.start()
+        ids = [manager.bot.digests.guest_id(Channel("whatsapp", member).address) for member in members]
+        for _ in range(ROUNDS):
+            clock.forward(120)
+            for member_id in ids:
+                manager.wake(member_id)
+            found = [manager.state(member_id) for member_id in ids]
+            if not any(document is not None and document.outbox for document in found):
+                return
+    report.demand(False, f"something is left to be said after {ROUNDS} rounds")
+
+
+@row(
+    "said",
+    "30 % of the store's replies lost; senders raise, answer later; messages twice at once",
+    "each reply said, twice only where its outcome was unknown, in order; the channel's pauses kept",
+)
+def said(profile: Profile, seed: int) -> Report:
+    """Members talk to three workers at once, through a connection that loses replies."""
+    report, chance, clock = Report(), random.Random(seed), Clock()
+    members = [f"2637712{number:05d}" for number in range(profile.of(4, 100))]
+    numbers = profile.of(5, 20)
+    channel = _Channel(random.Random(seed + 1), clock)
+    with own_server(valkey_program()) as server, ExitStack() as stack:
+        proxy = stack.enter_context(proxied(server.socket, Plan(seed, drop=0.15, reset=0.15)))
+        stores = [stack.enter_context(AtomicStateManager.from_url(proxy.url, secret=STORE_SECRET)) for _ in range(3)]
+        workers = [
+            stack.enter_context(
+                FlowStateManager(repeater_bot(), Clocked(store, clock), senders={"whatsapp": channel}, rates=None)
+            )
+            for store in stores
+        ]
+        pool = stack.enter_context(ThreadPoolExecutor(2))
+        post = _Post(workers, clock, chance, pool)
+        for member in members:
+            _say(workers[0], Message(Channel("whatsapp", member), "0", "hi"))
+        for number in range(1, numbers + 1):
+            for member in members:
+                post.tell(member, number)
+            post.forward(chance.choice([0.0, 5.0, 110.0]))
+        for worker in workers:
+            worker.close()
+        _wake_all(server.url, channel, clock, members, report)
+        _judge(channel, members, numbers, report)
+    report.count(lost=proxy.lost)
+    return report
+
+
+@attrs.frozen
+class _Lasting:
+    """A channel whose record of what it has said outlives its process, which may die before and after it is asked."""
+
+    records: Folder
+    point: Callable[[], None] = nowhere
+
+    def __call__(self, channel: Channel, replies: Sequence[Reply], /) -> Answer:
+        self.point()
+        self.records.note("said", texts=[reply.text for reply in replies], to=channel.identifier)
+        self.point()
+        return Sent()
+
+
+def _talk(url: str, records: Folder, clock: Clock, member: str, point: Steps | None) -> str:
+    """Say one number to a worker that dies at a point, or answers; return the member's id."""
+    with AtomicStateManager.from_url(url, secret=STORE_SECRET) as store:
+        clocked = Clocked(store, clock)
+        mortal = Mortal(clocked, point) if point else clocked
+        sender = _Lasting(records, point or nowhere)
+        with FlowStateManager(repeater_bot(), mortal, senders={"whatsapp": sender}, rates=None) as manager:
+            return manager.handle(Message(Channel("whatsapp", member), "1", "1")).member_id
+
+
+def _kill_senders(profile: Profile, seed: int, url: str, records: Folder, report: Report) -> None:
+    at, died = 1, True
+    while died:
+        clock, member = Clock(), f"263771{seed:02d}{at:04d}"
+        with (
+            AtomicStateManager.from_url(url, secret=STORE_SECRET) as store,
+            FlowStateManager(
+                repeater_bot(), Clocked(store, clock), senders={"whatsapp": _Lasting(records)}, rates=None
+            ) as manager,
+        ):
+            manager.handle(Message(Channel("whatsapp", member), "0", "hi"))
+            died = bool(in_child(lambda: _talk(url, records, clock, member, Steps(at))))  # noqa: B023 – called here
+            if at % 2:  # the channel repeats the message, before the lease of the dead process is over and after it
+                manager.handle(Message(Channel("whatsapp", member), "1", "1"))
+            clock.forward(PAST_LEASE)
+            outcome = manager.handle(Message(Channel("whatsapp", member), "1", "1"))
+            manager.wake(outcome.member_id)
+            manager._recorder.record()
+            document = manager.state(outcome.member_id)
+            report.demand(document is not None and not document.outbox, f"{at}: something was left")
+        texts = [text for line in records.noted("said") if line["to"] == member for text in line["texts"]]
+        times = sum("heard 1" in text for text in texts)
+        report.demand(1 <= times <= 1 + died, f"{at}: the reply was said {times} times")
+        report.count(killed=died, said=times)
+        at += 1
+
+
+@row(
+    "killed-sending",
+    "worker killed before and after each step between a commit and the record of its replies",
+    "the reply said, twice only if its worker was killed; by a repeated message or a worker",
+)
+def killed_sending(profile: Profile, seed: int) -> Report:
+    """A repeated message, or a worker, says what the dead process has left."""
+    return run_alone(_kill_senders, profile, seed)
