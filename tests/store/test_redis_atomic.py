@@ -252,7 +252,7 @@ class TestEncoding:
         """A reply without the tag and token of its request is refused."""
         load = Load("m")
         command = encode(load)
-        right = [command.tag, command.token, b"stored", b"1.000000", b"0", b"", [None, None, None, None]]
+        right = [command.tag, command.token, b"stored", b"1.000000", b"0", b"", [None, None, None, None, None]]
         assert decode(load, command, right) == Stored(NO_HEAD, None, 1.0)
         for wrong in ([b"other", *right[1:]], [right[0], b"audit", *right[2:]], b"OK", None, []):
             with pytest.raises(SenselessReply):
