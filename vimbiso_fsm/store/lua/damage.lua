@@ -97,7 +97,7 @@ if mode == 'wipe' then
   append(4, ARGV[6] .. ' ' .. ARGV[7] .. ' ', ARGV[8], AUDIT_KEPT)
   drop_expired(4, OF_ENTRIES)
   call('EXPIREAT', KEYS[4], whole(now + AUDIT_LIFE))
-  use_in_set((parted(state.tokens, 0)))
+  use_in_set((parted(state, state.tokens, 0)))
   call('ZREM', KEYS[6], ARGV[9])
   call('UNLINK', KEYS[1], KEYS[2], KEYS[3], unpack(KEYS, 7))
   return {KEYS[1], token, 'committed', at}

@@ -176,8 +176,19 @@ local function drop_tokens()
   end
 end
 
+-- The tokens that the records name, as the state holds them. They stand for those of a damaged text.
+local function recorded(state)
+  local found = {}
+  for _, record in ipairs(all_records(state)) do
+    local used = string.match(record, '^(%S+) ')
+    if used then found[#found + 1] = used .. ' ' .. whole(now) .. ' ' end
+  end
+  return table.concat(found)
+end
+
 -- The tokens that the state holds, without the latest ones, as `use_in_set` takes them; and the text of the latest.
-local function parted(tokens, latest)
+local function parted(state, tokens, latest)
+  if string.gsub(tokens or '', '(%S+ [%d.]+ )%1', '') ~= ' ' then tokens = (tokens or '') .. recorded(state) end
   local pairs_of, moved = {}, {}
   for used, instant in string.gmatch(tokens or '', '(%S+) ([%d.]+) ') do pairs_of[#pairs_of + 1] = {instant, used} end
   local first = math.max(#pairs_of - 2 * latest, 0)
@@ -190,8 +201,10 @@ end
 -- The latest tokens of a state, and with the own token of this request. A worker of layout 2 left no space at the end.
 -- Those of other keys are in the set, if it is here.
 local function latest(state)
-  local tokens = state.tokens or ' '
-  return string.sub(tokens, -1) == ' ' and tokens or tokens .. ' '
+  local tokens = state.tokens or ''
+  if string.sub(tokens, -1) ~= ' ' then tokens = tokens .. ' ' end
+  return string.sub(tokens, 1, 1) == ' ' and (state.tokens or not state.is_kept) and tokens
+    or ' ' .. tokens .. recorded(state)
 end
 
 local function with_own(tokens)
