@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flows import bot as vimbiso
@@ -1312,9 +1312,13 @@ class Life:
                         chat.document().outbox,  # replies never overtake those that are being delivered
                     )
                 }
+                unknown = {one.id for one in chat.document().outbox if one.rest == "retry"}
                 version = chat.document().version
                 self.message = message = chat.message(value)
                 said = words(chat.handle(message).replies)
+                for id in unknown - {one.id for one in chat.document().outbox}:  # a message takes them along
+                    assert set(self.put_out[id]) <= set(said)
+                    self.heard[id] = self.heard.get(id, 0) + 1
                 if chat.document().version > version and chat.outcome and chat.outcome.status != "failed":
                     expected = [word for each in waiting.values() for word in each]
                     assert said[: len(expected)] == expected
@@ -1379,6 +1383,7 @@ class Life:
 
 
 @given(happenings)
+@example([("say", "hi"), ("deliver", "raise"), ("die", "stock"), ("wait", 31), ("wake", True), ("say", "order")])
 def test_no_reply_is_lost_and_waking_is_idempotent(happened: list[tuple[str, Any]]):
     """No reply is lost and a second waking changes nothing, whatever happens.
 
