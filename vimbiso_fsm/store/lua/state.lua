@@ -198,13 +198,14 @@ local function parted(state, tokens, latest)
   return moved, table.concat(words, ' ') .. ' '
 end
 
--- The latest tokens of a state, and with the own token of this request. A worker of layout 2 left no space at the end.
--- Those of other keys are in the set, if it is here.
+-- The latest tokens of a state, and with the own token of this request. They begin and end with a space, except that a
+-- worker of layout 2 left none at the end. A state with turns always has some. Those of other keys are in the set, if it
+-- is here.
 local function latest(state)
   local tokens = state.tokens or ''
   if string.sub(tokens, -1) ~= ' ' then tokens = tokens .. ' ' end
-  return string.sub(tokens, 1, 1) == ' ' and (state.tokens or not state.is_kept) and tokens
-    or ' ' .. tokens .. recorded(state)
+  if string.sub(tokens, 1, 1) == ' ' and (state.tokens or state.turns == 0) then return tokens end
+  return ' ' .. tokens .. recorded(state)
 end
 
 local function with_own(tokens)
