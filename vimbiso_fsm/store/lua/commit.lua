@@ -48,18 +48,9 @@ if mode == 'commit' or mode == 'remember' or mode == 'verify' then
   local turns, untaken, tokens, moved = state.turns, state.untaken, latest(state), {}
   local fields = {'v', ARGV[7], 'h', ARGV[8], 'c', ARGV[9], 'd', ARGV[10]}
   local function keep(field, value) fields[#fields + 1], fields[#fields + 2] = field, value end
-  local function keep_record(record)
-    if string.match(record, '^%S*  ') then
-      keep(untaken_field(untaken), record)
-      untaken = untaken + 1
-    else
-      keep(turn_field(turns), record)
-      turns = turns + 1
-    end
-  end
   local after = 17 + 2 * (ARGV[17] or 0)
-  for i = after + 1, #ARGV do keep_record(ARGV[i]) end
-  if ARGV[11] ~= '' then keep_record(ARGV[11]) end
+  for i = after + 1, #ARGV do turns, untaken = add_record(fields, ARGV[i], turns, untaken) end
+  if ARGV[11] ~= '' then turns, untaken = add_record(fields, ARGV[11], turns, untaken) end
   if is_stranger and has_set then
     moved = {whole(now), token}
   else

@@ -26,6 +26,15 @@ end
 local function turn_field(number) return 'r' .. number % RECORDS_KEPT end
 local function untaken_field(number) return 'q' .. number % UNTAKEN_KEPT end
 
+-- Add a record to the fields to be written, in its ring; return the numbers of records after it.
+local function add_record(fields, record, turns, untaken)
+  local is_untaken = string.match(record, '^%S*  ') -- it has no root
+  fields[#fields + 1] = is_untaken and untaken_field(untaken) or turn_field(turns)
+  fields[#fields + 1] = record
+  if is_untaken then return turns, untaken + 1 end
+  return turns + 1, untaken
+end
+
 -- Bring what layout 2 stored, in keys of its own, to the fields of the state. Return whether anything was there. The
 -- types of the keys are looked at first, and the first write frees memory, so that a full server answers a load.
 local function convert(v, h, d, c, t)
@@ -47,13 +56,7 @@ local function convert(v, h, d, c, t)
   end
   if of_records == 'list' then
     for _, record in ipairs(call('LRANGE', KEYS[3], 0, -1)) do
-      if string.match(record, '^%S*  ') then
-        keep(untaken_field(untaken), record)
-        untaken = untaken + 1
-      else
-        keep(turn_field(turns), record)
-        turns = turns + 1
-      end
+      turns, untaken = add_record(fields, record, turns, untaken)
     end
     ends = math.max(ends, call('EXPIRETIME', KEYS[3]))
   end
