@@ -418,3 +418,25 @@ def test_a_message_that_is_not_taken_is_answered_through_the_outbox(scene: Scene
     scene.at += 31
     worker.wake(outcome.member_id)
     assert scene.line.said == ["Take it?", *(reply.text for reply in pressed.replies)]
+
+
+@KINDS
+def test_a_member_who_opts_out_hears_the_confirmation_alone(scene: Scene):
+    """The confirmation of an opt-out is sent; nothing follows it until the member opts in, and then nothing is lost."""
+    shell, sms = scene.shell(senders={"sms": scene.line}), Channel("sms", "+263771234567")
+
+    def say(id: str, text: str) -> list[str]:
+        scene.line.said.clear()
+        shell.do("handle", Message(sms, id, text))
+        return scene.line.said
+
+    assert say("m1", "hi")
+    [confirmation] = say("m2", "STOP")
+    assert "START" in confirmation
+    member_id = shell.do("handle", Message(sms, "m2", "STOP")).member_id
+    shell.do("tell", member_id, Text("Your parcel is here."), key="k1")
+    scene.at += 3_600
+    shell.do("wake", member_id)
+    assert scene.line.said == [confirmation]
+    assert say("m3", "hi") == []
+    assert "Your parcel is here." in "\n".join(say("m4", "START"))
