@@ -4,7 +4,7 @@
     ReadInherited   read the member's tokens
     Commit          at the guest or the other member, which gets the tokens: what was handled stays handled
     Load            see whether the note is still there: it may be done already, and the channel come back
-    Unlink or Link  take the channel from the member in the index, or give it to the other one
+    Unlink or Link  take the channel from the member in the index, or give it to the other one; this is made once
     Commit          at the member: clear the note
 
 The first commit decides: from then on no turn of the channel is stored at the member, also not by a worker with an old
@@ -115,9 +115,13 @@ async def leave(context: Context, document: Document, head: Head) -> None:
             await _hand_to_guest(context, member_id, leaving, tokens)
         if not await _is_leaving(context, member_id, leaving):
             continue  # done before, and the channel has come back since
-        if heir is not None:
-            await change_owner(context, Link(channel, heir, instead_of=member_id))
-        await change_owner(context, Unlink(channel, member_id))  # with an account, also the entry without one
+        way = hashed("way", member_id, str(leaving.version), leaving.token)
+        if heir is None:
+            await change_owner(context, Unlink(channel, member_id, way))
+        else:
+            await change_owner(context, Link(channel, heir, instead_of=member_id, way=way))
+            if channel.account:  # the entry without one would answer for other accounts
+                await change_owner(context, Unlink(channel.with_account(""), member_id, way))
     await _clear(context, document, head)
 
 

@@ -122,11 +122,13 @@ def addresses_of(bot: Bot, document: Document) -> tuple[Address, ...]:
 
 async def _link(context: Context, source: Document, member: Document, address: Address) -> str | None:
     """Lead a channel to the member, unless it was taken from the member since the merge; return its owner."""
+    assert source.moved is not None
     channel, own = address.channel, source.member_id
+    way = promotion_token(own, source.moved)
     if not (source.guest or member.has(address)):
-        request: requests.Link | requests.Unlink = requests.Unlink(channel, own)
+        request: requests.Link | requests.Unlink = requests.Unlink(channel, own, way)
     else:
-        request = requests.Link(channel, member.member_id, own, guest=member.guest)
+        request = requests.Link(channel, member.member_id, own, guest=member.guest, way=way)
     return (await change_owner(context, request)).member_id
 
 
