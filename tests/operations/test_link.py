@@ -462,7 +462,7 @@ def test_an_operation_may_end_at_any_effect(name: str, how: str):
 
 
 def _stop_and_go_on(name: str, by: str, effects: int, then: Sequence[str]) -> bool:
-    """Stop a process on a way after some effects, let others act, and go on; return whether it had ended before.
+    """Stop a process on a way some effects after its note, let others act, and go on; return whether it had ended.
 
     The process is that of the operator, or of a worker who has read the note. The index leads where the documents say
     at the end.
@@ -470,9 +470,9 @@ def _stop_and_go_on(name: str, by: str, effects: int, then: Sequence[str]) -> bo
     chat = a_chat()
     channel, source = (TELEGRAM, guest_id(TELEGRAM)) if name == "link" else (WHATSAPP, "m-1")
     held = chat._hold(OPERATIONS[name], Cache(0))
+    while not (chat.document(source).leaving or chat.document(source).moved):
+        chat.step(held)
     if by == "a worker":
-        while not (chat.document(source).leaving or chat.document(source).moved):
-            chat.step(held)
         held = chat.waking(source)
     for _ in range(effects):
         if held.request is not None:
@@ -502,12 +502,14 @@ def _stop_and_go_on(name: str, by: str, effects: int, then: Sequence[str]) -> bo
         ("relink", ["wake m-1", "to m-1"]),
         ("relink", ["wake m-1", "to m-1", "unlink m-1"]),
         ("link", ["to m-2", "unlink m-2"]),
+        ("relink", ["unlink m-2"]),  # it leaves before the index leads there
+        ("link", ["unlink m-2"]),
     ],
 )
 def test_a_change_of_the_index_is_made_once_however_late_it_comes(name: str, then: list[str], by: str):
-    """A process stops at any effect of a way, others complete the way, and the channel comes back; then it goes on.
+    """A process stops at any effect of a way, others complete it, and the channel comes back or leaves; it goes on.
 
-    Also where it had looked at the note, and was about to change the index.
+    The index leads where the documents say, also if the process had looked at the note and was about to change it.
     """
     assert next(effects for effects in itertools.count() if _stop_and_go_on(name, by, effects, then)) > 5
 
