@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -455,6 +456,74 @@ def test_an_operation_may_end_at_any_effect(name: str, how: str):
         assert paid(chat) | {"3": 1, "4": 1} == {"1": 1, "2": 1, "3": 1, "4": 1}, (crash, texts)
         for channel, text in ((WHATSAPP, texts[2]), (TELEGRAM, texts[3])):
             assert name_of(owner(chat, channel) or "", owner(chat, channel) is None) in text, (crash, text)
+
+
+# A way whose process stops, while others complete it and the channel comes back --------------------------------------
+
+
+def _stop_and_go_on(name: str, by: str, effects: int, then: Sequence[str]) -> bool:
+    """Stop a process on a way some effects after its note, let others act, and go on; return whether it had ended.
+
+    The process is that of the operator, or of a worker who has read the note. The index leads where the documents say
+    at the end.
+    """
+    chat = a_chat()
+    channel, source = (TELEGRAM, guest_id(TELEGRAM)) if name == "link" else (WHATSAPP, "m-1")
+    held = chat._hold(OPERATIONS[name], Cache(0))
+    while not (chat.document(source).leaving or chat.document(source).moved):
+        chat.step(held)
+    if by == "a worker":
+        held = chat.waking(source)
+    for _ in range(effects):
+        if held.request is not None:
+            chat.step(held)
+    had_ended = held.request is None
+    for what in then:
+        verb, member_id = what.split()
+        if verb == "wake":
+            chat.wake(member_id)
+        elif verb == "to":
+            _end(chat, chat._hold(partial(link, member_id=member_id, channel=channel, takes=True), Cache(0)))
+        else:
+            _end(chat, chat._hold(partial(unlink, member_id=member_id, channel=channel), Cache(0)))
+    _end(chat, held)
+    settled(chat)
+    for each in CHANNELS:
+        listed = [member_id for member_id in ("m-1", "m-2") if chat.document(member_id).has(each.address)]
+        assert listed == [*filter(None, [owner(chat, each)])], (effects, each)
+    return had_ended
+
+
+@pytest.mark.parametrize("by", ["the operator", "a worker"])
+@pytest.mark.parametrize(
+    ("name", "then"),
+    [
+        ("unlink", ["wake m-1", "to m-1"]),
+        ("relink", ["wake m-1", "to m-1"]),
+        ("relink", ["wake m-1", "to m-1", "unlink m-1"]),
+        ("link", ["to m-2", "unlink m-2"]),
+        ("relink", ["unlink m-2"]),  # it leaves before the index leads there
+        ("link", ["unlink m-2"]),
+    ],
+)
+def test_a_change_of_the_index_is_made_once_however_late_it_comes(name: str, then: list[str], by: str):
+    """A process stops at any effect of a way, others complete it, and the channel comes back or leaves; it goes on.
+
+    The index leads where the documents say, also if the process had looked at the note and was about to change it.
+    """
+    assert next(effects for effects in itertools.count() if _stop_and_go_on(name, by, effects, then)) > 5
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(["unlink", "relink", "link"]),
+    st.sampled_from(["the operator", "a worker"]),
+    st.integers(0, 14),
+    st.lists(st.sampled_from(["unlink m-1", "unlink m-2", "to m-1", "to m-2", "wake m-1", "wake m-2"]), max_size=6),
+)
+def test_a_process_that_stopped_leads_no_channel_astray(name: str, by: str, effects: int, then: list[str]):
+    """A process on a way may stop at any effect and go on after any others: the index leads where the documents say."""
+    _stop_and_go_on(name, by, effects, then)
 
 
 @st.composite

@@ -249,7 +249,7 @@ def test_the_merging_commit_carries_tokens_and_records():
     assert commit.token == promotion_token(guest().member_id, Moved("m-1", 3))
     assert (commit.member_id, commit.expected) == ("m-1", Head())
     held.take(Committed(Head(1, "x"), NOW.timestamp()))
-    assert held.request == Link(SMS, "m-1", instead_of=guest_id(SMS))
+    assert held.request == Link(SMS, "m-1", instead_of=guest_id(SMS), way=commit.token)
     held.take(Linked("m-1"))
     wipe = held.request
     assert isinstance(wipe, Wipe)
@@ -324,18 +324,27 @@ def test_merged_before():
     held, _ = at_commit()
     adopted = member(version=5, channels=(SMS.address,))
     held.take(Duplicate((), stored(adopted)))
-    assert held.request == Link(SMS, "m-1", instead_of=guest_id(SMS))
+    assert isinstance(held.request, Link)
+    assert attrs.evolve(held.request, way="") == Link(SMS, "m-1", instead_of=guest_id(SMS))
     assert not held.told
     held.take(Linked("m-1"))
     held.take(Committed(Head(4, "w"), NOW.timestamp()))
     assert promoted(held) == adopted
 
 
-@pytest.mark.parametrize("present", [None, member(version=5), member(version=5, member_id="m-3")])
-def test_merged_and_unlinked_since(present: Document | None):
-    """The channel has no owner if the member's document does not name it, or is not the member's."""
+@pytest.mark.parametrize(
+    ("present", "is_let_go"), [(None, True), (member(version=5), True), (member(version=5, member_id="m-3"), False)]
+)
+def test_merged_and_unlinked_since(present: Document | None, is_let_go: bool):
+    """The channel has no owner if the member's document does not name it, or is not the member's.
+
+    Where the document tells it, the way is marked as done, so that no process leads the channel to the member later.
+    """
     held, _ = at_commit()
     held.take(Duplicate((), stored(present)))
+    if is_let_go:
+        assert held.request == Unlink(SMS, guest_id(SMS), promotion_token(guest().member_id, Moved("m-1", 3)))
+        held.take(Linked(None))
     assert isinstance(held.request, Wipe)
     held.take(Committed(Head(4, "w"), NOW.timestamp()))
     assert held.outcome == Unlinked()

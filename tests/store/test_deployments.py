@@ -812,10 +812,15 @@ def test_channels_in_a_slot_that_is_handed_over(kind: str, nodes: Nodes):
         handover = Handover.of(nodes, int(key_slot(key.partition(b"{")[2].partition(b"}")[0])))
         with handover.begun():
             assert store.perform(FindOwner(channel)).member_id is None
-            assert store.perform(Link(plain, "first")).member_id == "first"  # a new key is made at the new node
+            assert (
+                store.perform(Link(plain, "first", way="1")).member_id == "first"
+            )  # new keys are made at the new node
             assert store.perform(FindOwner(channel)).member_id == "first"
         with handover.turned().begun():
             assert store.perform(FindOwner(channel)).member_id == "first"  # nothing is moved yet
+            assert store.perform(Link(plain, "second", "first", way="1")).member_id == "first"  # it was made
+            with pytest.raises(StoreUnavailable):  # the old node makes no mark, so the change waits
+                store.perform(Link(plain, "second", "first", way="2"))
             assert store.perform(Link(plain, "second", "first")).member_id == "second"
             handover.turned().take(key)
             assert store.perform(FindOwner(channel)).member_id == "second"

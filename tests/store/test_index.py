@@ -18,8 +18,18 @@ from vimbiso_fsm.messages.digests import UNKEYED, Digests
 from vimbiso_fsm.messages.message import Address, Channel
 from vimbiso_fsm.store.index import SHORTEST_SECRET, digests_of, is_record, record_of, secrets_of
 from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
-from vimbiso_fsm.store.requests import FindOwner, Link, Linked, Load, Request, Store, Unlink
-from vimbiso_fsm.store.retention import TOKEN_KEPT
+from vimbiso_fsm.store.requests import (
+    FindOwner,
+    FreeChannels,
+    Link,
+    Linked,
+    Load,
+    ReadIndexKeys,
+    Request,
+    Store,
+    Unlink,
+)
+from vimbiso_fsm.store.retention import TOKEN_KEPT, WAY_LIFE
 from vimbiso_fsm.testing.store_contract import waiting
 
 PHONE = "263771734512"
@@ -109,6 +119,25 @@ def test_an_old_entry_is_unlinked_under_every_name(kind: str, server: Server, cl
         assert store.perform(Unlink(YOU, "m-1")) == Linked(None)
         assert store.perform(FindOwner(YOU)) == Linked(None)
     assert entries(client) == []
+
+
+@KINDS
+def test_a_mark_of_a_way_is_no_entry_is_known_under_every_name_and_ends(kind: str, server: Server, client: Any):
+    """A way that was marked under an earlier secret is not made again; its mark counts as no channel, and ends."""
+    with opened(kind, server.url, OLD) as store:
+        store.perform(Link(YOU, "m-1"))
+        assert store.perform(Link(YOU, "m-2", "m-1", way="w")) == Linked("m-2")
+        [mark] = client.keys("vimbiso:*:way:*")
+        assert 0 < client.ttl(mark) <= WAY_LIFE
+    with opened(kind, server.url, [NEW, OLD]) as store:
+        assert store.perform(ReadIndexKeys()).entries == 1
+        assert store.perform(Link(YOU, "m-1", "m-2")) == Linked("m-1")
+        assert store.perform(Link(YOU, "m-2", "m-1", way="w")) == Linked("m-1")
+        assert store.perform(Unlink(YOU, "m-1", way="w")) == Linked("m-1")
+        assert store.perform(FreeChannels("m-1")) == 1
+        client.delete(mark)
+        assert store.perform(Link(YOU, "m-2", way="w")) == Linked("m-2")
+    assert len(client.keys("vimbiso:*:way:*")) == 1
 
 
 @KINDS

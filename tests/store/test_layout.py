@@ -89,6 +89,7 @@ def requests_of(member: str, channel: Channel) -> list[Request]:
         Link(channel, member),
         SetAside(Link(channel, member)),
         Link(channel.with_account("1001"), member),
+        Link(channel, member, way="token of a way"),
         Lease(7, "w", 1.0),
         Heartbeat("w", 1.0),
         Claim(b"{}", None),
@@ -120,7 +121,20 @@ def test_every_kind_of_key_is_used():
     asked = requests_of("m-42", Channel("sms", "263"))
     made = {key.decode() for request in asked for key in keys_of(request, "")} | {"vimbiso:shards", "vimbiso:index"}
     any_word = dict.fromkeys(
-        ("shard", "member", "version", "nanoseconds", "name", "place", "type", "identifier", "account", "digest"), "~"
+        (
+            "shard",
+            "member",
+            "version",
+            "nanoseconds",
+            "name",
+            "place",
+            "type",
+            "identifier",
+            "account",
+            "digest",
+            "way",
+        ),
+        "~",
     )
     patterns = {
         name: re.compile(re.escape(kind.pattern.format(space="vimbiso", **any_word)).replace(r"\~", "[^:]+"))

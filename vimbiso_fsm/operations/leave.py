@@ -4,13 +4,14 @@
     ReadInherited   read the member's tokens
     Commit          at the guest or the other member, which gets the tokens: what was handled stays handled
     Load            see whether the note is still there: it may be done already, and the channel come back
-    Unlink or Link  take the channel from the member in the index, or give it to the other one
+    Unlink or Link  take the channel from the member in the index, or give it to the other one; this is made once
     Commit          at the member: clear the note
 
 The first commit decides: from then on no turn of the channel is stored at the member, also not by a worker with an old
 copy, whose commit is answered with the document that has the note. Each further step is idempotent and is repeated
-by the next reader of the note: a message, a worker, or the operator. Only tokens are handed on, which are hashes; the
-next speaker on the channel gets nothing else of the member.
+by the next reader of the note: a message, a worker, or the operator. A channel that leaves a member before the index
+leads there first arrives, so that the changes of the index keep the order of the commits. Only tokens are handed on,
+which are hashes; the next speaker on the channel gets nothing else of the member.
 """
 
 from __future__ import annotations
@@ -100,25 +101,55 @@ async def leave(context: Context, document: Document, head: Head) -> None:
         NewerState: A newer release has stored a document on the way.
         ForeignState: A document on the way is of a flow that the bot never had.
     """
-    member_id = document.member_id
     for leaving in document.leaving:
-        context.cache.forget(member_id, leaving.address)
-        channel = leaving.address.channel
-        owner = await find_owner(context, channel)
-        if owner.member_id != member_id:
-            continue  # done before
-        tokens = await ReadInherited(member_id)
-        if leaving.to is not None:
-            heir = await _hand_to_member(context, member_id, leaving, leaving.to, tokens)
-        else:
-            heir = None
-            await _hand_to_guest(context, member_id, leaving, tokens)
-        if not await _is_leaving(context, member_id, leaving):
-            continue  # done before, and the channel has come back since
-        if heir is not None:
-            await change_owner(context, Link(channel, heir, instead_of=member_id))
-        await change_owner(context, Unlink(channel, member_id))  # with an account, also the entry without one
+        context.cache.forget(document.member_id, leaving.address)
+        await _arrive(context, document.member_id, leaving.address)
+        await _go(context, document.member_id, leaving)
     await _clear(context, document, head)
+
+
+async def _arrive(context: Context, member_id: str, address: Address) -> None:
+    """Complete the way of a channel to a member, whose document has it before the index leads there.
+
+    Else the index would lead there after the channel has left.
+    """
+    owner = (await find_owner(context, address.channel)).member_id
+    if owner == member_id:
+        return
+    if owner is None:
+        source, stored = await find_guest(context.bot.digests, address)
+    else:
+        source, stored = owner, await Load(owner)
+    reading = open_document(context.bot, source, stored, instant(context.now))
+    if not isinstance(reading, Sound):
+        return
+    if reading.document.moved is not None:
+        await promote(context, reading.document, stored.head)
+    for leaving in reading.document.leaving:
+        if leaving.address == address:
+            await _go(context, source, leaving)
+
+
+async def _go(context: Context, member_id: str, leaving: Leaving) -> None:
+    """Hand a channel that is leaving a member to the next one, and change the index."""
+    channel = leaving.address.channel
+    if (await find_owner(context, channel)).member_id != member_id:
+        return  # done before
+    tokens = await ReadInherited(member_id)
+    heir = None
+    if leaving.to is not None:
+        heir = await _hand_to_member(context, member_id, leaving, leaving.to, tokens)
+    else:
+        await _hand_to_guest(context, member_id, leaving, tokens)
+    if not await _is_leaving(context, member_id, leaving):
+        return  # done before, and the channel has come back since
+    way = hashed("way", member_id, str(leaving.version), leaving.token)
+    if heir is None:
+        await change_owner(context, Unlink(channel, member_id, way))
+        return
+    await change_owner(context, Link(channel, heir, instead_of=member_id, way=way))
+    if channel.account:  # the entry without one would answer for other accounts
+        await change_owner(context, Unlink(channel.with_account(""), member_id, way))
 
 
 async def _is_leaving(context: Context, member_id: str, leaving: Leaving) -> bool:

@@ -122,11 +122,13 @@ def addresses_of(bot: Bot, document: Document) -> tuple[Address, ...]:
 
 async def _link(context: Context, source: Document, member: Document, address: Address) -> str | None:
     """Lead a channel to the member, unless it was taken from the member since the merge; return its owner."""
+    assert source.moved is not None
     channel, own = address.channel, source.member_id
+    way = promotion_token(own, source.moved)
     if not (source.guest or member.has(address)):
-        request: requests.Link | requests.Unlink = requests.Unlink(channel, own)
+        request: requests.Link | requests.Unlink = requests.Unlink(channel, own, way)
     else:
-        request = requests.Link(channel, member.member_id, own, guest=member.guest)
+        request = requests.Link(channel, member.member_id, own, guest=member.guest, way=way)
     return (await change_owner(context, request)).member_id
 
 
@@ -147,7 +149,10 @@ async def _merge_at_member(context: Context, guest: Document) -> Promoted | None
     conflicts, given_to = 0, ""
     while True:
         if isinstance(stored, requests.Duplicate):
-            return _merged_before(context, guest, member_id, stored.current)
+            promoted = _merged_before(context, guest, member_id, stored.current)
+            if promoted is None:
+                await _let_go(context, guest, member_id, stored.current)
+            return promoted
         now = instant(context.now)
         if not isinstance(stored, requests.Broken) and now - guest.last_updated >= timedelta(seconds=TOKEN_KEPT):
             return None  # its token has expired, so an earlier merge cannot be recognised
@@ -295,6 +300,28 @@ def _merged_before(context: Context, guest: Document, member_id: str, current: r
     if isinstance(reading, Sound) and {address, address.without_account} & {*reading.document.channels}:
         return Promoted(current.head, reading.document, size=len(current.document or b""))
     return None
+
+
+async def _let_go(context: Context, source: Document, member_id: str, current: requests.Stored) -> None:
+    """Take the channels that the member has no more from a source that was merged, and lead the others to the member.
+
+    The way of the source is marked as done so: no process that has stopped on it leads a channel to the member later.
+    """
+    reading = open_document(context.bot, member_id, current, instant(context.now))
+    match reading:
+        case Sound(document) if document.moved is None:
+            member: Document | None = document
+        case Absent():
+            member = None
+        case _:
+            return
+    assert source.moved is not None
+    way = promotion_token(source.member_id, source.moved)
+    for address in addresses_of(context.bot, source):
+        if member is not None and member.has(address):
+            await _link(context, source, member, address)
+        else:
+            await change_owner(context, requests.Unlink(address.channel, source.member_id, way))
 
 
 async def _delete(context: Context, guest: Document, head: requests.Head, member_id: str) -> None:

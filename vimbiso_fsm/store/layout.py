@@ -45,7 +45,8 @@ class Kind:
 
 
 _MEMBER: Final = "{space}:{{{shard}}}:member:{member}:"
-_CHANNEL: Final = "{space}:{{{shard}}}:channel:"
+_SHARD: Final = "{space}:{{{shard}}}:"
+_CHANNEL: Final = _SHARD + "channel:"
 TABLE: Final = {
     "owner": Kind("{space}:owner", "string: layout and owner of the store as JSON", "no end"),
     "shards": Kind("{space}:shards", "string: number of shards, written once", "no end"),
@@ -75,6 +76,7 @@ TABLE: Final = {
     "workers": Kind("{space}:workers", "sorted set: worker by the end of its presence", "no end"),
     "index": Kind("{space}:index", "string: the keys of the digests of channels (`index.py`)", "no end"),
     "channel": Kind(_CHANNEL + "{digest}", "string: id of the owner, by a keyed digest of the address", "no end"),
+    "way": Kind(_SHARD + "way:{digest}:{way}", "string: a mark that the owner was changed for a way", "WAY_LIFE"),
     "plain": Kind(_CHANNEL + "{type}:{identifier}", "the same of layout 1, moved when it is met", "no end"),
     "plain_account": Kind(_CHANNEL + "{type}:{identifier}:{account}", "the same with an account", "no end"),
 }
@@ -120,11 +122,12 @@ LAYOUTS: Final = (
     ),
     Layout(
         4,
-        "a6085ebc9b2e7b5e",
+        "81c322e341d196c6",
         "An audit entry and a turn record are stored in a short form, and the digest of an entry has 22 characters. "
         "Entries and records of an earlier layout stay as they are, are read, and form one chain with new ones. A "
         "document may hold reminders and the addresses that have opted out; one without them is as before. "
-        "Replies of a turn wait in the outbox until they are sent, which is noted beside the document.",
+        "Replies of a turn wait in the outbox until they are sent, which is noted beside the document. A change of the "
+        "index for a way leaves a mark, so that it is made once.",
     ),
 )
 """Every layout so far. Work that has not been released yet changes the last one; later work adds one."""
@@ -248,13 +251,24 @@ class Keys:
             address: The address of the channel.
             digests: The keyed digests of the address, the current one first.
         """
-        words = {"type": word(address.type).decode(), "identifier": word(address.identifier).decode()}
-        shard = crc32("{type}:{identifier}".format(**words).encode()) % SHARDS
+        words, shard = _names_of(address)
         found = [_key(self.space, "channel", shard=shard, digest=digest) for digest in digests]
         if address.account:
             account = word(address.account).decode()
             return *found, _key(self.space, "plain_account", shard=shard, account=account, **words)
         return *found, _key(self.space, "plain", shard=shard, **words)
+
+    def ways(self, address: Address, digests: Sequence[str], way: str) -> tuple[bytes, ...]:
+        """Return the keys under which a way of a channel may be marked as done, the current one first.
+
+        Args:
+            address: The address of the channel.
+            digests: The keyed digests of the address, the current one first.
+            way: The token of the way.
+        """
+        _, shard = _names_of(address)
+        named = word(way).decode()
+        return tuple(_key(self.space, "way", shard=shard, digest=digest, way=named) for digest in digests)
 
     def members_of(self, keys: Iterable[bytes]) -> tuple[str, ...]:
         """Return the members whose documents, audits or incidents stand under these keys, in the order of their ids.
@@ -276,6 +290,12 @@ DEFAULT_SPACE: Final = Keys().space
 """The part before the first colon of the keys of the default namespace."""
 
 _MEMBER_KEY: Final = re.compile(rb"\{\d+\}:member:([^:]+):(?:state|audit|incidents)")
+
+
+def _names_of(address: Address) -> tuple[dict[str, str], int]:
+    """Return the words of a channel's address without an account, and the shard of the channel."""
+    words = {"type": word(address.type).decode(), "identifier": word(address.identifier).decode()}
+    return words, crc32("{type}:{identifier}".format(**words).encode()) % SHARDS
 
 
 def _key(space: str, name: str, **words: str | int) -> bytes:

@@ -32,6 +32,7 @@ from vimbiso_fsm.store.retention import (
     TOKENS_AT_ONCE,
     TOKENS_IN_STATE,
     UNTAKEN_KEPT,
+    WAY_LIFE,
 )
 
 _R = TypeVar("_R")
@@ -223,6 +224,7 @@ class MemoryStore:
         self._members: dict[str, _Member] = {}
         self._channels: dict[Address, str] = {}
         self._names: dict[Address, float] = {}  # the instants at which the entries of guests end
+        self._ways: dict[tuple[Address, str], float] = {}  # the instants at which the marks of ways end
         self._due: dict[str, float] = {}
         self._workers: dict[str, float] = {}
         self._leases: dict[int, tuple[str, float]] = {}
@@ -276,13 +278,14 @@ class MemoryStore:
                 return self._owner(channel.address, guest)
             case requests.FindOwners(each):
                 return tuple(self._owner(one.channel.address, one.guest) for one in each)
-            case requests.Link(channel, member_id, instead_of, guest):
+            case requests.Link(channel, member_id, instead_of, guest, way):
                 owner = self._owner_of(channel.address)
-                if owner not in (None, member_id, instead_of):
+                if owner not in (None, member_id, instead_of) or self._is_done(channel.address, way):
                     return requests.Linked(owner, at=self._at())
                 return self._give(channel.address, member_id, ends=guest)
-            case requests.Unlink(channel, member_id):
-                for address in {channel.address, channel.address.without_account}:
+            case requests.Unlink(channel, member_id, way):
+                done = self._is_done(channel.address, way)
+                for address in () if done else {channel.address, channel.address.without_account}:
                     if self._owner_of(address) == member_id:
                         del self._channels[address]
                 return self._owner(channel.address)
@@ -362,6 +365,13 @@ class MemoryStore:
     def _owner_of(self, address: Address) -> str | None:
         """Return the owner that the entry of an address names, if the entry has not ended."""
         return self._channels.get(address) if self._names.get(address, math.inf) > self._at() else None
+
+    def _is_done(self, address: Address, way: str) -> bool:
+        """Return whether a way is marked as done at an address, and mark it."""
+        if not way or self._ways.get((address, way), 0.0) > self._at():
+            return bool(way)
+        self._ways[address, way] = self._at() + WAY_LIFE
+        return False
 
     def _give(self, address: Address, owner: str, *, ends: bool) -> requests.Linked:
         """Lead an address to an owner, for a while if `ends`."""

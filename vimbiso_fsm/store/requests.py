@@ -57,6 +57,10 @@ Rules of stored data:
 17. What was sent of an outbox is noted beside the document, on any head, and lives as long as it. No commit removes a
     note. `MarkSent` keeps the latest `SENT_KEPT`; if the head is the expected one, it drops those that do not wait any
     more and sets the wake-up. Where no document is stored, it changes nothing.
+18. A change of a channel's owner that belongs to a way, which a document notes, is made once, however often and late it
+    is asked for: the channel may have come back to its owner since. The store marks the way as done at the channel for
+    `WAY_LIFE`. A `Link` or `Unlink` of a marked way changes nothing; the answer names the present owner. A `Link` that
+    is refused, because the channel has another owner, marks nothing.
 """
 
 from __future__ import annotations
@@ -612,19 +616,21 @@ class FindOwners(Effect["tuple[Linked, ...]"]):
 class Link(Effect["Linked"]):
     """Give a channel to a member, if it has no owner or that of `instead_of`.
 
-    The answer names the owner, which may be another member: a late repeat takes no channel away. Repeatable.
+    The answer names the owner, which may be another member: a late repeat takes no channel away. Repeatable (rule 18).
 
     Attributes:
         channel: The channel.
         member_id: The member.
         instead_of: The owner that the channel is taken from; None for none.
         guest: Whether the new owner is a guest, who gets it for as long as `NAME_LIFE` says.
+        way: The token of the way that the change belongs to; empty if it belongs to none.
     """
 
     channel: Channel
     member_id: str
     instead_of: str | None = None
     guest: bool = False
+    way: str = ""
 
 
 @attrs.frozen
@@ -632,10 +638,16 @@ class Unlink(Effect["Linked"]):
     """Take a channel from a member, if the member still owns it; the answer names the owner after that.
 
     An entry without an account that names the member is taken too, since it would answer for this account.
+
+    Attributes:
+        channel: The channel.
+        member_id: The member.
+        way: The token of the way that the change belongs to; empty if it belongs to none (rule 18).
     """
 
     channel: Channel
     member_id: str
+    way: str = ""
 
 
 @attrs.frozen

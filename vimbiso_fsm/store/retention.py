@@ -17,6 +17,7 @@
 | quarantined keys               | `QUARANTINE_LIFE`                    | the quarantine of each key                |
 | owner of a channel             | no end                               |                                           |
 | … that is a guest              | `NAME_LIFE`                          | the latest look at the channel            |
+| … mark of a way                | `WAY_LIFE`                           | the change of the owner                   |
 | wake-up of a member            | no end; one per member               |                                           |
 | lease of a shard               | `SHARD_LEASE`, renewed by its worker | the latest renewal                        |
 | presence of a worker           | `SHARD_LEASE`, renewed by the worker | the latest heartbeat                      |
@@ -57,6 +58,12 @@ NAME_LIFE: Final = DOCUMENT_LIFE + DAY
 """Seconds that a channel leads to a guest who has several names, after the latest look at it.
 
 It is as long as the document of a guest is kept, whose other names lead there. A look is taken when a session begins.
+"""
+WAY_LIFE: Final = DAY
+"""Seconds that the store remembers that the owner of a channel was changed for a way.
+
+A process reads the note of the way just before it asks for the change, so this is how long it may stop between the two
+requests.
 """
 TIMER_GRACE: Final = 8 * DAY + CLOCK_MARGIN
 """Seconds that a document is kept after the instant of its latest timer.

@@ -40,6 +40,7 @@ _CONSTANTS: Final = (
     "TOKENS_IN_STATE",
     "TOKEN_KEPT",
     "UNTAKEN_KEPT",
+    "WAY_LIFE",
 )
 """The constants of `retention.py` that the script uses."""
 _PARTS: Final = ("begin", "state", "commit", "member", "shared", "damage")
@@ -151,11 +152,19 @@ def _entry(channel: Channel, digests: Digests, keys: Keys) -> tuple[bytes, ...]:
     return keys.channel(address, digests.index_names(address))
 
 
-def _entries(mode: bytes, channel: Channel, digests: Digests, keys: Keys, *more: bytes) -> Command:
+def _marks(channel: Channel, way: str, digests: Digests, keys: Keys) -> tuple[bytes, ...]:
+    """Return the keys that mark a way as done at a channel; none without a way."""
+    address = channel.address
+    return keys.ways(address, digests.index_names(address), way) if way else ()
+
+
+def _entries(
+    mode: bytes, channel: Channel, digests: Digests, keys: Keys, *more: bytes | int, after: tuple[bytes, ...] = ()
+) -> Command:
     """Encode a request about the entry of a channel and, if it has an account, that of its address without one."""
     own = _entry(channel, digests, keys)
     other = _entry(channel.with_account(""), digests, keys) if channel.account else ()
-    return _command((*own, *other), mode, len(own), *more)
+    return _command((*own, *other, *after), mode, len(own), *more)
 
 
 def freeing(key: bytes, member_id: str) -> Command:
@@ -340,11 +349,13 @@ def _encode(request: requests.Request, digests: Digests, keys: Keys) -> Command:
             return _command(keys.member(member_id), b"use_tokens", *used)
         case requests.FindOwner(channel, guest):
             return _entries(b"look_up", channel, digests, keys, *(() if guest is None else (_raw(guest),)))
-        case requests.Link(channel, member_id, instead_of, guest):
-            words = (_raw(member_id), _raw(instead_of or ""), *((b"1",) if guest else ()))
-            return _command(_entry(channel, digests, keys), b"link", *words)
-        case requests.Unlink(channel, member_id):
-            return _entries(b"unlink", channel, digests, keys, _raw(member_id))
+        case requests.Link(channel, member_id, instead_of, guest, way):
+            own, marks = _entry(channel, digests, keys), _marks(channel, way, digests, keys)
+            words = (len(marks), _raw(member_id), _raw(instead_of or ""), *((b"1",) if guest else ()))
+            return _command((*own, *marks), b"link", *words)
+        case requests.Unlink(channel, member_id, way):
+            marks = _marks(channel, way, digests, keys)
+            return _entries(b"unlink", channel, digests, keys, len(marks), _raw(member_id), after=marks)
         case requests.SetWakeUp(member_id, head, wake_at):
             settled = (head.version, word(head.digest), _instant(wake_at), _raw(member_id))
             return _command(keys.member(member_id), b"settle", *settled)

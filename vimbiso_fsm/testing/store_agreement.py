@@ -187,6 +187,9 @@ class _Pair:
     def _member(self, number: int) -> str:
         return f"{_MEMBERS[number]} {self._tail}"
 
+    def _way(self, step: _Step) -> str:
+        return f"{step.token} {self._tail}" if step.forgets else ""
+
     def _guest(self, step: _Step) -> str | None:
         return self._member(step.head) if step.forgets else None
 
@@ -228,9 +231,9 @@ class _Pair:
                 return requests.FindOwners(asked[: step.head + 1])
             case "link":
                 instead_of = self._member(step.head) if step.inherits else None
-                return requests.Link(channel, member, instead_of, guest=step.head % 2 == 1)
+                return requests.Link(channel, member, instead_of, guest=step.head % 2 == 1, way=self._way(step))
             case "unlink":
-                return requests.Unlink(channel, member)
+                return requests.Unlink(channel, member, self._way(step))
             case "settle":
                 return requests.SetWakeUp(member, self._head(member, step.head), step.wake)
             case "mark":

@@ -928,6 +928,40 @@ def law_a_channel_has_one_owner(store: requests.Store) -> None:
         _same(store.perform(request), requests.Linked(owner), f"the answer to {request}")
 
 
+def law_18_a_change_for_a_way_is_made_once(store: requests.Store) -> None:
+    """A change for a way is made once: its repeat changes nothing, also where the channel has come back since."""
+    tail = token_hex(8)
+    channel, other = Channel("sms", f"way {tail}"), Channel("sms", f"another {tail}")
+    ours, bare = (Channel("whatsapp", f"way {tail}").with_account(account) for account in ("1001", ""))
+    owners: list[tuple[requests.Request, str | None]] = [
+        (requests.Link(channel, "m"), "m"),
+        (requests.Link(channel, "n", instead_of="m", way=f"1 {tail}"), "n"),
+        (requests.Link(channel, "n", instead_of="m", way=f"1 {tail}"), "n"),
+        (requests.Link(channel, "m", instead_of="n", way=f"2 {tail}"), "m"),
+        (requests.Link(channel, "n", instead_of="m", way=f"1 {tail}"), "m"),
+        (requests.Link(other, "n", way=f"1 {tail}"), "n"),
+        (requests.Link(channel, "n", instead_of="l", way=f"3 {tail}"), "m"),
+        (requests.Link(channel, "n", instead_of="m", way=f"3 {tail}"), "n"),
+        (requests.Unlink(channel, "n", way=f"4 {tail}"), None),
+        (requests.Link(channel, "n", instead_of="m", way=f"1 {tail}"), None),
+        (requests.Link(channel, "n"), "n"),
+        (requests.Unlink(channel, "n", way=f"4 {tail}"), "n"),
+        (requests.Unlink(channel, "m", way=f"5 {tail}"), "n"),
+        (requests.Unlink(channel, "n", way=f"5 {tail}"), "n"),
+        (requests.Unlink(channel, "n"), None),
+        (requests.Link(bare, "m"), "m"),
+        (requests.Link(ours, "m"), "m"),
+        (requests.Unlink(ours, "m", way=f"6 {tail}"), None),
+        (requests.FindOwner(bare), None),
+        (requests.Link(bare, "m"), "m"),
+        (requests.Link(ours, "m"), "m"),
+        (requests.Unlink(ours, "m", way=f"6 {tail}"), "m"),
+        (requests.Unlink(bare, "m", way=f"6 {tail}"), None),
+    ]
+    for request, owner in owners:
+        _same(store.perform(request), requests.Linked(owner), f"the answer to {request}")
+
+
 def law_the_names_of_a_speaker_are_looked_up_together(store: requests.Store) -> None:
     """Names are found in order, each by itself; one without an owner goes to the guest who asks first, until a link."""
     tail = token_hex(8)

@@ -23,7 +23,7 @@ end
 if ARGV[1] == 'apart' then
   local named, words, here, last = {}, {}, {}, 3 + ARGV[3]
   local EMPTY = {
-    GET = false, LINDEX = false, ZSCORE = false, LLEN = 0, ZCOUNT = 0, PTTL = -2, LRANGE = {}, ZRANGE = {},
+    GET = false, EXISTS = 0, LINDEX = false, ZSCORE = false, LLEN = 0, ZCOUNT = 0, PTTL = -2, LRANGE = {}, ZRANGE = {},
     TYPE = {ok = 'none'},
   }
   for _, key in ipairs(KEYS) do here[key] = true end

@@ -12,15 +12,25 @@ local function entry(first, last)
   return false
 end
 
-local function owner(names)
+local function owner(names, last)
   local own = entry(1, names)
-  if own or names == #KEYS then return {KEYS[1], token, 'read', at, own, 1} end
-  local other = entry(names + 1, #KEYS)
+  if own or names == last then return {KEYS[1], token, 'read', at, own, 1} end
+  local other = entry(names + 1, last)
   return {KEYS[1], token, 'read', at, other, other and 0 or 1}
 end
 
+-- Whether a way is marked as done at the channel, by KEYS after those of entries, of which none are there without a way;
+-- mark it if not. The mark is the first write, so that it may be refused.
+local function is_done(last)
+  for i = last + 1, #KEYS do
+    if call('EXISTS', KEYS[i]) == 1 then return true end
+  end
+  if last < #KEYS then call('SET', KEYS[last + 1], '', 'EX', WAY_LIFE) end
+  return false
+end
+
 if mode == 'look_up' then -- ARGV 4 number of names of the channel's own entry  5 a guest who gets it if it has no owner
-  local found = owner(tonumber(ARGV[4]))
+  local found = owner(tonumber(ARGV[4]), #KEYS)
   if not found[5] and ARGV[5] then
     call('SET', KEYS[1], ARGV[5], 'EX', NAME_LIFE)
     found[5] = ARGV[5]
@@ -29,12 +39,14 @@ if mode == 'look_up' then -- ARGV 4 number of names of the channel's own entry  
   end
   return found
 end
-if mode == 'link' then -- ARGV 4 member  5 the owner that it replaces, or ''  6 '1' if the member is a guest, or nothing
-  local found = entry(1, #KEYS) -- KEYS: names of the channel's own entry
-  if found and found ~= ARGV[4] and found ~= ARGV[5] then return {KEYS[1], token, 'read', at, found} end
-  call('SET', KEYS[1], ARGV[4])
-  if ARGV[6] then call('EXPIREAT', KEYS[1], whole(now + NAME_LIFE)) end
-  return {KEYS[1], token, 'read', at, ARGV[4]}
+-- ARGV 4 number of marks  5 member  6 the owner that it replaces, or ''  7 '1' if the member is a guest, or nothing
+if mode == 'link' then -- KEYS: names of the channel's own entry, then of the mark of a way
+  local last = #KEYS - ARGV[4]
+  local found = entry(1, last)
+  if found and found ~= ARGV[5] and found ~= ARGV[6] or is_done(last) then return {KEYS[1], token, 'read', at, found} end
+  call('SET', KEYS[1], ARGV[5])
+  if ARGV[7] then call('EXPIREAT', KEYS[1], whole(now + NAME_LIFE)) end
+  return {KEYS[1], token, 'read', at, ARGV[5]}
 end
 if mode == 'free' then -- ARGV 4 member  KEYS: one entry; one of another type leads to no member
   local kind = call('TYPE', KEYS[1]).ok
@@ -42,11 +54,16 @@ if mode == 'free' then -- ARGV 4 member  KEYS: one entry; one of another type le
   if freed then call('DEL', KEYS[1]) end
   return {KEYS[1], token, 'read', at, freed and 1 or 0}
 end
-if mode == 'unlink' then -- ARGV 4 number of names of the channel's own entry  5 member
-  for i = 1, #KEYS do
-    if call('GET', KEYS[i]) == ARGV[5] then call('DEL', KEYS[i]) end
+if mode == 'unlink' then -- ARGV 4 number of names of the channel's own entry  5 number of marks, of the last KEYS  6 member
+  local last = #KEYS - ARGV[5]
+  local kept = {}
+  for i = 1, last do kept[i] = call('GET', KEYS[i]) ~= ARGV[6] end
+  if not is_done(last) then
+    for i = 1, last do
+      if not kept[i] then call('DEL', KEYS[i]) end
+    end
   end
-  return owner(tonumber(ARGV[4]))
+  return owner(tonumber(ARGV[4]), last)
 end
 if mode == 'index' then -- ARGV 4 the record that is replaced, or ''  5 the new record, in which "@now" stands for this instant and its check
   local found = call('GET', KEYS[1]) or ''
