@@ -120,10 +120,11 @@ LAYOUTS: Final = (
     ),
     Layout(
         4,
-        "a6085ebc9b2e7b5e",
+        "be545984f2f7fa3e",
         "An audit entry and a turn record are stored in a short form, and the digest of an entry has 22 characters. "
         "Entries and records of an earlier layout stay as they are, are read, and form one chain with new ones. A "
-        "document may hold reminders and the addresses that have opted out; one without them is as before. "
+        "document may hold reminders, the addresses that have opted out, and a hand-over to a person with what waits "
+        "for the inbox; one without them is as before. "
         "Replies of a turn wait in the outbox until they are sent, which is noted beside the document.",
     ),
 )
