@@ -14,12 +14,14 @@ from tests.engines import running, valkey_program
 from vimbiso_fsm import (
     AsyncFlowStateManager,
     Bot,
+    Changes,
     Channel,
     Flow,
     FlowError,
     FlowStateManager,
     Inbox,
     Later,
+    Location,
     Message,
     Never,
     NoData,
@@ -29,12 +31,14 @@ from vimbiso_fsm import (
     State,
     Text,
     Transition,
+    Turn,
 )
 from vimbiso_fsm.audit.entries import AuditEntry, unseal
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.engine.passing import MOST_PASSING
+from vimbiso_fsm.operations.effects import PassOn
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
-from vimbiso_fsm.testing.chat import Chat
+from vimbiso_fsm.testing.chat import Chat, choices
 
 
 @attrs.frozen
@@ -62,10 +66,21 @@ order = Flow(
         Transition("timeout", "pin", "end"),
     ],
 )  # fmt: skip
+
+
+def joined(turn: Turn[NoData]) -> Changes[NoData]:
+    """Make the guest a member."""
+    return turn.changes(member=attrs.evolve(turn.member, id="m-1", guest=False))
+
+
 home: Flow[NoData] = Flow(
     "home", initial="menu",
     states=[State("menu", ask=Text("Menu")), State("order", flow=order)],
-    transitions=[Transition("buy", "menu", "order"), Transition(["done", "cancelled"], "order", "menu")],
+    transitions=[
+        Transition("buy", "menu", "order"),
+        Transition(["done", "cancelled"], "order", "menu"),
+        Transition("join", "menu", "menu", prepare=joined),
+    ],
 )  # fmt: skip
 INBOX = Inbox("support", words=["agent"], back=["bot"], idle=1800, limit=7200)
 BOT = Bot(home, inboxes=[INBOX])
@@ -146,6 +161,46 @@ def test_a_worker_passes_on_what_a_dead_process_left() -> None:
     chat.wait(31).wake()
     assert passed(chat) == [("begun", ""), ("said", "one"), ("said", "two")]
     assert chat.document().passing == ()
+
+
+def test_a_message_beside_another_on_its_way_is_passed_once_and_in_order() -> None:
+    """While one process passes a message on, the next message is left to it: none overtakes, and none passes twice."""
+    chat = talk("hi", "agent")
+    first = chat.begin(chat.message("one"))
+    while not isinstance(first.request, PassOn):
+        chat.step(first)
+    chat.say("two")
+    assert passed(chat) == [("begun", "")]
+    chat.finish(first)
+    assert passed(chat) == [("begun", ""), ("said", "one"), ("said", "two")]
+    assert chat.document().passing == ()
+
+
+def test_a_press_passes_as_its_title_and_a_content_as_plain_data() -> None:
+    """A person reads what the member has read on a button, and gets what a message carries beside words."""
+    chat = talk("hi")
+    [title, press] = next(iter(choices(*chat.say("menu").replies).items()))
+    chat.say("agent")
+    chat.handle(chat.message(choice=press))
+    chat.handle(Message(chat.channel, "place", content=Location(-17.8, 31.0), kind="location"))
+    assert passed(chat)[1] == ("said", title)
+    assert chat.passed[2].content["kind"] == "location"
+    assert chat.passed[2].content["latitude"] == -17.8
+
+
+def test_a_merge_keeps_the_hand_over() -> None:
+    """A guest who is linked to a member while a person has the conversation keeps it, and what waits for the inbox."""
+    told: list[PassedOn] = []
+    manager = manager_of(told.append)
+    for text in ("hi", "join"):
+        manager.handle(Message(Channel("telegram", "7"), text, text))
+    manager.handle(said("hi"))
+    guest = manager.handle(said("agent")).state.member_id
+    manager.link("m-1", Channel("whatsapp", "263771234567"))
+    assert manager.handle(said("still there?")).replies == ()
+    assert manager.say(guest, "Yes.", key="1", by="ann").status == "advanced"
+    assert told[-1].member_id == "m-1"
+    assert told[-1].text == "still there?"
 
 
 def test_what_waits_is_passed_again_as_the_inbox_asks() -> None:

@@ -17,12 +17,11 @@ from vimbiso_fsm.engine.commit import Decision, verifying
 from vimbiso_fsm.engine.decide import decide, hindered
 from vimbiso_fsm.engine.handover import HANDED, NOT_HANDED
 from vimbiso_fsm.engine.reading import Absent, Damaged, refuse_encrypted
-from vimbiso_fsm.errors import DamagedDocument, Unreadable, VimbisoError
+from vimbiso_fsm.errors import DamagedDocument, Unreadable
 from vimbiso_fsm.messages.given import Given
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import TakePlace
 from vimbiso_fsm.operations.handle_event import EventOutcome
-from vimbiso_fsm.operations.pass_on import pass_on
 from vimbiso_fsm.operations.turn import TurnResult, record_mismatch
 from vimbiso_fsm.operations.wake import Waking
 from vimbiso_fsm.store.requests import Broken, Committed, Duplicate, Mismatch, Record, Stored
@@ -50,7 +49,6 @@ async def give(context: Context, given: Given, *, delivers: bool) -> EventOutcom
     if await giving.load(given.member_id):
         while await giving.step():
             pass
-        await giving.pass_on()
     return giving.outcome or EventOutcome("ignored", reason="unknown member")
 
 
@@ -75,12 +73,6 @@ class _Giving(Waking):
         if isinstance(reading, Damaged) and self.outcome is None:
             raise DamagedDocument(self._turns.member_id, "; ".join(reading.faults[:3]))
         return not isinstance(reading, Absent) and await super()._unsound(reading, stored)
-
-    async def pass_on(self) -> None:
-        """Pass on what this has left for an inbox. It is stored, and a worker passes on what is left."""
-        if self._turns.document.passing and self._context.inboxes:
-            with suppress(VimbisoError):
-                await pass_on(self._context, self._turns.member_id, delivers=self._delivers_to_all)
 
     async def _rest(self) -> bool:
         """Take in what is given once nothing is due before it, and then rest."""

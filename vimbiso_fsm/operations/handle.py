@@ -121,9 +121,9 @@ async def handle(context: Context, message: Message, *, imports: bool = False, s
         outcome = await handling.turn()
     if handling.leases:
         outcome = await handling.sent(outcome, sends=sends)
-    if outcome._document.passing and context.inboxes:
+    if handling.passes and context.inboxes:
         with suppress(VimbisoError):  # the turn is stored, and a worker passes on what is left
-            await pass_on(context, outcome._document.member_id, delivers=False)
+            await pass_on(context, outcome._document.member_id, handling.passes)
     return outcome
 
 
@@ -160,6 +160,11 @@ class _Handling:
         self._answers: list[Answer | None] = []
         self._kept = 0  # the number of replies that turns have stored
         self._repeated: dict[str, list[Any]] = {}  # the raw replies of earlier turns, by their id in the outbox
+
+    @property
+    def passes(self) -> set[str]:
+        """The inboxes to which the turns pass at once what waits."""
+        return self._turns.passes
 
     # The member and the document ----------------------------------------------------------------------------------
 

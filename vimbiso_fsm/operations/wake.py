@@ -173,6 +173,10 @@ class Waking:
         if self._unstored is not None:
             event, self._unstored = self._unstored, None
             return await self._turn(event)
+        for item in self._next_passing if document.passing else ():
+            passing = PassingDue(item.id, item.tries)
+            if item.inbox in turns.passes and not item.tries and self._name(passing) not in self._resting:
+                return await self._pass_due(passing)
         for at, event in due(document, delivers=self._delivers):
             if self._name(event) not in self._resting:
                 if at <= now and self._made <= TURNS_PER_WAKE:
