@@ -34,8 +34,20 @@ from vimbiso_fsm import (
     Turn,
 )
 from vimbiso_fsm.audit.entries import AuditEntry, unseal
-from vimbiso_fsm.document.document import Document
+from vimbiso_fsm.cli.state import _masked
+from vimbiso_fsm.document.codec import document_to_raw, encode
+from vimbiso_fsm.document.document import Document, Reminder, Suspended, to_be_asked
+from vimbiso_fsm.encryption.parts import cut
+from vimbiso_fsm.engine.ahead import corrected
+from vimbiso_fsm.engine.decide import current_question, decide
+from vimbiso_fsm.engine.draft import Draft
+from vimbiso_fsm.engine.events import HandOverEnded, ReminderDue
 from vimbiso_fsm.engine.passing import MOST_PASSING
+from vimbiso_fsm.engine.schedule import due
+from vimbiso_fsm.engine.session import is_session_over
+from vimbiso_fsm.engine.stranger import is_stranger
+from vimbiso_fsm.messages.given import PersonSaid, WordsGiven
+from vimbiso_fsm.messages.told import AddressChanged
 from vimbiso_fsm.operations.effects import PassOn
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.testing.chat import Chat, choices
@@ -441,3 +453,87 @@ def test_a_wrong_function_of_an_inbox_is_refused(inbox: Any) -> None:
     """A function that could not take what passes is refused when the manager is made."""
     with pytest.raises(ServiceError):
         FlowStateManager.in_memory(BOT, inboxes={"support": inbox})
+
+
+# What else stands still, and where it is kept -------------------------------------------------------------------------
+
+
+def handed_document(*said: str) -> Document:
+    """Return the document of a guest whose conversation a person has."""
+    return talk(*said, "agent").document()
+
+
+def test_nothing_of_the_flow_is_due() -> None:
+    """While a person has the conversation, no timer, no end of the session and no reminder with a flow is due."""
+    chat = talk("hi", "buy", "tea", "agent")
+    document = chat.document()
+    at = document.last_updated
+    reminders = (Reminder("a", "1", at, ({"text": "x"},)), Reminder("b", "2", at, flow="order"))
+    found = [event for _, event in due(attrs.evolve(document, reminders=reminders))]
+    assert [type(event) for event in found] == [ReminderDue, HandOverEnded]
+
+
+def test_a_fact_of_the_channel_ends_no_login_that_stands_still() -> None:
+    """A session that stands still is not over, however long a person has the conversation."""
+    document = handed_document("hi", "buy")
+    later = document.last_updated + timedelta(days=1)
+    draft = Draft(BOT, document, document.channel, later, "t", "t")
+    assert not is_session_over(draft)
+    assert is_session_over(Draft(BOT, attrs.evolve(document, handed=None), document.channel, later, "t", "t"))
+
+
+def test_no_question_is_shown_while_a_person_has_the_conversation() -> None:
+    """The current question is none, also where it has to be asked again after an upgrade."""
+    document = handed_document("hi", "buy")
+    assert document.run is not None
+    unasked = attrs.evolve(document, run=to_be_asked(document.run))
+    assert current_question(BOT, unasked, document.last_updated) == ()
+    assert current_question(BOT, attrs.evolve(unasked, handed=None), document.last_updated) != ()
+
+
+def test_a_guest_with_a_person_is_no_stranger() -> None:
+    """Such a guest is kept as others are: something would be lost."""
+    document = handed_document("hi")
+    assert not is_stranger(BOT, attrs.evolve(document, passing=()))
+    assert is_stranger(BOT, attrs.evolve(document, passing=(), handed=None))
+
+
+def test_a_changed_address_ends_the_hand_over() -> None:
+    """Who has the former address now may be another person, and does not speak to the inbox."""
+    manager = manager_of(lambda passed: None)
+    manager.handle(said("hi"))
+    member = manager.handle(said("agent")).state.member_id
+    manager.handle_event(AddressChanged(channel=Channel("whatsapp", "263771234567"), id="n1", new="263779999999"))
+    left = manager.state(member)
+    assert left is None or left.handed is None
+
+
+def test_a_clock_that_was_ahead_moves_the_hand_over() -> None:
+    """After the clock has returned, a hand-over lasts as long as it would have."""
+    document = handed_document("hi")
+    assert document.handed is not None
+    after = corrected(BOT, document, document.last_updated - timedelta(days=400)).handed
+    assert after is not None
+    assert after.until - after.since == timedelta(seconds=1800)
+    assert after.since == document.last_updated - timedelta(days=400)
+
+
+def test_words_on_their_way_are_hidden_in_an_encrypted_store() -> None:
+    """What waits for an inbox is in the hidden part of a document, and the command masks it."""
+    chat = talk("hi", "agent", "my PIN is 98765", inbox=False)
+    assert b"98765" not in cut(encode(chat.document()), BOT.secrets_of).readable
+    assert "98765" not in str(_masked(BOT, document_to_raw(chat.document())))
+
+
+def test_a_person_answers_a_speaker_who_has_not_logged_in() -> None:
+    """What a person says goes out while a login is asked for, though other notices wait for the login."""
+    chat = Chat(BOT)
+    document = handed_document("hi")
+    assert document.run is not None
+    run = attrs.evolve(document.run, id="home:0", waits=Suspended.LOGIN)
+    asked = attrs.evolve(document, guest=False, member_id="m", channels=(document.channel.address,), suspended=(run,))
+    words = Text("handed.said", words="Try again.")
+    given = PersonSaid(member_id="m", text=words, key="1", by="ann")
+    assert decide(chat.bot, asked, given, document.last_updated, route="deliver").delivery is not None
+    other = WordsGiven(member_id="m", text=words, key="2")
+    assert decide(chat.bot, asked, other, document.last_updated, route="deliver").delivery is None
