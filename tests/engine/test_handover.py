@@ -36,7 +36,7 @@ from vimbiso_fsm import (
 from vimbiso_fsm.audit.entries import AuditEntry, unseal
 from vimbiso_fsm.cli.state import _masked
 from vimbiso_fsm.document.codec import document_to_raw, encode
-from vimbiso_fsm.document.document import Document, Reminder, Suspended, to_be_asked
+from vimbiso_fsm.document.document import Document, PendingCall, Reminder, Suspended, to_be_asked
 from vimbiso_fsm.encryption.parts import cut
 from vimbiso_fsm.engine.ahead import corrected
 from vimbiso_fsm.engine.decide import current_question, decide
@@ -486,7 +486,9 @@ def test_no_question_is_shown_while_a_person_has_the_conversation() -> None:
     """The current question is none, also where it has to be asked again after an upgrade."""
     document = handed_document("hi", "buy")
     assert document.run is not None
+    pending = PendingCall("k", "shop", "ship", {}, "r", document.last_updated)
     unasked = attrs.evolve(document, run=to_be_asked(document.run))
+    assert current_question(BOT, attrs.evolve(document, call=pending), document.last_updated) == ()
     assert current_question(BOT, unasked, document.last_updated) == ()
     assert current_question(BOT, attrs.evolve(unasked, handed=None), document.last_updated) != ()
 
@@ -535,5 +537,8 @@ def test_a_person_answers_a_speaker_who_has_not_logged_in() -> None:
     words = Text("handed.said", words="Try again.")
     given = PersonSaid(member_id="m", text=words, key="1", by="ann")
     assert decide(chat.bot, asked, given, document.last_updated, route="deliver").delivery is not None
+    answered = decide(chat.bot, asked, given, document.last_updated, route="keep").document
+    after = decide(chat.bot, answered, chat.message("thanks"), answered.last_updated).document
+    assert [waiting.tries for waiting in after.outbox] == [0], "a worker still delivers it"
     other = WordsGiven(member_id="m", text=words, key="2")
     assert decide(chat.bot, asked, other, document.last_updated, route="deliver").delivery is None
