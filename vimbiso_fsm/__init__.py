@@ -16,6 +16,7 @@ from vimbiso_fsm.document.document import Member
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.commands import Commands, Shortcut
 from vimbiso_fsm.flow.flow import Flow, NoData
+from vimbiso_fsm.flow.inboxes import Inbox
 from vimbiso_fsm.flow.migrations import FinishOnOld, Migration, ReplacedBy, Restart
 from vimbiso_fsm.flow.privacy import PUBLIC, SECRET
 from vimbiso_fsm.flow.reminders import cancel_reminder, remind
@@ -56,6 +57,7 @@ from vimbiso_fsm.archive.keeping import Archiving
 from vimbiso_fsm.audit.entries import AuditEntry, Incident
 from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger, Observer
 from vimbiso_fsm.document.document import Document
+from vimbiso_fsm.messages.passed_on import PassedOn
 from vimbiso_fsm.document.state_validator import StateValidator
 from vimbiso_fsm.encryption.keys import KeyFile, KeyRing
 from vimbiso_fsm.encryption.settings import Encryption
@@ -162,6 +164,7 @@ __all__ = [
     "ForeignState",
     "Form",
     "Guard",
+    "Inbox",
     "Incident",
     "InvalidMessage",
     "InvalidState",
@@ -191,6 +194,7 @@ __all__ = [
     "Order",
     "OrderItem",
     "Outcome",
+    "PassedOn",
     "Plural",
     "Rate",
     "Rates",

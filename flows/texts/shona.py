@@ -275,6 +275,13 @@ SHONA: Final[Templates] = {
         "Ndapota tarisai musati machitumira zvakare. Referensi: {reference}"
     ),
     "consent.given": "Muchatanga kugamuchira mameseji edu zvakare. Pindurai STOP kuti musagamuchira.",
+    "handed.said": "{words}",
+    "handed.over": "Munhu achakupindurai pano. Taurai {word} kuti mudzokere kubhoti.",
+    "handed.back": "Madzokera kubhoti.",
+    "handed.nobody": "Hapana munhu anowanikwa iye zvino. Madzokera kubhoti.",
+    "handed.full": (
+        "Izvi hazvisati zvasvika kumunhu; tumirai zvakare gare gare, kana kuti taurai {word} kuti mudzokere kubhoti."
+    ),
     "consent.taken_back": "Hamuchagamuchiri mameseji edu. Pindurai START kuti mugamuchire zvakare.",
     "help.words": "Nguva dzose munogona kuti: menu, dzokera, kanzura, rubatsiro.",
     "help.words.sms": "Nguva dzose munogona kuti: menu, dzokera, kanzura, rubatsiro.",

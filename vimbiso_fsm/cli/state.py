@@ -91,6 +91,9 @@ def _masked(bot: Bot, raw: dict[str, Any]) -> dict[str, Any]:
         ]
     if "_reminders" in raw:
         masked["_reminders"] = [_reminder(bot, reminder) for reminder in raw["_reminders"]]
+    if "_passing" in raw:
+        hidden = {"text": MASK, "content": MASK}
+        masked["_passing"] = [{**item, **{n: m for n, m in hidden.items() if n in item}} for item in raw["_passing"]]
     if "_call" in raw:
         call = {**raw["_call"], "arguments": dict.fromkeys(raw["_call"]["arguments"], MASK)}
         if "answer" in call:

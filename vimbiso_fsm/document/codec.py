@@ -17,9 +17,11 @@ from vimbiso_fsm.document.document import (
     Answer,
     Document,
     Fields,
+    Handed,
     Judged,
     Member,
     Moved,
+    Passing,
     PendingCall,
     Reminder,
     Run,
@@ -234,7 +236,7 @@ def _run_to_raw(run: Run) -> dict[str, Any]:
 
 converter.register_unstructure_hook_func(lambda kind: kind == Suspended | Literal[""], str)
 converter.register_unstructure_hook(Run, _run_to_raw)
-for _class in (Address, Answer, Moved, PendingCall, Reminder, Undelivered):
+for _class in (Address, Answer, Handed, Moved, Passing, PendingCall, Reminder, Undelivered):
     converter.register_unstructure_hook(_class, object_writer(_class))
 _write_waiting: Final[Callable[[Undelivered], Any]] = converter.get_unstructure_hook(Undelivered)
 _OUTBOX: Final = wire_name("outbox")

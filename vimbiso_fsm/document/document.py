@@ -252,6 +252,48 @@ class Reminder:
 
 
 @attrs.frozen
+class Handed:
+    """The hand-over of a conversation to a person.
+
+    Attributes:
+        inbox: The name of the inbox.
+        since: The instant at which it began. The runs and the session stand still from then on.
+        until: The instant at which the bot takes the conversation back without a word.
+    """
+
+    inbox: str
+    since: datetime
+    until: datetime
+
+
+@attrs.frozen
+class Passing:
+    """What passes to an inbox and was not taken there yet.
+
+    Attributes:
+        id: Its name, which is the same in each attempt: the beginning of the token of its turn.
+        inbox: The name of the inbox.
+        kind: As in `PassedOn`.
+        at: The instant at which it happened.
+        again_at: The instant from which a worker passes it.
+        tries: The number of attempts that have ended without being taken.
+        text: The words of the member.
+        content: What the message carries beside words, as plain data.
+        by: The person that has begun or ended the hand-over.
+    """
+
+    id: str
+    inbox: str
+    kind: Literal["begun", "said", "ended"]
+    at: datetime
+    again_at: datetime
+    tries: int = 0
+    text: str = attrs.field(default="", repr=False)
+    content: Fields = attrs.field(factory=dict, repr=False)
+    by: str = ""
+
+
+@attrs.frozen
 class Session:
     """The life of a member's session.
 
@@ -366,6 +408,8 @@ class Document:
         leaving: Channels that were linked. The document is done with them, and the index may not be yet.
         moved: The member that this document is merged into.
         opted_out: The addresses at which the member wants no messages.
+        handed: The hand-over to a person; None while the bot has the conversation.
+        passing: What passes to inboxes and was not taken there yet, in order.
         ahead: Seconds by which the clock was ahead when the document was stored, if its instants have been corrected
             since (`engine.ahead`). They are not stored; the next audit entry has them.
         upgraded: The upgrades of runs that were made when the document was read. They are not stored; the next audit
@@ -396,6 +440,8 @@ class Document:
     leaving: tuple[Leaving, ...] = ()
     moved: Moved | None = None
     opted_out: tuple[OptOut, ...] = ()
+    handed: Handed | None = None
+    passing: tuple[Passing, ...] = ()
     upgraded: tuple[Fields, ...] = attrs.field(default=(), eq=False, repr=False)
     ahead: float = attrs.field(default=0.0, eq=False, repr=False)
     judged: Judged | None = attrs.field(init=False, default=None, eq=False, repr=False)

@@ -58,6 +58,8 @@ WIRE_NAMES: Final[Mapping[str, str]] = {
     "leaving": "_leaving",
     "moved": "_moved",
     "opted_out": "_opted_out",
+    "handed": "_handed",
+    "passing": "_passing",
     "suspended": "_suspended",
     "version": "_version",
     "last_updated": "_last_updated",

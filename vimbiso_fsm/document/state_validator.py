@@ -161,6 +161,10 @@ class StateValidator:
                 replies_from_raw(waiting.replies)
             except Unreadable:
                 yield Fault(f"_outbox.{place}.replies", "must be a list of replies")
+        if (handed := parts.get("handed")) is not None:
+            yield from _empty("_handed", handed, ("inbox",))
+        for place, item in enumerate(parts.get("passing", ())):
+            yield from _empty(f"_passing.{place}", item, ("id", "inbox"))
         for place, reminder in enumerate(parts.get("reminders", ())):
             yield from _empty(f"_reminders.{place}", reminder, ("key", "id"))
             try:

@@ -11,13 +11,15 @@ list, which import-linter checks:
     reading         reading of a stored document
     draft           the working copy of one document for one turn
     meaning         the choices that a typed text can mean
-    consent         the addresses at which a member wants no messages
     refusals        reasons: said, counted, and answered with help
     pending         calls: proposed, taken up again, given a new login token
     kept_answer     the answer of a call on which the flow could not go on
     outbox          replies that answer no message
     reminders       reminders: set, replaced, cancelled and given
+    passing         what passes to the inbox of a person, and the beginning of a hand-over
     interpreter     steps on the machine: fire a trigger, run to completion, start and leave flows
+    handover        the hand-over of a conversation to a person, and its end
+    consent         the addresses at which a member wants no messages
     global_words    menu, cancel, back and help
     session         the life of a session
     timers          the timeout of a state

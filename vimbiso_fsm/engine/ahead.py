@@ -14,7 +14,7 @@ from typing import Final
 
 import attrs
 
-from vimbiso_fsm.document.document import Document, PendingCall, Run, Session, Undelivered
+from vimbiso_fsm.document.document import Document, Handed, PendingCall, Run, Session, Undelivered
 from vimbiso_fsm.engine.draft import holds_answers
 from vimbiso_fsm.engine.kept_answer import LONGEST_REST
 from vimbiso_fsm.engine.outbox import LONGEST_ASKED, LONGEST_PAUSE
@@ -45,6 +45,8 @@ def corrected(bot: Bot, document: Document, now: datetime) -> Document:
         suspended=runs,
         call=None if document.call is None else _free_call(bot, document, document.call, now),
         outbox=tuple(_free_replies(waiting, now) for waiting in document.outbox),
+        handed=None if document.handed is None else _handed_now(document.handed, now),
+        passing=tuple(attrs.evolve(item, again_at=min(item.again_at, now)) for item in document.passing),
         ahead=(document.last_updated - now).total_seconds(),
     )
     return document.with_session(_session(bot, document, now))
@@ -68,6 +70,12 @@ def _free_replies(waiting: Undelivered, now: datetime) -> Undelivered:
     """The replies without a lease or a pause that is longer than any."""
     longest = LONGEST_ASKED if waiting.rest == "asked" else LONGEST_PAUSE
     return waiting if _is_possible(waiting.leased_until, now, longest) else attrs.evolve(waiting, leased_until=now)
+
+
+def _handed_now(handed: Handed, now: datetime) -> Handed:
+    """The hand-over, as if it began now, if it began in the future. It lasts as long as before."""
+    ahead = max(handed.since - now, timedelta())
+    return attrs.evolve(handed, since=handed.since - ahead, until=handed.until - ahead)
 
 
 def _session(bot: Bot, document: Document, now: datetime) -> Session:

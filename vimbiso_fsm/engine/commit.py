@@ -191,7 +191,9 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
     if draft.outbox and isinstance(event, Message | SessionExpired) and draft.kind != "error":
         drop_warning(draft)
     if isinstance(event, Message) and draft.kind != "error":
-        if draft.is_unproven and (draft.pending is not None or draft.was_asked_to_log_in):
+        if draft.before.handed is not None and draft.is_unproven:
+            pass  # the speaker talks to a person, and the notices wait for the member
+        elif draft.is_unproven and (draft.pending is not None or draft.was_asked_to_log_in):
             hold_notices(draft)
         elif draft.outbox:
             draft.replies = [*take_overdue(draft), *draft.replies]
@@ -304,6 +306,8 @@ def _document(draft: Draft, event: Event) -> Document:
         leaving=before.leaving,
         moved=before.moved if member is draft.met else _moved(draft),
         opted_out=draft.opted_out,
+        handed=draft.handed,
+        passing=draft.passing,
     )
     if not draft.parts:
         return after

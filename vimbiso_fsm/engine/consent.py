@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from vimbiso_fsm.document.document import OptOut
 from vimbiso_fsm.engine.draft import Draft
+from vimbiso_fsm.engine.handover import drop_hand_over
 from vimbiso_fsm.messages.consent import wish_in_fact, wish_in_words
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.replies import Text
@@ -72,6 +73,7 @@ def _take_back(draft: Draft, *, blocked: bool) -> None:
     names = [draft.bot.route(name).address for name in draft.channel.names]
     draft.opted_out = (*draft.opted_out, *(OptOut(address, blocked) for address in names))
     draft.outbox = ()
+    drop_hand_over(draft, "consent")
     draft.detail = {**draft.detail, "consent": "blocked" if blocked else "taken back"}
 
 

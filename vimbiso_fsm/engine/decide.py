@@ -28,7 +28,10 @@ from vimbiso_fsm.engine.events import (
     Delivered,
     DeliveryDue,
     Event,
+    HandOverEnded,
     LeaseExpired,
+    PassingDone,
+    PassingDue,
     ReminderDue,
     ReplyRoute,
     SessionEnding,
@@ -39,6 +42,7 @@ from vimbiso_fsm.engine.events import (
 )
 from vimbiso_fsm.engine.given import hindrance, take_given, take_reminder_due
 from vimbiso_fsm.engine.global_words import leave_all
+from vimbiso_fsm.engine.handover import take_hand_over_ended, take_passing_done
 from vimbiso_fsm.engine.interpret import give_answers_after_call, interpret, refuse_busy
 from vimbiso_fsm.engine.interpreter import begin_next, run_to_completion
 from vimbiso_fsm.engine.kept_answer import failed_again, rest_after, with_answer, without_value
@@ -52,7 +56,15 @@ from vimbiso_fsm.engine.told import take_told
 from vimbiso_fsm.errors import DocumentTooLarge, InvalidMessage
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.interrupts import CallbackStopped, is_interrupt
-from vimbiso_fsm.messages.given import FlowOpened, Given, TriggerPulled, WordsGiven
+from vimbiso_fsm.messages.given import (
+    FlowOpened,
+    Given,
+    HandedBack,
+    HandedOver,
+    PersonSaid,
+    TriggerPulled,
+    WordsGiven,
+)
 from vimbiso_fsm.messages.message import REPLY_TO, Channel, Message
 from vimbiso_fsm.messages.replies import Reply, Text
 from vimbiso_fsm.messages.told import ChatOpened, Fact
@@ -127,11 +139,23 @@ def decide(
                 draft.kind = "clock"
             case ReminderDue():
                 take_reminder_due(draft, event)
-            case WordsGiven() | FlowOpened() | TriggerPulled():
+            case PassingDone():
+                take_passing_done(draft, event)
+            case HandOverEnded():
+                take_hand_over_ended(draft, event)
+            case PassingDue():
+                draft.ignore()
+            case WordsGiven() | FlowOpened() | TriggerPulled() | HandedOver() | HandedBack() | PersonSaid():
                 take_given(draft, event)
             case _:
                 take_told(draft, event)
-        if draft.suspended and draft.changed and draft.nexts and isinstance(event, _LEADS_HOME):
+        if (
+            draft.suspended
+            and draft.changed
+            and draft.nexts
+            and draft.handed is None
+            and isinstance(event, _LEADS_HOME)
+        ):
             begin_next(draft)
         return close(draft, event, route)
     except NotTheMembers:
@@ -284,6 +308,8 @@ def hindered(bot: Bot, document: Document, given: Given, now: datetime) -> str:
 
 def current_question(bot: Bot, document: Document, now: datetime) -> tuple[Reply, ...]:
     """Return the question that the member is asked now; no replies if no flow is open or the question raises."""
+    if document.handed is not None:  # a person has the conversation
+        return ()
     draft = _open(bot, document, SessionExpired(now), now)
     try:
         if document.call:

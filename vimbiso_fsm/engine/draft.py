@@ -7,7 +7,7 @@ A run stands in a state. Runs form a stack: below the current run are those that
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
@@ -16,8 +16,10 @@ from vimbiso_fsm.audit.entries import AuditStep
 from vimbiso_fsm.document.document import (
     Document,
     Fields,
+    Handed,
     Member,
     OptOut,
+    Passing,
     PendingCall,
     Reminder,
     Run,
@@ -69,6 +71,10 @@ class Draft:
         outbox: The replies that wait for delivery.
         reminders: The reminders that wait for their instants.
         effects: The places whose calls with an effect were made since the member's last word.
+        opted_out: The addresses at which the member wants no messages.
+        handed: The hand-over to a person; None while the bot has the conversation.
+        passing: What passes to inboxes.
+        stood: The time for which the runs and the session stood still, if this turn ends a hand-over.
         session_since: The instant at which the session began.
         off_session: Whether a run goes on without a session of the member, because a timer fired or a call returned.
         call: The call to make once the turn is stored.
@@ -119,6 +125,9 @@ class Draft:
         self.reminders: tuple[Reminder, ...] = document.reminders
         self.effects: tuple[str, ...] = document.effects
         self.opted_out: tuple[OptOut, ...] = document.opted_out
+        self.handed: Handed | None = document.handed
+        self.passing: tuple[Passing, ...] = document.passing
+        self.stood: timedelta | None = None
         self.session_since: datetime | None = document.session_since
         self.off_session: bool = False
         self.leaves: bool = False
@@ -269,8 +278,11 @@ class Draft:
         return self.bot.say(self.replies, self.member.stored_profile, self.channel)
 
     def ask(self) -> None:
-        """Ask the current state's question. If the member can answer nothing, say so first."""
-        if self.run is None:
+        """Ask the current state's question. If the member can answer nothing, say so first.
+
+        While a person has the conversation, it is not asked; the end of the hand-over does so.
+        """
+        if self.run is None or self.handed is not None:
             return
         run = asked(self.run) if self.run.context else self.run
         here = self.bot.versions[run.flow, run.version].positions[run.step]

@@ -11,7 +11,16 @@ from vimbiso_fsm.document.ids import hashed
 from vimbiso_fsm.document.json_codec import dumps
 from vimbiso_fsm.document.replies_codec import replies_to_raw
 from vimbiso_fsm.messages.digests import Digests
-from vimbiso_fsm.messages.given import FlowOpened, Given, GivenFact, TriggerPulled, WordsGiven
+from vimbiso_fsm.messages.given import (
+    FlowOpened,
+    Given,
+    GivenFact,
+    HandedBack,
+    HandedOver,
+    PersonSaid,
+    TriggerPulled,
+    WordsGiven,
+)
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.sending import Later, Never
 from vimbiso_fsm.messages.told import Fact, Told
@@ -150,6 +159,49 @@ class Delivered:
 
 
 @attrs.frozen
+class PassingDone:
+    """An inbox has answered to what was passed on, or has raised.
+
+    Attributes:
+        id: The name of what was passed on.
+        tries: The number of attempts before this one.
+        done: Whether the inbox has taken it.
+        answer: The answer of the inbox, if it has taken nothing; None if the outcome is unknown.
+    """
+
+    id: str
+    tries: int
+    done: bool
+    answer: Later | Never | None = None
+
+
+@attrs.frozen
+class PassingDue:
+    """Something waits to be passed on. No turn is made of it: an inbox takes what it has taken before once.
+
+    Attributes:
+        id: The name of what is passed on.
+        tries: The number of attempts so far.
+    """
+
+    id: str
+    tries: int
+
+
+@attrs.frozen
+class HandOverEnded:
+    """A hand-over has lasted until its end. Ignored if it went on since.
+
+    Attributes:
+        until: The end.
+        member_id: The document with the hand-over.
+    """
+
+    until: datetime
+    member_id: str = ""
+
+
+@attrs.frozen
 class ClockReturned:
     """The store's clock was ahead at the latest commit and has returned, and the document is corrected.
 
@@ -172,6 +224,9 @@ Event: TypeAlias = (
     | LeaseExpired
     | DeliveryDue
     | Delivered
+    | PassingDone
+    | PassingDue
+    | HandOverEnded
     | ClockReturned
     | Told
     | Given
@@ -228,6 +283,12 @@ def turn_token(event: Event, key: bytes) -> str:
             return hashed("Sent", event.id, str(event.tries))
         case LeaseExpired():
             return hashed("stray", event.key, str(event.tries))
+        case PassingDone():
+            return hashed("passed", event.id, str(event.tries))
+        case PassingDue():
+            return hashed("passing", event.id, str(event.tries))
+        case HandOverEnded():
+            return hashed("handed", event.member_id, event.until.isoformat())
         case ClockReturned():
             return hashed("clock", event.at.isoformat(), str(event.version))
         case GivenFact():
@@ -264,6 +325,12 @@ def content_digest(event: Event) -> str:
             return _digest("flow", flow, data)
         case TriggerPulled(name=name, by=by, data=data):
             return _digest("trigger", name, by, data)
+        case PersonSaid(text=text, by=by):
+            return _digest("person", by, replies_to_raw([text]))
+        case HandedOver(inbox=inbox, by=by):
+            return _digest("hand over", inbox, by)
+        case HandedBack(by=by):
+            return _digest("hand back", by)
         case _:
             return ""
 

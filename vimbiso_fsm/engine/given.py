@@ -23,6 +23,7 @@ from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.document.typed_data import structure
 from vimbiso_fsm.engine.draft import Draft, is_entering
 from vimbiso_fsm.engine.events import ReminderDue
+from vimbiso_fsm.engine.handover import hinders_person, take_person
 from vimbiso_fsm.engine.interpreter import fire, open_next, start_above
 from vimbiso_fsm.engine.reminders import due_reminder
 from vimbiso_fsm.engine.session import is_session_over
@@ -34,7 +35,15 @@ from vimbiso_fsm.flow.flow import AnyFlow
 from vimbiso_fsm.flow.reactions import react
 from vimbiso_fsm.flow.state import sequence
 from vimbiso_fsm.flow.triggers import DECLINED, NO_RIGHT, given_data
-from vimbiso_fsm.messages.given import FlowOpened, Given, TriggerPulled, WordsGiven
+from vimbiso_fsm.messages.given import (
+    FlowOpened,
+    Given,
+    HandedBack,
+    HandedOver,
+    PersonSaid,
+    TriggerPulled,
+    WordsGiven,
+)
 
 MOST_NEXT: Final = 4
 """The number of flows that may wait for the open one to end."""
@@ -78,10 +87,14 @@ def hindrance(draft: Draft, given: Given) -> str:
 
     It is "busy" where the same key may be given again in a while: a call is on its way, the flow that the trigger is
     for waits under another one, or too many flows wait. It is "unknown flow" or "unknown trigger" where the bot has
-    none, "no transition" where the member stands elsewhere, and a sentence that begins with "data" where the data is
-    not of the declared type.
+    none, "not handed" or "handed" where a person has no say or has one already, "no transition" where the member stands
+    elsewhere, and a sentence that begins with "data" where the data is not of the declared type.
     """
     match given:
+        case HandedOver() | HandedBack() | PersonSaid():
+            return hinders_person(draft, given)
+        case FlowOpened() | TriggerPulled() if draft.handed is not None:  # the run stands where it stands
+            return "busy"
         case FlowOpened():
             return _hinders_flow(draft, given)
         case TriggerPulled():
@@ -103,6 +116,8 @@ def take_given(draft: Draft, given: Given) -> None:
         case WordsGiven():
             draft.kind = "tell"
             draft.say(given.text)
+        case HandedOver() | HandedBack() | PersonSaid():
+            take_person(draft, given)
         case FlowOpened():
             draft.kind = "open"
             draft.detail = {"flow": given.flow}

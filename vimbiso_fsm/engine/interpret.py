@@ -2,18 +2,19 @@
 
 A message is compared with these cases, in this order; the first that applies decides:
 
-    each message    too old, a pending call, a parked session, a question to be asked again, a state that has timed
-                    out, a button of an earlier question, the end of the session
+    each message    a hand-over to a person, too old, a pending call, a parked session, a question to be asked again, a
+                    state that has timed out, a button of an earlier question, the end of the session
     a press         a choice of the question
     a content       an answer that was sent too early, the reader of the state if it is made for such a content; of
                     another content, the caption is a typed text
-    a typed text    a deep link, a global word, a shortcut, an answer that was sent too early, the choices of the
-                    question, and last the reader of the state; of several choices, the member is asked which
+    a typed text    a word for a person, a deep link, a global word, a shortcut, an answer that was sent too early, the
+                    choices of the question, and last the reader of the state; of several choices, the member is asked
+                    which
 
 A refused answer leaves the member in the state. The reason is said, the question is asked again, and the refusal is
 counted. Of a burst, such as an album of pictures, one message is refused and counted; the others of the same burst are
 passed over. Where no flow is open, nothing is refused for its kind: the conversation begins. A session that begins anew
-interprets nothing but a deep link and a shortcut that is heard anywhere, which answer no question.
+interprets nothing but a word for a person, a deep link and a shortcut that is heard anywhere, which answer no question.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from vimbiso_fsm.engine.calls import wait_for_call
 from vimbiso_fsm.engine.consent import take_words
 from vimbiso_fsm.engine.draft import Draft, is_entering, with_answers
 from vimbiso_fsm.engine.global_words import follow_global_word, global_word
+from vimbiso_fsm.engine.handover import asked_for, take_passed_message
 from vimbiso_fsm.engine.interpreter import (
     BUSY,
     allowed,
@@ -44,6 +46,7 @@ from vimbiso_fsm.engine.interpreter import (
 )
 from vimbiso_fsm.engine.meaning import meanings, pressed_bare
 from vimbiso_fsm.engine.outbox import is_among, overdue
+from vimbiso_fsm.engine.passing import hand_over
 from vimbiso_fsm.engine.refusals import count_refusal, global_words, say_help, say_reasons
 from vimbiso_fsm.engine.session import end_session, is_login_over, is_session_over, log_out, reopen
 from vimbiso_fsm.engine.timers import is_timeout_due, take_too_late, time_out_overdue
@@ -70,6 +73,8 @@ def interpret(draft: Draft, message: Message, *, recovered: Text | None, arrived
     if recovered is not None:
         draft.status = "recovered"
         draft.say(Text(recovered.key, **recovered.params, reference=draft.token[:10]))
+    if draft.handed is not None:
+        return take_passed_message(draft, message)
     if _is_too_old(draft, message):
         return _closed(draft, "message.too_late")
     if draft.pending is not None:
@@ -317,11 +322,16 @@ def refuse_busy(draft: Draft) -> None:
 
 
 def _follow_anywhere(draft: Draft, message: Message) -> bool:
-    """Follow a deep link or a shortcut that is heard at every question; return whether the message is one.
+    """Follow a word for a person, a link or a shortcut that is heard everywhere; return whether the message is one.
 
     While a login is asked for, one whose flow requires it is not followed, because that leads to the same login.
     """
     bot, text = draft.bot, message.text
+    if bot.inbox_words and (inbox := asked_for(draft, message)) is not None:
+        draft.kind, draft.trigger = "handed", "hand over"
+        draft.hear()
+        hand_over(draft, inbox)
+        return True
     if not (bot.everywhere or bot.linked):
         return False
     found = linked(bot.linked, payload_of(message.channel.type, message.payload, text)) if bot.linked else None
@@ -376,7 +386,7 @@ def _answer_all(draft: Draft, answers: Sequence[str]) -> None:
     """Answer the questions of the current run, until an answer is refused or the run ends or calls."""
     run = draft.standing
     for answer in answers:
-        if draft.status == "refused" or draft.pending or draft.run is None or draft.run.id != run.id:
+        if draft.status == "refused" or draft.handed or draft.pending or draft.run is None or draft.run.id != run.id:
             return
         draft.replies.pop()  # the question that this answers
         _read(draft, answer)

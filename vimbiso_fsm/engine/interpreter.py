@@ -23,6 +23,7 @@ from vimbiso_fsm.document.ids import hashed, stamp
 from vimbiso_fsm.document.json_codec import dumps_unstructured
 from vimbiso_fsm.engine import question
 from vimbiso_fsm.engine.draft import Draft, NotNow, settle
+from vimbiso_fsm.engine.passing import hand_over
 from vimbiso_fsm.engine.pending import propose, token_ends
 from vimbiso_fsm.engine.refusals import count_refusal, say_reasons
 from vimbiso_fsm.engine.reminders import change_reminders, checked_changes
@@ -252,6 +253,8 @@ def run_to_completion(draft: Draft) -> None:
         run = draft.standing
     if state.say is not None:
         draft.say(text_of("say", state.say, draft.turn(run)))
+    if state.hands is not None:
+        hand_over(draft, draft.bot.inbox_names[state.hands])
     if state.final:
         leave(draft, cancelled=state.cancels, output=state.output(draft.turn(run)) if state.output else None)
     elif state.call:
@@ -409,7 +412,9 @@ def open_next(draft: Draft, flow: Declared, data: Any = None) -> None:
 def begin_next(draft: Draft) -> None:
     """Begin the first of the next runs, if the member has come home in this turn. It is begun above home."""
     run = draft.run
-    if draft.pending is not None or draft.off_session or (run is not None and not draft.at_home):
+    if draft.pending is not None or draft.off_session or draft.handed is not None:
+        return
+    if run is not None and not draft.at_home:
         return
     if run is not None and (draft.holds_answers(run) or run.waits):
         return

@@ -26,7 +26,7 @@ from vimbiso_fsm.engine.events import (
 )
 from vimbiso_fsm.engine.schedule import DELIVERY_TRIES, is_to_deliver, next_delivery
 from vimbiso_fsm.flow.calls import LONGEST_REST, STANDARD
-from vimbiso_fsm.messages.given import GivenFact
+from vimbiso_fsm.messages.given import GivenFact, HandedBack, HandedOver, PersonSaid
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.messages.sending import LONGEST_WAIT, Later, Never
 from vimbiso_fsm.messages.told import StatusChanged
@@ -207,7 +207,13 @@ def put_in_outbox(draft: Draft, event: Event, route: ReplyRoute) -> None:
         waiting = _held(waiting)
     elif isinstance(event, SessionExpired) and not draft.bot.session.announced:
         waiting = attrs.evolve(waiting, tries=DELIVERY_TRIES)  # it waits for the member's next message
-    elif isinstance(event, StateTimeout | GivenFact | ReminderDue) and draft.was_asked_to_log_in:
+    elif (
+        isinstance(event, StateTimeout | GivenFact | ReminderDue)
+        and draft.was_asked_to_log_in
+        and not (
+            isinstance(event, PersonSaid | HandedOver | HandedBack)  # a person answers the speaker, not the member
+        )
+    ):
         waiting = attrs.evolve(waiting, tries=DELIVERY_TRIES)
     elif route == "deliver" and next_delivery(draft.outbox) is None and draft.before.is_reachable:
         waiting = draft.delivery = attrs.evolve(waiting, leased_until=draft.now + DELIVERY_LEASE, tries=1)

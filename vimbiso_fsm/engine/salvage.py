@@ -68,6 +68,8 @@ _CORE: Final = (
     _TOKEN,
     ("_outbox",),
     ("_reminders",),
+    ("_handed",),
+    ("_passing",),
     ("_deadline", "_session_since", "_warn_at"),
     ("_last_updated",),
 )

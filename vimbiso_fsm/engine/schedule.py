@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from operator import itemgetter
 from typing import Final
 
-from vimbiso_fsm.document.document import Document, Undelivered
+from vimbiso_fsm.document.document import Document, Passing, Undelivered
 from vimbiso_fsm.engine.events import (
     DeliveryDue,
     Event,
+    HandOverEnded,
     LeaseExpired,
+    PassingDue,
     ReminderDue,
     SessionEnding,
     SessionExpired,
@@ -30,7 +32,8 @@ def due(document: Document, *, delivers: bool = True) -> list[tuple[datetime, Ev
     A pending call suspends the end of the session, the timers and the reminders that open a flow. One that had its
     effect suspends only the timers and these reminders, because it is the flow that cannot go on. While a session is
     open, the timer of a suspended run waits, because the member is in another flow. It fires when the run is resumed,
-    or after the end of the session.
+    or after the end of the session. While a person has the conversation, the session, the timers and these reminders
+    wait.
 
     Args:
         document: The member's document.
@@ -45,17 +48,30 @@ def due(document: Document, *, delivers: bool = True) -> list[tuple[datetime, Ev
         waiting = next_delivery(document.outbox)
         if waiting:
             found.append((waiting.leased_until or document.last_updated, DeliveryDue(waiting.id, waiting.tries)))
-    if not call:
+    handed = document.handed
+    if handed is not None:
+        found.append((handed.until, HandOverEnded(handed.until, document.member_id)))
+    if document.passing:
+        found += ((item.again_at, PassingDue(item.id, item.tries)) for item in first_passing(document.passing))
+    if not call and handed is None:
         runs = (document.run, *(document.suspended if document.session_since is None else ()))
         found += [(run.due, StateTimeout(run.id, run.fence, run.due)) for run in runs if run and run.due]
     for reminder in document.reminders:
-        if not (call and reminder.flow):
+        if not ((call or handed) and reminder.flow):
             found.append((reminder.at, ReminderDue(reminder.id, reminder.at)))
-    if document.deadline and (not call or call.done):
+    if document.deadline and handed is None and (not call or call.done):
         found.append((document.deadline, SessionExpired(document.deadline, document.member_id)))
         if document.warn_at and delivers and not call and document.is_reachable:
             found.append((document.warn_at, SessionEnding(document.deadline, document.member_id)))
     return sorted(found, key=itemgetter(0))
+
+
+def first_passing(passing: Sequence[Passing]) -> Collection[Passing]:
+    """Return what is to be passed on next to each inbox. Nothing overtakes what precedes it there."""
+    first: dict[str, Passing] = {}
+    for item in passing:
+        first.setdefault(item.inbox, item)
+    return first.values()
 
 
 def next_delivery(outbox: Sequence[Undelivered]) -> Undelivered | None:

@@ -40,7 +40,12 @@ def take_session_expired(draft: Draft, event: SessionExpired) -> None:
     While a flow waits to go on from the answer of a call that had its effect, only the login ends.
     """
     pending = draft.pending
-    if draft.before.deadline != event.deadline or event.deadline > draft.now or (pending and not pending.done):
+    if (
+        draft.handed is not None
+        or draft.before.deadline != event.deadline
+        or event.deadline > draft.now
+        or (pending and not pending.done)
+    ):
         return draft.ignore()
     if pending is None and draft.session_since is not None:
         return end_session(draft)
@@ -51,7 +56,13 @@ def take_session_expired(draft: Draft, event: SessionExpired) -> None:
 def take_session_ending(draft: Draft, event: SessionEnding) -> None:
     """Warn of the end of the session, if the open flow holds answers that would be lost."""
     at, run = draft.before.warn_at, draft.run
-    if draft.pending or at is None or at > draft.now or draft.before.deadline != event.deadline:
+    if (
+        draft.handed is not None
+        or draft.pending
+        or at is None
+        or at > draft.now
+        or draft.before.deadline != event.deadline
+    ):
         return draft.ignore()
     draft.kind = "session"
     seconds = int((event.deadline - draft.now).total_seconds())
@@ -99,6 +110,8 @@ def session_after(draft: Draft, event: Event) -> Session:
     before = draft.before
     if isinstance(event, SessionExpired | AddressChanged) or draft.parts:
         return Session()
+    if before.handed is not None and not (isinstance(event, Message) and draft.handed is None):
+        return _standing_still(before.session, draft.stood)
     if isinstance(event, SessionEnding):
         return Session(before.deadline, before.session_since)
     run = draft.run
@@ -112,12 +125,20 @@ def session_after(draft: Draft, event: Event) -> Session:
     return renewed(draft.session_since, before.deadline, flow, life, draft.now, warns=warns)
 
 
+def _standing_still(session: Session, stood: timedelta | None) -> Session:
+    """Return the session as it goes on after a hand-over in which it stood still for a time; None while it does."""
+    if stood is None:
+        return session
+    later = (at and at + stood for at in (session.deadline, session.since, session.warn_at))
+    return Session(*later)
+
+
 def session_bound(draft: Draft, event: Event) -> datetime | None:
     """Return the instant after which a decision on a message must not be stored; None if there is none.
 
     It is the end of the session or the timeout of the state, whichever is earlier. A pending call suspends both.
     """
-    if not isinstance(event, Message) or draft.before.call is not None:
+    if not isinstance(event, Message) or draft.before.call is not None or draft.before.handed is not None:
         return None
     run, bound = draft.before.run, None
     for end in (draft.before.deadline, run.due if run else None):
@@ -138,7 +159,7 @@ def is_login_over(draft: Draft) -> bool:
 
 def _is_deadline_over(draft: Draft) -> bool:
     deadline = draft.before.deadline
-    return draft.pending is None and deadline is not None and draft.now > deadline
+    return draft.before.handed is None and draft.pending is None and deadline is not None and draft.now > deadline
 
 
 def log_out(draft: Draft) -> None:
@@ -184,7 +205,7 @@ def part(draft: Draft, event: Event) -> None:
     else:
         draft.pending = None
         end_session(draft)
-    draft.kind, draft.parts, draft.replies = "unlink", True, []
+    draft.handed, draft.kind, draft.parts, draft.replies = None, "unlink", True, []
     draft.detail = {"channels": [draft.bot.digests.shown(draft.channel)], "by": "login"}
 
 

@@ -21,7 +21,7 @@ def is_stranger(bot: Bot, document: Document) -> bool:
         return False
     if document.reminders or document.effects or (document.call is not None and document.call.done):
         return False
-    if document.opted_out:
+    if document.opted_out or document.handed is not None or document.passing:
         return False
     if document.run is not None and not _is_blank(bot, document.run):
         return False

@@ -25,9 +25,15 @@ from vimbiso_fsm.messages.message import Message
 
 def take_state_timeout(draft: Draft, event: StateTimeout) -> None:
     """Time a state out, if its run still stands where the timer was set."""
-    stands = (run for run in _runs(draft) if (run.id, run.fence, run.due) == (event.run, event.fence, event.at))
-    run = next(stands, None)
-    if draft.pending or event.at > draft.now or run is None or not (draft.off_session or run is draft.run):
+    timed = (run for run in _runs(draft) if (run.id, run.fence, run.due) == (event.run, event.fence, event.at))
+    run = next(timed, None)
+    if (
+        draft.handed is not None
+        or draft.pending
+        or event.at > draft.now
+        or run is None
+        or not (draft.off_session or run is draft.run)
+    ):
         return draft.ignore()
     draft.kind = "timer"
     if draft.off_session:

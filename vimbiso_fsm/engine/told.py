@@ -15,6 +15,7 @@ import attrs
 
 from vimbiso_fsm.engine.consent import take_fact
 from vimbiso_fsm.engine.draft import Draft
+from vimbiso_fsm.engine.handover import drop_hand_over
 from vimbiso_fsm.engine.interpret import begin
 from vimbiso_fsm.engine.reminders import change_reminders, checked_changes
 from vimbiso_fsm.engine.session import end_session, is_login_over, is_session_over, log_out
@@ -101,6 +102,7 @@ def _is_idle(draft: Draft) -> bool:
 def _leave_address(draft: Draft) -> None:
     """End the session on the former address, and unlink it. A guest, who is known by it alone, keeps nothing."""
     said = list(draft.replies)
+    drop_hand_over(draft, "channel")
     if draft.pending is None and draft.session_since is not None and not draft.before.guest:
         end_session(draft)
     else:  # the outcome of a call is stored where it was begun
@@ -114,4 +116,5 @@ def _leave_address(draft: Draft) -> None:
         if draft.pending is None:
             draft.run, draft.suspended = None, ()
         draft.outbox, draft.reminders = (), ()
+        draft.passing = tuple(item for item in draft.passing if item.kind == "ended")
         draft.member = attrs.evolve(draft.member, profile={}, current_account={}, language=None)

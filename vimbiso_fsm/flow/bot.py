@@ -22,10 +22,12 @@ from vimbiso_fsm.flow.calls import ServiceLimits
 from vimbiso_fsm.flow.carry_on import CARRY_ON
 from vimbiso_fsm.flow.commands import Commands, Shortcut, declared_links
 from vimbiso_fsm.flow.flow import AnyFlow, Flow
+from vimbiso_fsm.flow.inboxes import Inbox, declared_inboxes
 from vimbiso_fsm.flow.machine import AnyMachine, AnyPosition, Machine
 from vimbiso_fsm.flow.privacy import secret_names
 from vimbiso_fsm.flow.reactions import Reactions, declared_reactions
 from vimbiso_fsm.flow.session import Limits, SessionLife, session_life
+from vimbiso_fsm.flow.state import AnyState
 from vimbiso_fsm.flow.triggers import Trigger, declared_triggers
 from vimbiso_fsm.flow.zones import ZoneOf, declared_zone, declared_zone_of, member_zone
 from vimbiso_fsm.messages import locales
@@ -180,6 +182,7 @@ class Bot:
         on: The reactions to what a channel tells, by the class of the fact: `{ChatOpened: greeted}`. A reaction is a
             pure function of the turn and the fact; see `vimbiso_fsm.flow.reactions`. One of the open flow has priority.
         triggers: The triggers that other systems may pull wherever the member stands (`manager.trigger`).
+        inboxes: The inboxes of people to whom the conversation may be handed over.
         digests: The digests that stand for addresses, with the keys of the store on which a manager runs the bot.
 
     Raises:
@@ -209,8 +212,11 @@ class Bot:
     limits: Limits = attrs.field(factory=Limits, kw_only=True)
     on: Reactions = attrs.field(factory=dict, converter=declared_reactions, kw_only=True)
     triggers: Sequence[Trigger] = attrs.field(default=(), kw_only=True)
+    inboxes: Sequence[Inbox] = attrs.field(default=(), kw_only=True)
     digests: Digests = attrs.field(init=False, factory=Digests)
     reacts: frozenset[type[Told]] = attrs.field(init=False, repr=False)
+    inbox_names: Mapping[str, Inbox] = attrs.field(init=False, repr=False)
+    inbox_words: Mapping[str, Inbox] = attrs.field(init=False, repr=False)
     linked: Mapping[str, Shortcut] = attrs.field(init=False, repr=False)
     everywhere: Sequence[Shortcut] = attrs.field(init=False, repr=False)
     pulled: Mapping[str, Trigger] = attrs.field(init=False, repr=False)
@@ -225,6 +231,9 @@ class Bot:
     def __attrs_post_init__(self) -> None:
         fill = functools.partial(object.__setattr__, self)  # the class is frozen
         fill("linked", declared_links(self.links))
+        names, words = declared_inboxes(self.inboxes, self.commands)
+        fill("inbox_names", names)
+        fill("inbox_words", words)
         fill("pulled", declared_triggers(self.triggers))
         fill("everywhere", tuple(shortcut for shortcut in self.shortcuts if shortcut.anywhere))
         fill("flows", tuple(_all_flows(self)))
@@ -239,6 +248,7 @@ class Bot:
         fill("versions", _Versions(self.machines, self.kept))
         for machine in (*self.machines.values(), *self.kept.values()):
             for position in machine.positions.values():
+                _check_hands(machine.flow, position.state, names)
                 position.prepare(self.catalogue, self.commands)
         own = (machine.flow.on for machine in (*self.machines.values(), *self.kept.values()))
         fill("reacts", frozenset(kind for on in (self.on, *own) for kind in on))
@@ -343,6 +353,13 @@ class Bot:
         other = copy.copy(self)
         object.__setattr__(other, "digests", digests)  # the class is frozen, and nothing else depends on them
         return other
+
+
+def _check_hands(flow: AnyFlow, state: AnyState, inboxes: Mapping[str, Inbox]) -> None:
+    """Check that the bot has the inbox to which a state hands the conversation over."""
+    if state.hands is not None and state.hands not in inboxes:
+        fault = f"state {state.name!r} hands over to {state.hands!r}, which is no inbox of the bot"
+        raise FlowError(flow.name, state.name, fault, "name it in Bot(inboxes=[…])")
 
 
 def _all_flows(bot: Bot) -> Iterator[AnyFlow]:

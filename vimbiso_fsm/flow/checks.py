@@ -331,6 +331,11 @@ def _slot_faults(flow: Declared, state: AnyState) -> Iterator[tuple[str, str]]:
             yield f"{slot} is a {type(callback).__name__}", "name callbacks by reference"
         elif callback is not None:
             yield from callback_faults(slot, callback, flow.data)
+    if state.hands is not None and not (state.idle or state.final):
+        yield (
+            "hands over and waits in the same state",
+            "let a state of its own hand over and go on by 'auto', or be final",
+        )
     if callable(state.timeout):
         yield from callback_faults("timeout", state.timeout, flow.data)
     subflow: object = state.flow

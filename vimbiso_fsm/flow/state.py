@@ -42,6 +42,8 @@ class State(Generic[D_contra]):
             these. An instant that has passed fires at once. It is kept with the run, also after the end of the session.
         reminds: A function of the turn that returns reminders to set and to cancel when the state is entered:
             `remind(…)`, `cancel_reminder(…)`, or a list of them.
+        hands: The name of the inbox to which the conversation is handed over when the state is entered. The run goes
+            on to its next question, which is asked when the bot has the conversation back.
         final: Whether the run ends here.
         cancels: Whether the end means `cancelled`, rather than `done`, to the flow that waits for this one.
         output: In a final state, makes the value that the waiting flow receives.
@@ -59,6 +61,7 @@ class State(Generic[D_contra]):
     input: Callback[D_contra, object] | None = attrs.field(default=None, kw_only=True)
     timeout: Timeout | Callback[D_contra, Timeout] | None = attrs.field(default=None, kw_only=True)
     reminds: Callback[D_contra, object] | None = attrs.field(default=None, kw_only=True)
+    hands: str | None = attrs.field(default=None, kw_only=True)
     final: bool = attrs.field(default=False, kw_only=True)
     cancels: bool = attrs.field(default=False, kw_only=True)
     output: Callback[D_contra, object] | None = attrs.field(default=None, kw_only=True)

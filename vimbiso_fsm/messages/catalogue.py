@@ -111,6 +111,13 @@ ENGLISH: Final[Templates] = {
     ),
     "consent.given": "You get our messages again. Reply STOP to get none.",
     "consent.taken_back": "You get no more messages from us. Reply START to get them again.",
+    "handed.said": "{words}",
+    "handed.over": "A person will answer you here. Say {word} to come back to the bot.",
+    "handed.back": "You are back with the bot.",
+    "handed.nobody": "No person can be reached now. You are back with the bot.",
+    "handed.full": (
+        "That did not reach a person yet; please send it again later, or say {word} to come back to the bot."
+    ),
     "help.words": "You can always say: menu, back, cancel, help.",
     "help.words.sms": "You can always say: menu, back, exit, ?",
     "link.open": "Open",

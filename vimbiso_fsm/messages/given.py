@@ -109,5 +109,42 @@ class TriggerPulled(GivenFact):
     data: Any = attrs.field(default=None, repr=False, converter=_plain)
 
 
-Given: TypeAlias = WordsGiven | FlowOpened | TriggerPulled
+@attrs.frozen(kw_only=True)
+class HandedOver(GivenFact):
+    """A conversation to be handed over to a person.
+
+    Attributes:
+        inbox: The name of the inbox.
+        by: The name of the person or system that does so.
+    """
+
+    inbox: str = attrs.field(validator=_short)
+    by: str = attrs.field(validator=_short)
+
+
+@attrs.frozen(kw_only=True)
+class HandedBack(GivenFact):
+    """A conversation to be handed back to the bot.
+
+    Attributes:
+        by: The name of the person or system that does so.
+    """
+
+    by: str = attrs.field(validator=_short)
+
+
+@attrs.frozen(kw_only=True)
+class PersonSaid(GivenFact):
+    """Words of a person to whom the conversation is handed over.
+
+    Attributes:
+        text: The words, or another reply without choices.
+        by: The name of the person.
+    """
+
+    text: Said = attrs.field(repr=False, validator=_said)
+    by: str = attrs.field(validator=_short)
+
+
+Given: TypeAlias = WordsGiven | FlowOpened | TriggerPulled | HandedOver | HandedBack | PersonSaid
 """What another system gives to a member."""

@@ -64,14 +64,15 @@ class Context:
         clock: Tells whether the store's clock is to be trusted; None trusts it.
         told: The commits to report to observers, in order.
         errors: The exceptions of callbacks, calls and deliveries, each with the reference of its turn.
+        inboxes: The names of the inboxes to which the shell passes messages on.
         senders: The types of channels to whose members the shell sends replies itself.
         sent: What the shell has sent, until the store knows it.
         confirmed: Whether the store has confirmed the latest commit with the required durability.
     """
 
     __slots__ = (
-        "_until", "bot", "cache", "clock", "confirmed", "door", "errors", "now", "patience", "senders", "sent", "told",
-        "waited",
+        "_until", "bot", "cache", "clock", "confirmed", "door", "errors", "inboxes", "now", "patience", "senders",
+        "sent", "told", "waited",
     )  # fmt: skip
 
     bot: Bot
@@ -82,6 +83,7 @@ class Context:
     confirmed: bool
     door: Door | None
     clock: Clock | None
+    inboxes: Container[str]
     senders: Container[str]
     sent: SentNotes
 
@@ -97,7 +99,7 @@ class Context:
         self.confirmed = True
         self.door = None
         self.clock = None
-        self.senders = _NO_SENDERS
+        self.inboxes = self.senders = _NO_SENDERS
         self.sent = _NOTHING_SENT
 
     @property

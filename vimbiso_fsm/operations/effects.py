@@ -17,6 +17,7 @@ from vimbiso_fsm.engine.events import CallReturned
 from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.flow.calls import Call, Caller, CallPolicy
 from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.messages.passed_on import PassedOn
 from vimbiso_fsm.messages.refusals import Unreachable
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.messages.sending import Answer
@@ -158,6 +159,23 @@ class Deliver(Effect[Answer | BaseException]):
     replies: Sequence[Reply]
     key: str
     is_reply: bool = False
+
+
+@attrs.frozen
+class PassOn(Effect[Answer | BaseException]):
+    """Give an inbox what passes to it. The answer is that of the inbox, or the exception that it has raised."""
+
+    passed: PassedOn
+
+    @property
+    def key(self) -> str:
+        """A text that is the same in every attempt."""
+        return self.passed.id
+
+    @property
+    def is_reply(self) -> bool:
+        """Whether a member waits for it. None does."""
+        return False
 
 
 @attrs.frozen

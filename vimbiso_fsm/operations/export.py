@@ -165,6 +165,8 @@ def document_without_secrets(bot: Bot, document: Document) -> dict[str, Any]:
         found["_outbox"] = [without(waiting, ("id",)) for waiting in raw["_outbox"]]
     if "_reminders" in raw:
         found["_reminders"] = [_reminder_without_secrets(bot, reminder) for reminder in raw["_reminders"]]
+    if "_passing" in raw:
+        found["_passing"] = [without(item, ("id",)) for item in raw["_passing"]]
     if "_leaving" in raw:
         found["_leaving"] = [without(leaving, ("to", "token")) for leaving in raw["_leaving"]]
     return found

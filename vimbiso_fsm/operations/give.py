@@ -15,6 +15,7 @@ from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.document.turn_record import read_record
 from vimbiso_fsm.engine.commit import Decision, verifying
 from vimbiso_fsm.engine.decide import decide, hindered
+from vimbiso_fsm.engine.handover import HANDED, NOT_HANDED
 from vimbiso_fsm.engine.reading import Absent, Damaged, refuse_encrypted
 from vimbiso_fsm.errors import DamagedDocument, Unreadable
 from vimbiso_fsm.messages.given import Given
@@ -89,7 +90,7 @@ class _Giving(Waking):
             result = await turns.commit(decision, given, self._route)
         match result:
             case Committed() if isinstance(decision, str):
-                later = decision in (BUSY, "no transition")
+                later = decision in (BUSY, "no transition", HANDED, NOT_HANDED)
                 self.outcome = self._outcome("ignored" if later else "refused", decision)
             case Committed():
                 stored = turns.decision

@@ -38,7 +38,7 @@ from vimbiso_fsm.engine.outbox import OUTBOX
 from vimbiso_fsm.engine.reading import Absent, Encrypted, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.engine.salvage import Salvage, evicted
 from vimbiso_fsm.engine.schedule import DELIVERY_TRIES, next_delivery
-from vimbiso_fsm.errors import DocumentTooLarge
+from vimbiso_fsm.errors import DocumentTooLarge, VimbisoError
 from vimbiso_fsm.messages.message import NAMES, Message
 from vimbiso_fsm.messages.replies import Reply, Text
 from vimbiso_fsm.messages.sending import Answer, Sent
@@ -50,6 +50,7 @@ from vimbiso_fsm.operations.history import read_legible
 from vimbiso_fsm.operations.leave import leave
 from vimbiso_fsm.operations.mend import mend, resumed_with_notice, store_recovery
 from vimbiso_fsm.operations.names import Several, meet, record_conflict
+from vimbiso_fsm.operations.pass_on import pass_on
 from vimbiso_fsm.operations.promote import Unlinked
 from vimbiso_fsm.operations.sending import send, whole_outbox
 from vimbiso_fsm.operations.shared import find_owner, proven_owner
@@ -118,7 +119,12 @@ async def handle(context: Context, message: Message, *, imports: bool = False, s
     outcome = None if handling.is_cached() else await handling.locate()
     while outcome is None:
         outcome = await handling.turn()
-    return await handling.sent(outcome, sends=sends) if handling.leases else outcome
+    if handling.leases:
+        outcome = await handling.sent(outcome, sends=sends)
+    if handling.passes and context.inboxes:
+        with suppress(VimbisoError):  # the turn is stored, and a worker passes on what is left
+            await pass_on(context, outcome._document.member_id, handling.passes)
+    return outcome
 
 
 class _Handling:
@@ -154,6 +160,11 @@ class _Handling:
         self._answers: list[Answer | None] = []
         self._kept = 0  # the number of replies that turns have stored
         self._repeated: dict[str, list[Any]] = {}  # the raw replies of earlier turns, by their id in the outbox
+
+    @property
+    def passes(self) -> set[str]:
+        """The inboxes to which the turns pass at once what waits."""
+        return self._turns.passes
 
     # The member and the document ----------------------------------------------------------------------------------
 

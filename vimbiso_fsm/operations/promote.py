@@ -37,6 +37,7 @@ from vimbiso_fsm.document.document import Document, Moved, OptOut, first_documen
 from vimbiso_fsm.document.ids import conversation_id, hashed, instant
 from vimbiso_fsm.engine.commit import Decision, as_stored, commit_of, decision_of
 from vimbiso_fsm.engine.draft import has_answers, held_runs
+from vimbiso_fsm.engine.passing import merged_passing
 from vimbiso_fsm.engine.reading import Absent, Encrypted, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.engine.reminders import merged_reminders
 from vimbiso_fsm.engine.upgrade import migrated
@@ -391,6 +392,8 @@ def _merged(
             channels=channels,
             outbox=(*member.outbox, *guest.outbox),
             reminders=merged_reminders(member.reminders, guest.reminders),
+            handed=guest.handed or member.handed,
+            passing=merged_passing(member, guest),
             opted_out=_opted_out(member, guest),
         )
         keeps = _keeps_run(bot, guest, member)
@@ -426,6 +429,8 @@ def _joined(
         channels=(*(address for address in member.channels if address not in known), *addresses),
         outbox=(*member.outbox, *(() if source.guest else source.outbox)),
         reminders=merged_reminders(() if source.guest else source.reminders, member.reminders),
+        handed=member.handed or source.handed,
+        passing=merged_passing(source, member),
         suspended=(*(() if source.guest else held_runs(bot, source)), *member.suspended),
         opted_out=_opted_out(member, source),
         upgraded=(),

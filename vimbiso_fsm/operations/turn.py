@@ -24,6 +24,7 @@ from vimbiso_fsm.engine.decide import failure
 from vimbiso_fsm.engine.draft import is_entering
 from vimbiso_fsm.engine.events import CallReturned, Event, LeaseExpired, ReplyRoute
 from vimbiso_fsm.engine.reading import refuse_encrypted
+from vimbiso_fsm.engine.schedule import first_passing
 from vimbiso_fsm.errors import DocumentTooLarge, Unreadable
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import READ_ONLY
@@ -58,9 +59,10 @@ class MemberTurns:
         document: The member's document as it was last read or stored; to be set before the first commit.
         decision: The decision of the latest commit; set by `commit`.
         attempts: The number of commits tried for the current turn.
+        passes: The inboxes to which these turns pass at once what waits: a turn of theirs found nothing waiting there.
     """
 
-    __slots__ = ("_calls", "attempts", "context", "decision", "document", "head", "member_id")
+    __slots__ = ("_calls", "attempts", "context", "decision", "document", "head", "member_id", "passes")
 
     context: Context
     member_id: str
@@ -74,6 +76,7 @@ class MemberTurns:
         self.document: Document
         self.decision: Decision
         self.attempts = 0
+        self.passes: set[str] = set()
         self._calls = 0
 
     # Commit -------------------------------------------------------------------------------------------------------
@@ -112,6 +115,10 @@ class MemberTurns:
         if decision.changed:
             self.head, self.document = committed.head, decision.document
             context.cache.keep(decision.document.member_id, committed.head, decision.document, len(decision.raw))
+            if decision.document.passing:
+                own = decision.token[:16]
+                heads = first_passing(decision.document.passing)
+                self.passes |= {item.inbox for item in heads if item.id.startswith(own)}
             if context.sent:
                 context.sent.stored(decision.document.member_id, decision.document)
         if decision.entry is not None:

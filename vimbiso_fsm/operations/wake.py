@@ -13,7 +13,7 @@ from typing import Final
 import attrs
 
 from vimbiso_fsm.audit.entries import AuditEntry
-from vimbiso_fsm.document.document import Document, Undelivered
+from vimbiso_fsm.document.document import Document, Passing, Undelivered
 from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.engine.ahead import SKEW
@@ -26,16 +26,19 @@ from vimbiso_fsm.engine.events import (
     DeliveryDue,
     Event,
     LeaseExpired,
+    PassingDone,
+    PassingDue,
     ReplyRoute,
     turn_token,
 )
+from vimbiso_fsm.engine.passing import passed_on
 from vimbiso_fsm.engine.reading import Damaged, Encrypted, Foreign, Newer, Sound, open_document
-from vimbiso_fsm.engine.schedule import due, wake_at
+from vimbiso_fsm.engine.schedule import due, first_passing, wake_at
 from vimbiso_fsm.engine.stranger import is_stranger
 from vimbiso_fsm.messages.sending import Never, Sent
 from vimbiso_fsm.messages.told import StatusChanged
 from vimbiso_fsm.operations.context import Context
-from vimbiso_fsm.operations.effects import STILL_RUNNING, Deliver, TakePlace
+from vimbiso_fsm.operations.effects import STILL_RUNNING, Deliver, PassOn, TakePlace
 from vimbiso_fsm.operations.history import read_legible
 from vimbiso_fsm.operations.leave import leave
 from vimbiso_fsm.operations.promote import Unlinked
@@ -49,6 +52,9 @@ TURNS_PER_WAKE: Final = 32
 RETRY_DELAY: Final = timedelta(seconds=60)
 """The delay of the next waking when an event is due that cannot be decided now: its token was used before, or it leads
 to a call of a service that takes none now, or to a delivery for which no thread is free."""
+
+_FACTS: Final = (CallReturned, Delivered, PassingDone)
+"""The events that are facts, whatever another writer has stored meanwhile."""
 
 DELIVERY_DELAY: Final = timedelta(hours=1)
 """The delay of the next waking by a worker that delivers nothing, when only one that delivers has anything to do."""
@@ -87,8 +93,8 @@ class Waking:
         self._context = context
         self._turns = MemberTurns(context, member_id)
         self._delivers_to_all = delivers
-        self._unstored: CallReturned | Delivered | None = answer
-        self._follow_up: CallReturned | LeaseExpired | Delivered | None = None
+        self._unstored: CallReturned | Delivered | PassingDone | None = answer
+        self._follow_up: CallReturned | LeaseExpired | Delivered | PassingDone | None = None
         self._announced: Decision | None = None
         self._made = 0
         self._resting: set[str] = set()
@@ -167,9 +173,15 @@ class Waking:
         if self._unstored is not None:
             event, self._unstored = self._unstored, None
             return await self._turn(event)
+        for item in self._next_passing if document.passing else ():
+            passing = PassingDue(item.id, item.tries)
+            if item.inbox in turns.passes and not item.tries and self._name(passing) not in self._resting:
+                return await self._pass_due(passing)
         for at, event in due(document, delivers=self._delivers):
             if self._name(event) not in self._resting:
                 if at <= now and self._made <= TURNS_PER_WAKE:
+                    if isinstance(event, PassingDue):
+                        return await self._pass_due(event)
                     return await self._turn(event)
                 break
         if document.ahead:
@@ -199,7 +211,7 @@ class Waking:
         while True:
             decision = decide(context.bot, turns.document, event, instant(context.now), route=route, busy=busy)
             if decision.call is not None and not await TakePlace(decision.call):
-                if not isinstance(event, CallReturned | Delivered):  # it stays due, and rests
+                if not isinstance(event, _FACTS):  # it stays due, and rests
                     self._resting.add(self._name(event))
                     return True
                 busy |= {decision.call.service}
@@ -223,7 +235,7 @@ class Waking:
             case Mismatch():
                 return await self._read(result.current)
             case _:
-                if isinstance(event, CallReturned | Delivered):  # a fact, whatever another writer has stored meanwhile
+                if isinstance(event, _FACTS):  # a fact, whatever another writer has stored meanwhile
                     self._unstored = event
                 return await self._read(result)
 
@@ -249,6 +261,31 @@ class Waking:
                 return False
             self._follow_up = turns.returned(call, result)
         return True
+
+    @property
+    def _next_passing(self) -> list[Passing]:
+        """What is next on its way to an inbox of the shell."""
+        waiting = first_passing(self._turns.document.passing)
+        return [item for item in waiting if item.inbox in self._context.inboxes]
+
+    async def _pass_due(self, event: PassingDue) -> bool:
+        """Pass on what is due. It rests where the shell has no such inbox, or no place for it."""
+        item = next((each for each in self._next_passing if each.id == event.id), None)
+        if item is None or not await TakePlace(None):
+            self._resting.add(self._name(event))
+        else:
+            self._follow_up = await self._pass_on(item)
+        return True
+
+    async def _pass_on(self, item: Passing) -> PassingDone:
+        """Give an inbox what passes to it. An exception is reported, and it is given again later."""
+        answer = await PassOn(passed_on(self._turns.document, item))
+        if isinstance(answer, Sent):
+            return PassingDone(item.id, item.tries, done=True)
+        if isinstance(answer, BaseException):
+            self._context.errors.append((item.id[:10], answer))
+            return PassingDone(item.id, item.tries, done=False)
+        return PassingDone(item.id, item.tries, done=False, answer=answer)
 
     async def _deliver(self, decision: Decision, waiting: Undelivered) -> Delivered:
         """Deliver replies. An exception is reported, and the delivery is tried again later, as the channel asks."""

@@ -44,6 +44,7 @@ from vimbiso_fsm.operations.effects import (
     Deliver,
     NotMade,
     Operation,
+    PassOn,
     RunCall,
     TakePlace,
     answered,
@@ -109,6 +110,7 @@ class BaseManager:
         deliveries: The places of deliveries by a worker.
         replies: The places of replies that a member waits for.
         senders: The functions that send replies, by the type of the channel.
+        inboxes: The functions that take what passes to a person, by the name of the inbox.
         sent: What they have sent, until the store knows it.
         watched: The note of this manager for the watchdog; None without one.
         observing: The note for its observers, which are reported and not ended.
@@ -135,6 +137,7 @@ class BaseManager:
         call_wait: float,
         deliver: Callable[..., object] | None,
         senders: Mapping[str, Callable[..., object]] | None,
+        inboxes: Mapping[str, Callable[..., object]] | None,
         legacy: object,
         rates: Rates | None,
         watchdog: Watchdog | None,
@@ -157,6 +160,8 @@ class BaseManager:
         self.senders = {**(senders or {})}
         binding.check_senders(self.senders, self.bot.validator.channel_types, is_async=is_async)
         self._keywords = {name: binding.delivery_keywords(sender) for name, sender in self.senders.items()}
+        self.inboxes = {**(inboxes or {})}
+        binding.check_inboxes(self.inboxes, self.bot.inbox_names, is_async=is_async)
         if check_services:
             binding.check_services(self.bot, is_async=is_async)
         self.clock = Clock()
@@ -234,7 +239,7 @@ class BaseManager:
         context = Context(self.bot, self.cache, self.clock.now(), patience=self.patience, waited=waited)
         context.clock = self.clock
         context.door = self.door
-        context.senders, context.sent = self.senders, self.sent
+        context.senders, context.sent, context.inboxes = self.senders, self.sent, self.inboxes
         return context
 
     def clock_incident(self) -> RecordIncident:
@@ -318,8 +323,10 @@ class BaseManager:
         """The function for proactive replies, or one of the senders; None without any."""
         return self.deliver or next(iter(self.senders.values()), None)
 
-    def sending(self, step: Deliver) -> tuple[partial[object], Places]:
+    def sending(self, step: Deliver | PassOn) -> tuple[partial[object], Places]:
         """Return the function that sends replies, ready to be called, and the places at which it is called."""
+        if isinstance(step, PassOn):
+            return partial(self.inboxes[step.passed.inbox], step.passed), self.deliveries
         sender = self.senders.get(step.channel.type)
         if sender is not None:
             step = attrs.evolve(step, replies=joined(step.replies, step.channel.type))
@@ -328,7 +335,7 @@ class BaseManager:
         keywords = self._keywords.get(step.channel.type)
         return binding.bind_delivery(function, step, keywords), self.replies if step.is_reply else self.deliveries
 
-    def sent_answer(self, step: Deliver, result: object) -> Answer | BaseException:
+    def sent_answer(self, step: Deliver | PassOn, result: object) -> Answer | BaseException:
         """Return the answer of a channel by what the function that sends has returned or raised.
 
         A function for proactive replies alone may return anything. What a sender returns besides its answers is
@@ -341,12 +348,15 @@ class BaseManager:
             return ServiceError("deliver", "it is async", "use AsyncFlowStateManager, or give one without await")
         if isinstance(result, Sent | Later | Never):
             return result
-        if step.channel.type not in self.senders:
+        if isinstance(step, PassOn):
+            name = f"inboxes[{step.passed.inbox!r}]"
+        elif step.channel.type not in self.senders:
             return Sent()
-        name = f"senders[{step.channel.type!r}]"
+        else:
+            name = f"senders[{step.channel.type!r}]"
         return ServiceError(name, f"it has answered a {type(result).__name__}", "answer with Sent, Later or Never")
 
-    def sending_busy(self, step: Deliver, places: Places) -> Answer:
+    def sending_busy(self, step: Deliver | PassOn, places: Places) -> Answer:
         """Log that replies are not sent because there is no thread for it, and return the answer: later."""
         fault = f"no thread is free; {places.limits.threads} may be in deliveries that have not ended"
         error = ServiceError("deliver", fault, "let it end in time, for example by a timeout of its requests")

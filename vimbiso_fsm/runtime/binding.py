@@ -75,6 +75,26 @@ def check_senders(senders: Mapping[str, object], types: Container[str], *, is_as
         check_delivery(sender, is_async=is_async)
 
 
+def check_inboxes(inboxes: Mapping[str, object], names: Container[str], *, is_async: bool) -> None:
+    """Check the functions that take what passes to a person, by the name of the inbox.
+
+    Raises:
+        FlowError: The bot declares no such inbox.
+        ServiceError: One is no function, takes other arguments, or is async where the manager cannot await it.
+    """
+    for name, inbox in inboxes.items():
+        place = f"inboxes[{name!r}]"
+        if name not in names:
+            raise FlowError("", "inboxes", f"{name!r} is no inbox of the bot", "name it in Bot(inboxes=[…])")
+        if not callable(inbox):
+            raise ServiceError(place, f"it is a {type(inbox).__name__}", "give a function that takes a PassedOn")
+        if not is_async and _is_async(inbox):
+            raise ServiceError(place, "it is async", _USE_ASYNC)
+        signature = _signature(inbox)
+        if signature is not None and not _binds(signature, None):
+            raise ServiceError(place, f"it takes {_shown(signature)}", "let it take one argument, a PassedOn")
+
+
 _USE_ASYNC = "use AsyncFlowStateManager, or give one without await"
 
 

@@ -41,7 +41,7 @@ from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.flow import AnyFlow
 from vimbiso_fsm.flow.interrupts import CallbackStopped
 from vimbiso_fsm.flow.rates import DEFAULT_RATES, Rates
-from vimbiso_fsm.messages.given import Given
+from vimbiso_fsm.messages.given import Given, HandedBack, HandedOver
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Reply, Said
 from vimbiso_fsm.messages.sending import Answer
@@ -55,6 +55,7 @@ from vimbiso_fsm.operations.effects import (
     Deliver,
     LegacyReader,
     NotMade,
+    PassOn,
     Pause,
     ReadLegacy,
     RunCall,
@@ -79,9 +80,9 @@ from vimbiso_fsm.operations.wipe import Wiped, wipe
 from vimbiso_fsm.runtime.arguments import checked
 from vimbiso_fsm.runtime.base import BaseManager, Begin, delay
 from vimbiso_fsm.runtime.binding import bind
-from vimbiso_fsm.runtime.giving import flow_opened, trigger_pulled, words_given
+from vimbiso_fsm.runtime.giving import flow_opened, person_said, trigger_pulled, words_given
 from vimbiso_fsm.runtime.queue import AsyncMemberLock, AsyncQueue, MemberLock, Queue
-from vimbiso_fsm.runtime.sending import AsyncRecorder, AsyncSender, Recorder, Sender
+from vimbiso_fsm.runtime.sending import AsyncRecorder, AsyncSender, AsyncTakesPassedOn, Recorder, Sender, TakesPassedOn
 from vimbiso_fsm.runtime.services import (
     DELIVERY_TIMEOUT,
     Place,
@@ -140,7 +141,7 @@ OTHERS_AT_ONCE: Final = 32
 """The number of them that are of members whose documents are not cached, besides those that are: a flood of unknown
 senders delays nobody whom the process remembers."""
 
-_OUTSIDE: Final = (RunCall, Deliver, TakePlace, StandBack)
+_OUTSIDE: Final = (RunCall, Deliver, PassOn, TakePlace, StandBack)
 """Effects whose duration is not counted as waiting. During a long call and a delivery, other messages of the member may
 be handled."""
 
@@ -190,6 +191,7 @@ class FlowStateManager:
         call_wait: float = CALL_WAIT,
         deliver: Delivery | None = None,
         senders: Mapping[str, Sender] | None = None,
+        inboxes: Mapping[str, TakesPassedOn] | None = None,
         legacy: LegacyReader | None = None,
         rates: Rates | None = DEFAULT_RATES,
         watchdog: Watchdog | None = DEFAULT_WATCHDOG,
@@ -212,6 +214,8 @@ class FlowStateManager:
             deliver: Sends proactive replies. Without it they precede the reply to the member's next message.
             senders: Functions by type of channel that send every reply to its members: `handle` calls them. Without
                 one, the caller of `handle` sends what it returns.
+            inboxes: Functions by name of an inbox of the bot that take what passes to a person. What passes to other
+                inboxes waits for a manager or worker that has them.
             legacy: Reads the records of the previous release for the bot's importer.
             rates: The rates at which messages are taken in, counted by this manager alone; None takes in each message.
             watchdog: The bounds of the time that a callback may take; None for none.
@@ -235,7 +239,7 @@ class FlowStateManager:
             ArchiveUnavailable: The URL of the archive is none, or the driver of its database is missing.
         """
         self._base = BaseManager(
-            flows, services, observers, cache, patience, call_wait, deliver, senders, legacy, rates, watchdog,
+            flows, services, observers, cache, patience, call_wait, deliver, senders, inboxes, legacy, rates, watchdog,
             debug=debug, check_services=check_services, is_async=False,
         )  # fmt: skip
         self._store = store
@@ -522,6 +526,64 @@ class FlowStateManager:
         """
         return self._give(trigger_pulled(member_id, name, data, key, by))
 
+    def hand_over(self, member_id: str, inbox: str, *, key: str, by: str) -> EventOutcome:
+        """Hand the conversation of a member over to a person, once, and return the outcome.
+
+        What the member says passes to the inbox from then on. The open run, its timers and the session stand still.
+
+        Args:
+            member_id: The member or guest.
+            inbox: The name of the inbox, which the bot declares (`Bot(inboxes=…)`).
+            key: The name of this hand-over at this member, as in `tell`.
+            by: The name of the person or system that does it, for the audit and the inbox.
+
+        Returns:
+            As of `tell`; "ignored" with the reason "handed" if a person has the conversation already, and "refused" if
+            the bot has no such inbox.
+
+        Raises:
+            InvalidMessage, DamagedDocument, StoreUnavailable, CommitUnknown, Contended: As in `tell`.
+            NewerState, ForeignState, EncryptedState: As in `handle`.
+        """
+        return self._give(HandedOver(member_id=member_id, inbox=inbox, key=key, by=by))
+
+    def say(self, member_id: str, text: str | Said, *, key: str, by: str) -> EventOutcome:
+        """Say something to a member in the name of a person, once, and return the outcome.
+
+        It goes out as the words of `tell` do, and it is "ignored" with the reason "not handed" while the bot has the
+        conversation.
+
+        Args:
+            member_id: The member or guest.
+            text: The words as they are, or another reply without choices.
+            key: The name of these words at this member, as in `tell`.
+            by: The name of the person, for the audit.
+
+        Raises:
+            InvalidMessage, DamagedDocument, StoreUnavailable, CommitUnknown, Contended: As in `tell`.
+            NewerState, ForeignState, EncryptedState: As in `handle`.
+        """
+        return self._give(person_said(member_id, text, key, by))
+
+    def hand_back(self, member_id: str, *, key: str, by: str) -> EventOutcome:
+        """Give the conversation of a member back to the bot, once, and return the outcome.
+
+        The run goes on where it stood, and its question is asked again.
+
+        Args:
+            member_id: The member or guest.
+            key: The name of this at this member, as in `tell`.
+            by: The name of the person or system that does it, for the audit and the inbox.
+
+        Returns:
+            As of `tell`; "ignored" with the reason "not handed" if the bot has it.
+
+        Raises:
+            InvalidMessage, DamagedDocument, StoreUnavailable, CommitUnknown, Contended: As in `tell`.
+            NewerState, ForeignState, EncryptedState: As in `handle`.
+        """
+        return self._give(HandedBack(member_id=member_id, key=key, by=by))
+
     def _give(self, given: Given) -> EventOutcome:
         return self._run(self._base.giving(given), given.member_id, self._base.call_wait)
 
@@ -620,7 +682,7 @@ class FlowStateManager:
                     return self._perform(effect)
                 since = time.monotonic()
                 answer: object
-                if isinstance(effect, Deliver):
+                if isinstance(effect, Deliver | PassOn):
                     answer = self._deliver(effect, place, taken.pop(DELIVERY, None))
                 elif isinstance(effect, TakePlace):
                     answer = self._take(effect, place, taken)
@@ -737,7 +799,7 @@ class FlowStateManager:
             self._late.discard(stored)
             stored.set_result(None)
 
-    def _deliver(self, step: Deliver, lock: MemberLock, place: Place | None) -> Answer | BaseException:
+    def _deliver(self, step: Deliver | PassOn, lock: MemberLock, place: Place | None) -> Answer | BaseException:
         """Send replies at a place for deliveries; return the answer of the channel, or the exception that was raised.
 
         A reply that a member waits for waits for its place.
@@ -1043,6 +1105,7 @@ class AsyncFlowStateManager:
         call_wait: float = CALL_WAIT,
         deliver: AsyncDelivery | Delivery | None = None,
         senders: Mapping[str, AsyncSender | Sender] | None = None,
+        inboxes: Mapping[str, AsyncTakesPassedOn | TakesPassedOn] | None = None,
         legacy: AsyncLegacyReader | None = None,
         rates: Rates | None = DEFAULT_RATES,
         watchdog: Watchdog | None = DEFAULT_WATCHDOG,
@@ -1056,7 +1119,7 @@ class AsyncFlowStateManager:
         from vimbiso_fsm.store.loops import PerLoop
 
         self._base = BaseManager(
-            flows, services, observers, cache, patience, call_wait, deliver, senders, legacy, rates, watchdog,
+            flows, services, observers, cache, patience, call_wait, deliver, senders, inboxes, legacy, rates, watchdog,
             debug=debug, check_services=check_services, is_async=True,
         )  # fmt: skip
         self._store = store
@@ -1220,6 +1283,18 @@ class AsyncFlowStateManager:
         """Pull a trigger at a member, once, and return the outcome. See `FlowStateManager.trigger`."""
         return await self._give(trigger_pulled(member_id, name, data, key, by))
 
+    async def hand_over(self, member_id: str, inbox: str, *, key: str, by: str) -> EventOutcome:
+        """Hand the conversation of a member over to a person, once. See `FlowStateManager.hand_over`."""
+        return await self._give(HandedOver(member_id=member_id, inbox=inbox, key=key, by=by))
+
+    async def say(self, member_id: str, text: str | Said, *, key: str, by: str) -> EventOutcome:
+        """Say something to a member in the name of a person, once. See `FlowStateManager.say`."""
+        return await self._give(person_said(member_id, text, key, by))
+
+    async def hand_back(self, member_id: str, *, key: str, by: str) -> EventOutcome:
+        """Give the conversation of a member back to the bot, once. See `FlowStateManager.hand_back`."""
+        return await self._give(HandedBack(member_id=member_id, key=key, by=by))
+
     async def _give(self, given: Given) -> EventOutcome:
         return await self._run(self._base.giving(given), given.member_id, self._base.call_wait)
 
@@ -1312,7 +1387,7 @@ class AsyncFlowStateManager:
                 since = time.monotonic()
                 place.give_up_slot()
                 answer: object
-                if isinstance(effect, Deliver):
+                if isinstance(effect, Deliver | PassOn):
                     answer = await self._deliver(effect, place, taken.pop(DELIVERY, None))
                 elif isinstance(effect, TakePlace):
                     answer = await self._take(effect, place, taken)
@@ -1435,7 +1510,9 @@ class AsyncFlowStateManager:
         except VimbisoError as error:
             self._base.late_result_lost(error)
 
-    async def _deliver(self, step: Deliver, lock: AsyncMemberLock, place: Place | None) -> Answer | BaseException:
+    async def _deliver(
+        self, step: Deliver | PassOn, lock: AsyncMemberLock, place: Place | None
+    ) -> Answer | BaseException:
         base = self._base
         lock.release()
         function, places = base.sending(step)

@@ -6,7 +6,7 @@ from typing import Any
 
 from vimbiso_fsm.document.typed_data import unstructure
 from vimbiso_fsm.flow.flow import AnyFlow, Flow
-from vimbiso_fsm.messages.given import FlowOpened, TriggerPulled, WordsGiven
+from vimbiso_fsm.messages.given import FlowOpened, PersonSaid, TriggerPulled, WordsGiven
 from vimbiso_fsm.messages.replies import Said, Text
 from vimbiso_fsm.messages.words import plain
 
@@ -28,6 +28,16 @@ def flow_opened(member_id: str, flow: str | AnyFlow, data: object, key: str) -> 
     """
     name: Any = flow.name if isinstance(flow, Flow) else flow
     return FlowOpened(member_id=member_id, flow=name, data=unstructure(data), key=key)
+
+
+def person_said(member_id: str, text: str | Said, key: str, by: str) -> PersonSaid:
+    """Return words of a person for a member, as they are.
+
+    Raises:
+        InvalidMessage: A value is empty, too long or of the wrong type.
+    """
+    said = Text("handed.said", words=plain(text)) if isinstance(text, str) else text
+    return PersonSaid(member_id=member_id, text=said, key=key, by=by)
 
 
 def trigger_pulled(member_id: str, name: str, data: object, key: str, by: str) -> TriggerPulled:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.messages.passed_on import PassedOn
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.messages.sending import Answer
 from vimbiso_fsm.operations.sent_notes import Note
@@ -46,6 +47,27 @@ class AsyncSender(Protocol):
 
     def __call__(self, channel: Channel, replies: Sequence[Reply], /) -> Awaitable[Answer]:
         """Send the replies."""
+        ...
+
+
+class TakesPassedOn(Protocol):
+    """A function that takes what passes to a person, and answers with `Sent`, `Later` or `Never`.
+
+    It is given the same again where its answer is not known, because it has raised or its process has ended. It knows
+    by `PassedOn.id` what it has taken before, and answers `Sent` then. After `Never` the bot takes the conversation
+    back, and the member is told.
+    """
+
+    def __call__(self, passed: PassedOn, /) -> Answer:
+        """Take what passes."""
+        ...
+
+
+class AsyncTakesPassedOn(Protocol):
+    """An async function that takes what passes to a person. See `TakesPassedOn`."""
+
+    def __call__(self, passed: PassedOn, /) -> Awaitable[Answer]:
+        """Take what passes."""
         ...
 
 

@@ -122,10 +122,11 @@ LAYOUTS: Final = (
     ),
     Layout(
         4,
-        "81c322e341d196c6",
+        "2a09d7cf9e7dcca2",
         "An audit entry and a turn record are stored in a short form, and the digest of an entry has 22 characters. "
         "Entries and records of an earlier layout stay as they are, are read, and form one chain with new ones. A "
-        "document may hold reminders and the addresses that have opted out; one without them is as before. "
+        "document may hold reminders, the addresses that have opted out, and a hand-over to a person with what waits "
+        "for the inbox; one without them is as before. "
         "Replies of a turn wait in the outbox until they are sent, which is noted beside the document. A change of the "
         "index for a way leaves a mark, so that it is made once.",
     ),

@@ -35,6 +35,7 @@ from vimbiso_fsm.flow.calls import CallPolicy
 from vimbiso_fsm.flow.interrupts import is_interrupt
 from vimbiso_fsm.messages.contents import Content
 from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.messages.passed_on import PassedOn
 from vimbiso_fsm.messages.replies import Buttons, Menu, Reply
 from vimbiso_fsm.messages.sending import Answer, Sent
 from vimbiso_fsm.operations.cache import Cache
@@ -43,6 +44,7 @@ from vimbiso_fsm.operations.effects import (
     LEASE_OVER,
     Deliver,
     Operation,
+    PassOn,
     Pause,
     ReadLegacy,
     RunCall,
@@ -408,7 +410,7 @@ class Held(Generic[_R]):
             self.context.now = now
         if waited is not None:
             self.context.waited = waited
-        if isinstance(answer, BaseException) and not isinstance(self.request, RunCall | Deliver):
+        if isinstance(answer, BaseException) and not isinstance(self.request, RunCall | Deliver | PassOn):
             self._go_on(lambda: self._operation.throw(answer))
         else:
             self._go_on(lambda: self._operation.send(answer))
@@ -446,6 +448,9 @@ class Chat:
         delivered: The deliveries that succeeded.
         plan: What the next deliveries raise or answer; None is `Sent`, and so is each delivery after the end of the
             plan.
+        inboxes: The names of the inboxes to which messages pass.
+        passed: What the inboxes have taken.
+        inbox_plan: What the inboxes raise or answer next, as in `plan`.
         busy: The services that take no call; `DELIVERY` for the function that delivers.
     """
 
@@ -467,6 +472,9 @@ class Chat:
         self.delivers = False
         self.delivered: list[Deliver] = []
         self.plan: list[BaseException | Answer | None] = []
+        self.inboxes: set[str] = set()
+        self.passed: list[PassedOn] = []
+        self.inbox_plan: list[BaseException | Answer | None] = []
         self.busy: set[str] = set()
         self._ids = itertools.count(1)
         self._began: dict[Held[Any], float] = {}
@@ -541,7 +549,9 @@ class Chat:
 
     def _hold(self, begin: Callable[[Context], Operation[_R]], cache: Cache | None, patience: float = 5.0) -> Held[_R]:
         cache = self.cache if cache is None else cache
-        operation = Held(Context(self.bot, cache, self.clock.at, patience=patience), begin, self.busy)
+        context = Context(self.bot, cache, self.clock.at, patience=patience)
+        context.inboxes = self.inboxes
+        operation = Held(context, begin, self.busy)
         self._began[operation] = self._paused
         return operation
 
@@ -562,6 +572,11 @@ class Chat:
                 fault = self.plan.pop(0) if self.plan else None
                 if fault is None:
                     self.delivered.append(effect)
+                return Sent() if fault is None else fault
+            case PassOn():
+                fault = self.inbox_plan.pop(0) if self.inbox_plan else None
+                if fault is None:
+                    self.passed.append(effect.passed)
                 return Sent() if fault is None else fault
             case Pause() | StandBack():
                 self.clock.at += 0.01
