@@ -128,7 +128,7 @@ if mode == 'pace' then -- ARGV 4 address  5 order  6 limit  7 its seconds  8 bur
       call('ZADD', KEYS[2], string.format('%.6f', now + wait + PACE_GRACE), 'w' .. name)
     end
   end
-  for i = 1, 3 do call('EXPIRE', KEYS[i], LONGEST_PACE) end
+  for i = 1, 3 do call('EXPIREAT', KEYS[i], whole(now + LONGEST_PACE)) end
   return {KEYS[1], token, 'read', at, string.format('%.6f', wait > 0 and math.max(wait, 0.000001) or 0)}
 end
 
