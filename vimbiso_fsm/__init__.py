@@ -61,7 +61,7 @@ from vimbiso_fsm.messages.passed_on import PassedOn
 from vimbiso_fsm.document.state_validator import StateValidator
 from vimbiso_fsm.encryption.keys import KeyFile, KeyRing
 from vimbiso_fsm.encryption.settings import Encryption
-from vimbiso_fsm.flow.rates import Rate, Rates
+from vimbiso_fsm.flow.rates import CHANNEL_PACES, Pace, Rate, Rates
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.sending import Later, Never, Sent
 from vimbiso_fsm.operations.handle import Outcome
@@ -116,6 +116,7 @@ from vimbiso_fsm.errors import (
 )
 
 __all__ = [
+    "CHANNEL_PACES",
     "PUBLIC",
     "READ_ONLY",
     "SECRET",
@@ -194,6 +195,7 @@ __all__ = [
     "Order",
     "OrderItem",
     "Outcome",
+    "Pace",
     "PassedOn",
     "Plural",
     "Rate",

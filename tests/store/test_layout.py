@@ -41,6 +41,7 @@ from vimbiso_fsm.store.requests import (
     ReadIncidents,
     Request,
     SetAside,
+    TakePace,
 )
 from vimbiso_fsm.store.script import encode
 
@@ -92,6 +93,7 @@ def requests_of(member: str, channel: Channel) -> list[Request]:
         Link(channel, member, way="token of a way"),
         Lease(7, "w", 1.0),
         Heartbeat("w", 1.0),
+        TakePace("whatsapp", "1001", "guest-1", 1.0, 30),
         Claim(b"{}", None),
         KeepKey(member, MemberKey("~1", b"key")),
     ]

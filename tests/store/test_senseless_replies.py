@@ -65,6 +65,7 @@ from vimbiso_fsm.store.requests import (
     SetAside,
     SetWakeUp,
     ShowQuarantined,
+    TakePace,
     Unlink,
     UseTokens,
     Wipe,
@@ -163,6 +164,7 @@ def _requests() -> Iterator[Any]:
     )
     yield from (FindOwner(CHANNEL), Link(CHANNEL.with_account(""), "m"), FindOwner(CHANNEL), Link(CHANNEL, "m"))
     yield from (FindOwner(CHANNEL), Unlink(CHANNEL, "m"), ReadOwner(), Claim(b"{}", None), ReadOwner())
+    yield from (TakePace("sms", "", name, 1.0, 1) for name in ("one", "two"))
     yield SetAside(ReadDue(shard_of("m")), (b"m",))
     yield from (ReadOldest("m", 2), DropOldest("m", 0, first, life=9), DropOldest("m", 1, first))
     yield from (

@@ -214,6 +214,8 @@ class Undelivered:
         rest: Why they rest: "asked" if the channel has asked to wait until `leased_until`, "retry" if the outcome of
             the latest delivery is unknown, "held" if the channel sends the member nothing now, so that they wait for
             the member's next message; "" otherwise.
+        urgent: Whether the member waits for them: they answer a message or bring the result of a call. Where a channel
+            has a pace, they are sent before others.
     """
 
     id: str
@@ -221,6 +223,7 @@ class Undelivered:
     leased_until: datetime | None = None
     tries: int = 0
     rest: Literal["", "asked", "retry", "held"] = ""
+    urgent: bool = False
 
     @property
     def is_recorded(self) -> bool:

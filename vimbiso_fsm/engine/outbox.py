@@ -14,9 +14,11 @@ from vimbiso_fsm.document.json_codec import dumps
 from vimbiso_fsm.document.replies_codec import replies_from_raw, replies_to_keep
 from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.events import (
+    CallReturned,
     Delivered,
     DeliveryDue,
     Event,
+    LeaseExpired,
     ReminderDue,
     ReplyRoute,
     SessionEnding,
@@ -120,7 +122,9 @@ def with_recorded(document: Document, raw: Mapping[str, Sequence[Any]], now: dat
         now: The store's clock.
     """
     outbox = (
-        waiting if not is_left(waiting, now) else attrs.evolve(waiting, replies=tuple(raw.get(waiting.id, ())))
+        waiting
+        if not is_left(waiting, now)
+        else attrs.evolve(waiting, replies=tuple(raw.get(waiting.id, ())), urgent=True)
         for waiting in document.outbox
     )
     return attrs.evolve(document, outbox=tuple(each for each in outbox if each.replies or not is_left(each, now)))
@@ -202,7 +206,8 @@ def put_in_outbox(draft: Draft, event: Event, route: ReplyRoute) -> None:
     """Put the replies of a turn that answers no message into the outbox."""
     if not draft.replies:
         return
-    waiting = Undelivered(draft.token[:16], replies_to_keep(draft.said))
+    urgent = isinstance(event, CallReturned | LeaseExpired)
+    waiting = Undelivered(draft.token[:16], replies_to_keep(draft.said), urgent=urgent)
     if any(each.rest == "held" for each in draft.outbox) or is_failure(event):
         waiting = _held(waiting)
     elif isinstance(event, SessionExpired) and not draft.bot.session.announced:
@@ -242,7 +247,7 @@ def _with_replies(draft: Draft, waiting: Undelivered, replies: tuple[Any, ...]) 
     """Put replies into the outbox that only the record of their turn has held, and return them there."""
     if not (waiting.is_recorded and replies):
         return waiting
-    found = attrs.evolve(waiting, replies=replies)
+    found = attrs.evolve(waiting, replies=replies, urgent=True)
     _replace(draft, waiting, found)
     return found
 

@@ -1,13 +1,16 @@
-"""The rates of messages that a manager takes in."""
+"""The rates of messages that a manager takes in, and the paces at which its workers send."""
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
+from types import MappingProxyType
 from typing import Final
 
 import attrs
 
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.messages.bounds import check_count, check_seconds
+from vimbiso_fsm.store.retention import LONGEST_PACE
 
 SLACK: Final = 0.001
 """The part of `Rate.every` by which a message may be early, because instants are rounded."""
@@ -79,3 +82,54 @@ class Rates:
 
 DEFAULT_RATES: Final = Rates()
 """The rates of a manager that is given none."""
+
+
+@attrs.frozen
+class Pace:
+    """The pace at which workers send on each account of a channel, all workers of a store together.
+
+    Attributes:
+        limit: Deliveries in any `every` seconds.
+        every: The time of `limit`, in seconds, at most an hour.
+        chat: The rate of one address, which fills in an hour at most; None for no bound.
+
+    Raises:
+        FlowError: A bound is no number or out of range.
+    """
+
+    limit: int
+    every: float = 1.0
+    chat: Rate | None = None
+
+    def __attrs_post_init__(self) -> None:
+        check_count("Pace", "limit", self.limit)
+        check_seconds("Pace", "every", self.every, most=LONGEST_PACE)
+        chat: object = self.chat
+        if chat is not None and not (isinstance(chat, Rate) and chat.burst * chat.every <= LONGEST_PACE):
+            advice = f"give a Rate(burst, every=seconds) that is full after {LONGEST_PACE:.0f} seconds at most, or None"
+            raise FlowError("", "Pace", f"chat is {chat!r}", advice)
+
+
+CHANNEL_PACES: Final[Mapping[str, Pace]] = MappingProxyType(
+    {"telegram": Pace(30, chat=Rate(1, every=1.0)), "whatsapp": Pace(80, chat=Rate(10, every=6.0))}
+)
+"""The paces that the channels ask for by default.
+
+A bot of Telegram sends 30 messages a second, and one a second to a chat. A number of WhatsApp sends 80 messages a
+second, and to a member one in six seconds, of which it takes 45 at once (its pair rate); replies to messages need some
+of these. SMS has no pace here, because the carrier queues it.
+"""
+
+
+def check_paces(paces: Mapping[str, Pace], types: Container[str]) -> None:
+    """Check the paces of a manager, by the type of the channel.
+
+    Raises:
+        FlowError: A type is not known to the bot, or a value is no `Pace`.
+    """
+    for channel_type, pace in paces.items():
+        value: object = pace
+        if not isinstance(value, Pace):
+            raise FlowError("", "paces", f"{channel_type!r} has {value!r}", "give a Pace(limit, every=seconds)")
+        if channel_type not in types:
+            raise FlowError("", "paces", f"{channel_type!r} is no type of a channel", "name it in Bot(channels=…)")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
+from types import MappingProxyType
 from typing import Final, Protocol
 
 from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.errors import Contended
 from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.rates import Pace
 from vimbiso_fsm.messages.message import Address
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.effects import Pause
 from vimbiso_fsm.operations.sent_notes import SentNotes
 
 _NO_SENDERS: Final = frozenset[str]()
+_NO_PACES: Final = MappingProxyType[str, Pace]({})
 _NOTHING_SENT: Final = SentNotes()
 """What a shell without senders has sent: nothing."""
 
@@ -66,13 +69,14 @@ class Context:
         errors: The exceptions of callbacks, calls and deliveries, each with the reference of its turn.
         inboxes: The names of the inboxes to which the shell passes messages on.
         senders: The types of channels to whose members the shell sends replies itself.
+        paces: The pace of deliveries by the type of the channel; none of a channel without one.
         sent: What the shell has sent, until the store knows it.
         confirmed: Whether the store has confirmed the latest commit with the required durability.
     """
 
     __slots__ = (
-        "_until", "bot", "cache", "clock", "confirmed", "door", "errors", "inboxes", "now", "patience", "senders",
-        "sent", "told", "waited",
+        "_until", "bot", "cache", "clock", "confirmed", "door", "errors", "inboxes", "now", "paces", "patience",
+        "senders", "sent", "told", "waited",
     )  # fmt: skip
 
     bot: Bot
@@ -85,6 +89,7 @@ class Context:
     clock: Clock | None
     inboxes: Container[str]
     senders: Container[str]
+    paces: Mapping[str, Pace]
     sent: SentNotes
 
     def __init__(self, bot: Bot, cache: Cache, now: float, *, patience: float = 5.0, waited: float = 0.0) -> None:
@@ -100,6 +105,7 @@ class Context:
         self.door = None
         self.clock = None
         self.inboxes = self.senders = _NO_SENDERS
+        self.paces = _NO_PACES
         self.sent = _NOTHING_SENT
 
     @property

@@ -123,7 +123,7 @@ class _Giving(Waking):
         decision = decide(context.bot, turns.document, given, now, route=self._route)
         if decision.call is not None and not await TakePlace(decision.call):
             return BUSY
-        if decision.delivery is not None and not await TakePlace(None):
+        if decision.delivery is not None and not await self._may_deliver(decision.document, decision.delivery):
             decision = decide(context.bot, turns.document, given, now, route="keep")
         return decision
 

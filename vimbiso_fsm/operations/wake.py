@@ -7,7 +7,7 @@ turn has a token of its own and is made on the head that was read. The late resu
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import attrs
@@ -41,6 +41,7 @@ from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import STILL_RUNNING, Deliver, PassOn, TakePlace
 from vimbiso_fsm.operations.history import read_legible
 from vimbiso_fsm.operations.leave import leave
+from vimbiso_fsm.operations.pace import wait_at_pace
 from vimbiso_fsm.operations.promote import Unlinked
 from vimbiso_fsm.operations.sending import failure_of, whole_outbox
 from vimbiso_fsm.operations.shared import record_damage
@@ -97,7 +98,10 @@ class Waking:
         self._follow_up: CallReturned | LeaseExpired | Delivered | PassingDone | None = None
         self._announced: Decision | None = None
         self._made = 0
-        self._resting: set[str] = set()
+        self._resting: dict[str, datetime | None] = {}
+        self._due: datetime | None = None
+        self._has_turn = False
+        self._next_turn: datetime | None = None
         self._facts: list[StatusChanged] = []
 
     def _name(self, event: Event) -> str:
@@ -182,6 +186,7 @@ class Waking:
                 if at <= now and self._made <= TURNS_PER_WAKE:
                     if isinstance(event, PassingDue):
                         return await self._pass_due(event)
+                    self._due = at
                     return await self._turn(event)
                 break
         if document.ahead:
@@ -196,7 +201,8 @@ class Waking:
         stranger = is_stranger(self._context.bot, document)
         wake = wake_at(document, delivers=self._delivers, stranger=stranger)
         if wake is not None and self._resting:
-            wake = max(wake, now + RETRY_DELAY)
+            again = min(until or now + RETRY_DELAY for until in self._resting.values())
+            wake = max(wake, again)
         of_others = None if self._delivers else wake_at(document, stranger=stranger)
         if of_others is not None and of_others != wake:
             postponed = max(of_others, now + DELIVERY_DELAY)
@@ -212,13 +218,13 @@ class Waking:
             decision = decide(context.bot, turns.document, event, instant(context.now), route=route, busy=busy)
             if decision.call is not None and not await TakePlace(decision.call):
                 if not isinstance(event, _FACTS):  # it stays due, and rests
-                    self._resting.add(self._name(event))
+                    self._rests(event)
                     return True
                 busy |= {decision.call.service}
-            elif decision.delivery is None or await TakePlace(None):
+            elif decision.delivery is None or await self._may_deliver(decision.document, decision.delivery):
                 break
             elif isinstance(event, DeliveryDue):
-                self._resting.add(self._name(event))
+                self._rests(event)
                 return True
             else:
                 route = "keep"  # the replies wait in the outbox; their delivery is due, and rests
@@ -230,7 +236,7 @@ class Waking:
                     return await self._promote(stored.document, stored)
                 return await self._go_on(stored)
             case Duplicate():  # an event that is due all the same must not be decided again and again
-                self._resting.add(self._name(event))
+                self._rests(event)
                 return await self._read(result.current)
             case Mismatch():
                 return await self._read(result.current)
@@ -238,6 +244,24 @@ class Waking:
                 if isinstance(event, _FACTS):  # a fact, whatever another writer has stored meanwhile
                     self._unstored = event
                 return await self._read(result)
+
+    async def _may_deliver(self, document: Document, waiting: Undelivered) -> bool:
+        """Take a place for a delivery, and its turn at the pace of the channel; return whether it has both."""
+        now = instant(self._context.now)
+        if self._next_turn is not None and now < self._next_turn:
+            return False
+        self._next_turn = None
+        if self._has_turn or not await TakePlace(None):
+            return self._has_turn
+        wait = await wait_at_pace(self._context, document, waiting, self._due or now)
+        if wait:
+            self._next_turn = now + timedelta(seconds=wait)
+        self._has_turn = not wait
+        return self._has_turn
+
+    def _rests(self, event: Event) -> None:
+        """Leave an event that is due for the next waking, which is when its delivery has its turn at the latest."""
+        self._resting[self._name(event)] = self._next_turn if isinstance(event, DeliveryDue) else None
 
     async def _promote(self, guest: Document, decision: Decision | None) -> bool:
         """Complete the promotion of a guest. Its replies and its call are the member's then."""
@@ -272,7 +296,7 @@ class Waking:
         """Pass on what is due. It rests where the shell has no such inbox, or no place for it."""
         item = next((each for each in self._next_passing if each.id == event.id), None)
         if item is None or not await TakePlace(None):
-            self._resting.add(self._name(event))
+            self._rests(event)
         else:
             self._follow_up = await self._pass_on(item)
         return True
@@ -289,7 +313,7 @@ class Waking:
 
     async def _deliver(self, decision: Decision, waiting: Undelivered) -> Delivered:
         """Deliver replies. An exception is reported, and the delivery is tried again later, as the channel asks."""
-        document, context = decision.document, self._context
+        document, context, self._has_turn = decision.document, self._context, False
         replies = context.bot.say(replies_from_raw(waiting.replies), document.profile, document.channel)
         answer = await Deliver(document.channel, replies, waiting.id)
         if isinstance(answer, Sent):

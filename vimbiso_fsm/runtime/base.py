@@ -32,7 +32,7 @@ from vimbiso_fsm.errors import (
     VimbisoError,
 )
 from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.flow.rates import Rates
+from vimbiso_fsm.flow.rates import CHANNEL_PACES, Pace, Rates, check_paces
 from vimbiso_fsm.messages.given import Given
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.replies import Text
@@ -111,6 +111,7 @@ class BaseManager:
         replies: The places of replies that a member waits for.
         senders: The functions that send replies, by the type of the channel.
         inboxes: The functions that take what passes to a person, by the name of the inbox.
+        paces: The pace of deliveries by the type of the channel.
         sent: What they have sent, until the store knows it.
         watched: The note of this manager for the watchdog; None without one.
         observing: The note for its observers, which are reported and not ended.
@@ -140,6 +141,7 @@ class BaseManager:
         inboxes: Mapping[str, Callable[..., object]] | None,
         legacy: object,
         rates: Rates | None,
+        paces: Mapping[str, Pace] | None,
         watchdog: Watchdog | None,
         *,
         debug: bool,
@@ -158,6 +160,8 @@ class BaseManager:
                 raise FlowError("", "observers", fault, "give functions that take a CommitEvent")
         binding.check_delivery(deliver, is_async=is_async)
         self.senders = {**(senders or {})}
+        self.paces = CHANNEL_PACES if paces is None else {**paces}
+        check_paces(paces or {}, self.bot.validator.channel_types)
         binding.check_senders(self.senders, self.bot.validator.channel_types, is_async=is_async)
         self._keywords = {name: binding.delivery_keywords(sender) for name, sender in self.senders.items()}
         self.inboxes = {**(inboxes or {})}
@@ -240,6 +244,7 @@ class BaseManager:
         context.clock = self.clock
         context.door = self.door
         context.senders, context.sent, context.inboxes = self.senders, self.sent, self.inboxes
+        context.paces = self.paces
         return context
 
     def clock_incident(self) -> RecordIncident:

@@ -40,7 +40,7 @@ from vimbiso_fsm.errors import (
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.flow import AnyFlow
 from vimbiso_fsm.flow.interrupts import CallbackStopped
-from vimbiso_fsm.flow.rates import DEFAULT_RATES, Rates
+from vimbiso_fsm.flow.rates import DEFAULT_RATES, Pace, Rates
 from vimbiso_fsm.messages.given import Given, HandedBack, HandedOver
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Reply, Said
@@ -194,6 +194,7 @@ class FlowStateManager:
         inboxes: Mapping[str, TakesPassedOn] | None = None,
         legacy: LegacyReader | None = None,
         rates: Rates | None = DEFAULT_RATES,
+        paces: Mapping[str, Pace] | None = None,
         watchdog: Watchdog | None = DEFAULT_WATCHDOG,
         debug: bool = False,
         check_services: bool = True,
@@ -218,6 +219,8 @@ class FlowStateManager:
                 inboxes waits for a manager or worker that has them.
             legacy: Reads the records of the previous release for the bot's importer.
             rates: The rates at which messages are taken in, counted by this manager alone; None takes in each message.
+            paces: The paces of deliveries by a worker, by type of channel; by default those of `CHANNEL_PACES`. Give
+                the same ones to each manager and worker of a store. A type that is left out has none.
             watchdog: The bounds of the time that a callback may take; None for none.
             debug: Whether the log shows the message and the traceback of an exception in the code of the author. They
                 can quote what a member wrote; members and the audit see neither in any case.
@@ -232,15 +235,15 @@ class FlowStateManager:
         Raises:
             ServiceError: A service that the bot calls is missing or does not fit.
             BotNotFound: `flows` names no bot.
-            FlowError: `legacy` is given, and the bot has no importer, an observer is no function, or `senders` names a
-                type of channel that the bot does not know.
+            FlowError: `legacy` is given, and the bot has no importer, an observer is no function, or `senders` or
+                `paces` names a type of channel that the bot does not know.
             ModuleNotFoundError: `encryption` is given, and the package `cryptography` is missing, or `archive` is a
                 database, and SQLAlchemy is missing.
             ArchiveUnavailable: The URL of the archive is none, or the driver of its database is missing.
         """
         self._base = BaseManager(
-            flows, services, observers, cache, patience, call_wait, deliver, senders, inboxes, legacy, rates, watchdog,
-            debug=debug, check_services=check_services, is_async=False,
+            flows, services, observers, cache, patience, call_wait, deliver, senders, inboxes, legacy, rates, paces,
+            watchdog, debug=debug, check_services=check_services, is_async=False,
         )  # fmt: skip
         self._store = store
         self._legacy = legacy
@@ -380,11 +383,11 @@ class FlowStateManager:
             secret: As of `from_url`. With one, guests have the same ids in each store in memory.
             debug: As of the class; a store in memory serves development, so the log shows tracebacks by default.
             **options: As of the class. If they are not given, `cache` is 0, so that each turn reads what was stored,
-                and `rates` is None, because the clock of a test does not go on by itself.
+                `rates` is None and `paces` is empty, because the clock of a test does not go on by itself.
         """
         from vimbiso_fsm.store.memory import MemoryStore
 
-        options = {"cache": 0, "rates": None, **options}
+        options = {"cache": 0, "rates": None, "paces": {}, **options}
         manager = cls(flows, MemoryStore(clock, secret=secret), debug=debug, **options)
         manager._base.clock.follow(clock)
         return manager
@@ -1108,6 +1111,7 @@ class AsyncFlowStateManager:
         inboxes: Mapping[str, AsyncTakesPassedOn | TakesPassedOn] | None = None,
         legacy: AsyncLegacyReader | None = None,
         rates: Rates | None = DEFAULT_RATES,
+        paces: Mapping[str, Pace] | None = None,
         watchdog: Watchdog | None = DEFAULT_WATCHDOG,
         debug: bool = False,
         check_services: bool = True,
@@ -1119,8 +1123,8 @@ class AsyncFlowStateManager:
         from vimbiso_fsm.store.loops import PerLoop
 
         self._base = BaseManager(
-            flows, services, observers, cache, patience, call_wait, deliver, senders, inboxes, legacy, rates, watchdog,
-            debug=debug, check_services=check_services, is_async=True,
+            flows, services, observers, cache, patience, call_wait, deliver, senders, inboxes, legacy, rates, paces,
+            watchdog, debug=debug, check_services=check_services, is_async=True,
         )  # fmt: skip
         self._store = store
         self._legacy = legacy
@@ -1222,7 +1226,7 @@ class AsyncFlowStateManager:
         """Make a manager on a store in memory. See `FlowStateManager.in_memory`."""
         from vimbiso_fsm.store.memory import AsyncMemoryStore, MemoryStore
 
-        options = {"cache": 0, "rates": None, **options}
+        options = {"cache": 0, "rates": None, "paces": {}, **options}
         manager = cls(flows, AsyncMemoryStore(MemoryStore(clock, secret=secret)), debug=debug, **options)
         manager._base.clock.follow(clock)
         return manager

@@ -78,7 +78,7 @@ RIGHTS: Final = (
         "zcard",
         "zcount",
     ),
-    *("zrange", "zrem", "zremrangebyrank", "zremrangebyscore", "zscore"),
+    *("zrange", "zrank", "zrem", "zremrangebyrank", "zremrangebyscore", "zscore"),
 )
 """The commands that the store sends to any server."""
 _MISSING_RIGHTS: Final = """

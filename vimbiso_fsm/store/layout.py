@@ -47,6 +47,7 @@ class Kind:
 _MEMBER: Final = "{space}:{{{shard}}}:member:{member}:"
 _SHARD: Final = "{space}:{{{shard}}}:"
 _CHANNEL: Final = _SHARD + "channel:"
+_PACE: Final = "{space}:{{pace:{place}}}:"
 TABLE: Final = {
     "owner": Kind("{space}:owner", "string: layout and owner of the store as JSON", "no end"),
     "shards": Kind("{space}:shards", "string: number of shards, written once", "no end"),
@@ -73,6 +74,11 @@ TABLE: Final = {
     "incidents": Kind(_MEMBER + "incidents", "list, INCIDENTS_KEPT: @instant body", "AUDIT_LIFE each"),
     "all_incidents": Kind("{space}:incidents", "the same of the whole store", "AUDIT_LIFE each"),
     "lease": Kind("{space}:{{{shard}}}:lease", "string: worker that holds the shard", "as leased"),
+    "sends": Kind(
+        _PACE + "sends", "sorted set: sends that a pace counts, by the instant from which not", "LONGEST_PACE"
+    ),
+    "chats": Kind(_PACE + "chats", "sorted set: addresses and places in the queue by their ends", "LONGEST_PACE"),
+    "queue": Kind(_PACE + "queue", "sorted set: addresses that wait for their turn, by order", "LONGEST_PACE"),
     "workers": Kind("{space}:workers", "sorted set: worker by the end of its presence", "no end"),
     "index": Kind("{space}:index", "string: the keys of the digests of channels (`index.py`)", "no end"),
     "channel": Kind(_CHANNEL + "{digest}", "string: id of the owner, by a keyed digest of the address", "no end"),
@@ -122,13 +128,14 @@ LAYOUTS: Final = (
     ),
     Layout(
         4,
-        "2a09d7cf9e7dcca2",
+        "49cc2da8f3bb54a9",
         "An audit entry and a turn record are stored in a short form, and the digest of an entry has 22 characters. "
         "Entries and records of an earlier layout stay as they are, are read, and form one chain with new ones. A "
         "document may hold reminders, the addresses that have opted out, and a hand-over to a person with what waits "
         "for the inbox; one without them is as before. "
-        "Replies of a turn wait in the outbox until they are sent, which is noted beside the document. A change of the "
-        "index for a way leaves a mark, so that it is made once.",
+        "Replies of a turn wait in the outbox until they are sent, which is noted beside the document; they may be "
+        "urgent. A change of the index for a way leaves a mark, so that it is made once. What a pace counts has keys "
+        "of its own, which end after an hour.",
     ),
 )
 """Every layout so far. Work that has not been released yet changes the last one; later work adds one."""
@@ -241,6 +248,11 @@ class Keys:
         """Return the key to which a damaged key, or an entry of one, is moved; it is in the same slot."""
         tag = (key.partition(b"{")[2].partition(b"}")[0] or key).decode()
         return _key(self.space, "set_aside", shard=tag, nanoseconds=nanoseconds, place=place)
+
+    def pace(self, type: str, account: str) -> tuple[bytes, ...]:
+        """Return the keys of the pace of a channel and an account: sends, chats and queue, in one slot."""
+        place = "@".join(word(part).decode() for part in (type, account) if part)
+        return tuple(_key(self.space, name, place=place) for name in ("sends", "chats", "queue"))
 
     def channel(self, address: Address, digests: Sequence[str]) -> tuple[bytes, ...]:
         """Return the keys under which the own entry of a channel may stand in the index, the current one first.

@@ -17,6 +17,7 @@ import attrs
 from vimbiso_fsm.messages.message import Address
 from vimbiso_fsm.store import requests
 from vimbiso_fsm.store.index import Secret, digests_of, record_of, secrets_of
+from vimbiso_fsm.store.paces import Queue
 from vimbiso_fsm.store.requests import Effect
 from vimbiso_fsm.store.retention import (
     AUDIT_KEPT,
@@ -228,6 +229,7 @@ class MemoryStore:
         self._due: dict[str, float] = {}
         self._workers: dict[str, float] = {}
         self._leases: dict[int, tuple[str, float]] = {}
+        self._paces: dict[tuple[str, str], Queue] = {}
         self._owner_record: bytes | None = None
         self._incidents: dict[str | None, _Dated[bytes]] = {}
 
@@ -337,6 +339,8 @@ class MemoryStore:
                 return tuple(sorted(self._workers, key=lambda name: (self._workers[name], name)))
             case requests.Lease():
                 return requests.Leased(self._lease(request))
+            case requests.TakePace(channel_type, account):
+                return self._paces.setdefault((channel_type, account), Queue()).take(request, self._at())
             case requests.SetAside():
                 return None  # nothing is damaged in memory
             case requests.RecordIncident(member_id, body):

@@ -841,6 +841,37 @@ class Lease(Effect["Leased"]):
 
 
 @attrs.frozen
+class TakePace(Effect[float]):
+    """Ask for a send at the pace of a channel and an account; the answer is 0 if it may be made now.
+
+    Otherwise the answer is the number of seconds after which it is to be asked again, and the send has a place in a
+    queue: the smallest `order` is first. The place is kept for `PACE_GRACE` after that, and can be taken again. A send
+    that was allowed counts, whether it is made or not. So a repeat whose first answer was lost makes the pace slower,
+    and never faster.
+
+    Attributes:
+        type: The type of the channel.
+        account: The account that sends; empty for the only one.
+        name: A name of the address that is sent to. It waits once at a time.
+        order: Its place in the queue; that of a place that it has already counts if it is smaller.
+        limit: The number of sends in any `every` seconds.
+        every: The time of `limit`, in seconds, at most `LONGEST_PACE`.
+        chat_burst: The number of sends that can be made to the same address at once.
+        chat_every: Seconds after which one more can be made to it; 0 for no bound. Both multiplied are at most
+            `LONGEST_PACE`.
+    """
+
+    type: str
+    account: str
+    name: str
+    order: float
+    limit: int
+    every: float = 1.0
+    chat_burst: int = 1
+    chat_every: float = 0.0
+
+
+@attrs.frozen
 class SetAside(Effect[None]):
     """Put aside what a request has found damaged, so that the request can be performed. Repeatable.
 

@@ -21,6 +21,9 @@
 | wake-up of a member            | no end; one per member               |                                           |
 | lease of a shard               | `SHARD_LEASE`, renewed by its worker | the latest renewal                        |
 | presence of a worker           | `SHARD_LEASE`, renewed by the worker | the latest heartbeat                      |
+| sends, by the pace of a        | `Pace.every`, `Pace.chat_every`      | each send                                 |
+| channel                        |                                      |                                           |
+| place in the queue of a pace   | its wait and `PACE_GRACE`            | the latest request for it                 |
 | key of a member's own          | no end; until a wipe or an erasure   |                                           |
 | number of shards of the store  | no end                               |                                           |
 
@@ -145,6 +148,21 @@ LONGEST_LEASE: Final = 3600.0
 """Seconds for which a shard can be leased at most.
 
 A lease or a presence that ends later was taken while the server's clock was ahead, and counts as over.
+"""
+LONGEST_PACE: Final = 3600.0
+"""Seconds over which a pace counts what is sent, at most.
+
+A send that counts for longer was noted while the server's clock was ahead, and is forgotten.
+"""
+PACE_WAIT: Final = 30.0
+"""Seconds after which a delivery in the queue of a pace asks again, at most.
+
+Others before it may have left the queue meanwhile.
+"""
+PACE_GRACE: Final = 10.0
+"""Seconds for which a place in the queue of a pace is kept after the instant at which it is to be asked for again.
+
+The place of a delivery that is not made after all holds the others up for so long.
 """
 SHARDS: Final = 1024
 """Hash tags over which members are spread. The number is recorded in the store at first use and never changes."""

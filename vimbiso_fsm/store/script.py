@@ -32,7 +32,10 @@ _CONSTANTS: Final = (
     "EXPIRED_AT_ONCE",
     "INCIDENTS_KEPT",
     "LONGEST_LEASE",
+    "LONGEST_PACE",
     "NAME_LIFE",
+    "PACE_GRACE",
+    "PACE_WAIT",
     "QUARANTINE_LIFE",
     "RECORDS_KEPT",
     "SENT_KEPT",
@@ -368,6 +371,9 @@ def _encode(request: requests.Request, digests: Digests, keys: Keys) -> Command:
             return _command((keys.one("workers"),), b"attend", _raw(worker), _instant(seconds))
         case requests.Lease(shard, worker, seconds):
             return _command((keys.of_shard("lease", shard),), b"lease", _raw(worker), round(seconds * 1000))
+        case requests.TakePace(channel_type, account, name, order, limit, every, burst, chat_every):
+            bounds = (_instant(order), limit, _instant(every), burst, _instant(chat_every))
+            return _command(keys.pace(channel_type, account), b"pace", word(name), *bounds)
         case requests.SetAside():
             return _encode_set_aside(request, digests, keys)
         case requests.RecordIncident(member_id, body):
@@ -562,6 +568,8 @@ def _read(request: requests.Request, found: list[Any], at: float) -> object:
             return requests.Linked(_name(request, owner), own == 1, at)
         case requests.Lease(), [None | bytes() as owner]:
             return requests.Leased(_name(request, owner))
+        case requests.TakePace(), [bytes(wait)] if _INSTANT.fullmatch(wait):
+            return float(wait)
         case requests.ReadOwner() | requests.ReadStoreRecord() | requests.Claim(), [None | bytes() as owner]:
             return owner
         case requests.UseTokens() | requests.DropOldest(), [0 | 1 as done] if type(done) is int:

@@ -887,6 +887,29 @@ def law_11_a_shard_has_one_worker(store: requests.Store) -> None:
     _same((present(one, 0), present(two, 0)), ({two}, set[str]()), "the workers that are left")
 
 
+def law_11_a_pace_is_kept_by_all_together(store: requests.Store) -> None:
+    """Of one pace no more is allowed than its limit, the smallest order first; an address has a rate of its own."""
+    account = token_hex(6)
+
+    def waits(name: str, order: float, limit: int, **more: float) -> bool:
+        every = more.get("every", 0.0)
+        asked = requests.TakePace("sms", account, name, order, limit, HOUR, chat_burst=2, chat_every=every)
+        answer: object = store.perform(asked)
+        if not isinstance(answer, float) or not 0 <= answer <= HOUR:
+            raise AssertionError(f"the answer to TakePace is {answer!r}, no number of seconds")
+        return answer > 0
+
+    _same([waits(name, 5.0, 2) for name in ("a", "b", "c", "d")], [False, False, True, True], "the waits at a limit")
+    _same(waits("urgent", -5.0, 2), True, "the wait of an urgent one")
+    _same([waits("c", 5.0, 3), waits("d", 4.0, 3)], [True, True], "the waits behind the urgent one")
+    _same([waits("urgent", 7.0, 3), waits("c", 5.0, 4)], [False, True], "the waits when one more may be sent")
+    _same([waits("d", 9.0, 4), waits("c", 5.0, 5)], [False, False], "the waits in the order of the first requests")
+    _same([waits("e", 5.0, 9, every=HOUR / 2) for _ in range(3)], [False, False, True], "the waits of one address")
+    _same(waits("f", 9.0, 8), False, "the wait behind an address that waits for its own rate")
+    other = requests.TakePace("sms", account + "x", "a", 5.0, 1, HOUR)
+    _same(store.perform(other), 0.0, "the wait at another account")
+
+
 def law_7_incidents_are_kept_beside_the_chain(store: requests.Store) -> None:
     """Incidents are kept in order, the latest, each once; nothing else of the member changes."""
     trial = _Trial(store)

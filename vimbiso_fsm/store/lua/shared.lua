@@ -110,6 +110,45 @@ if mode == 'attend' then -- ARGV 4 worker  5 seconds, 0 to leave
   return {KEYS[1], token, 'read', at, call('ZRANGE', KEYS[1], 0, -1)}
 end
 
+-- KEYS of this mode: the sends that a pace counts, the addresses that were sent to and the places in the queue by their
+-- ends, and the queue. Of damaged keys nothing is kept, because they are made again within seconds.
+if mode == 'pace' then -- ARGV 4 address  5 order  6 limit  7 its seconds  8 burst to the address  9 seconds of one of it
+  local name, limit, every, chat_every = ARGV[4], tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[9])
+  local longest = string.format('(%.6f', now + LONGEST_PACE)
+  for i = 1, 3 do
+    local kind = call('TYPE', KEYS[i]).ok
+    if kind ~= 'zset' and kind ~= 'none' then call('UNLINK', KEYS[i]) end
+  end
+  call('ZREMRANGEBYSCORE', KEYS[1], longest, '+inf') -- noted while the clock was ahead
+  if call('ZREMRANGEBYSCORE', KEYS[2], longest, '+inf') > 0 then call('UNLINK', KEYS[3]) end
+  call('ZREMRANGEBYSCORE', KEYS[1], '-inf', at)
+  for _, ended in ipairs(call('ZRANGE', KEYS[2], '-inf', at, 'BYSCORE', 'LIMIT', 0, EXPIRED_AT_ONCE)) do
+    call('ZREM', KEYS[2], ended)
+    if string.sub(ended, 1, 1) == 'w' then call('ZREM', KEYS[3], string.sub(ended, 2)) end
+  end
+  local full_at = math.max(tonumber(call('ZSCORE', KEYS[2], 'c' .. name) or 0), now) -- when all of the burst is free
+  local wait = full_at - now - (ARGV[8] - 1) * chat_every
+  if wait >= 0.000001 then
+    call('ZREM', KEYS[2], 'w' .. name)
+    call('ZREM', KEYS[3], name)
+  else
+    call('ZADD', KEYS[3], 'LT', ARGV[5], name)
+    local ahead = call('ZRANK', KEYS[3], name) + call('ZCARD', KEYS[1]) - limit
+    if ahead < 0 then
+      call('ZREM', KEYS[2], 'w' .. name)
+      call('ZREM', KEYS[3], name)
+      call('ZADD', KEYS[1], string.format('%.6f', now + every), at .. name)
+      if chat_every > 0 then call('ZADD', KEYS[2], string.format('%.6f', full_at + chat_every), 'c' .. name) end
+    else
+      local next_free = call('ZRANGE', KEYS[1], ahead % limit, ahead % limit, 'WITHSCORES')[2] or now + every
+      wait = math.min(next_free - now + math.floor(ahead / limit) * every, PACE_WAIT)
+      call('ZADD', KEYS[2], string.format('%.6f', now + wait + PACE_GRACE), 'w' .. name)
+    end
+  end
+  for i = 1, 3 do call('EXPIREAT', KEYS[i], whole(now + LONGEST_PACE)) end
+  return {KEYS[1], token, 'read', at, string.format('%.6f', wait > 0 and math.max(wait, 0.000001) or 0)}
+end
+
 -- Damage to keys that belong to no single member: a due set, a lease, the set of workers, an entry of the index.
 -- KEYS the damaged keys, then their places in quarantine; without places they are deleted
 -- ARGV 4 number of keys  5 their type  6- the damaged entries

@@ -1,0 +1,39 @@
+"""The pace of deliveries: whether replies that a worker is about to send are next.
+
+It is asked for before the commit that leases the replies, so that replies that wait for their turn keep their place in
+the outbox, or in the timer that says them, and nothing is stored of the wait.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from vimbiso_fsm.document.document import Document, Undelivered
+from vimbiso_fsm.operations.context import Context
+from vimbiso_fsm.store.requests import TakePace
+
+URGENT: Final = 1e10
+"""Seconds by which urgent replies precede others, more than any timer is apart from another."""
+
+
+async def wait_at_pace(context: Context, document: Document, waiting: Undelivered, due: datetime) -> float:
+    """Ask for the turn of replies at the pace of their channel.
+
+    Args:
+        context: The context of the operation.
+        document: The document of their member.
+        waiting: The replies.
+        due: The instant from which they are due: of replies of one urgency, the earliest come first.
+
+    Returns:
+        The seconds after which their turn is to be asked for again; 0 if it is their turn.
+    """
+    channel = document.channel
+    pace = context.paces.get(channel.type)
+    if pace is None:
+        return 0.0
+    order = due.timestamp() - (URGENT if waiting.urgent else 0.0)
+    name = context.bot.digests.guest_id(channel.address)
+    burst, every = (1, 0.0) if pace.chat is None else (pace.chat.burst, pace.chat.every)
+    return await TakePace(channel.type, channel.account, name, order, pace.limit, pace.every, burst, every)
