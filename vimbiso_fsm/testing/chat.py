@@ -261,7 +261,8 @@ class Talk:
             if self.last.call is None or not self.last.changed or self.hold_calls:
                 break
             self.answer(route)
-        if isinstance(event, Message) and not event.burst and self.state.call is None:
+        expected = self.state.call is None and self.state.is_reachable
+        if isinstance(event, Message) and not event.burst and expected:
             assert self.replies, "a message got no reply"
         return self
 
