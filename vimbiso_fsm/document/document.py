@@ -7,7 +7,7 @@ data stands in `StepData.fields`. Everything that the framework adds to the seed
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Generic, Literal, TypeAlias, cast
 
@@ -309,6 +309,10 @@ class Session:
     deadline: datetime | None = None
     since: datetime | None = None
     warn_at: datetime | None = None
+
+    def later(self, by: timedelta) -> Session:
+        """Return the session with all its instants moved by a time."""
+        return Session(*(at and at + by for at in (self.deadline, self.since, self.warn_at)))
 
 
 @attrs.frozen

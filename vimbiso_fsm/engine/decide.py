@@ -71,8 +71,16 @@ from vimbiso_fsm.messages.told import ChatOpened, Fact
 
 POSTPONED: Final = timedelta(seconds=60)
 """The time after which a due event that raised is decided again."""
-_LEADS_HOME: Final = (Message, CallReturned, LeaseExpired, StateTimeout)
-"""The events after which a next run begins, if they have led the member home."""
+_LEADS_HOME: Final = (
+    Message,
+    CallReturned,
+    LeaseExpired,
+    StateTimeout,
+    HandedBack,
+    HandOverEnded,
+    PassingDone,
+)
+"""The events after which a next run begins, if they have led the member home, or the bot has the conversation back."""
 
 
 def decide(
@@ -149,13 +157,7 @@ def decide(
                 take_given(draft, event)
             case _:
                 take_told(draft, event)
-        if (
-            draft.suspended
-            and draft.changed
-            and draft.nexts
-            and draft.handed is None
-            and isinstance(event, _LEADS_HOME)
-        ):
+        if draft.suspended and draft.changed and draft.nexts and isinstance(event, _LEADS_HOME):
             begin_next(draft)
         return close(draft, event, route)
     except NotTheMembers:

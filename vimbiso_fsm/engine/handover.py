@@ -8,12 +8,12 @@ member, a person or the timer. Then the run goes on where it stood, and its ques
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import attrs
 
-from vimbiso_fsm.document.document import Handed, Passing, Run, needs_asking
+from vimbiso_fsm.document.document import Document, Handed, Passing, Run, needs_asking
 from vimbiso_fsm.engine import question
 from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.events import HandOverEnded, PassingDone
@@ -85,6 +85,20 @@ def end_hand_over(draft: Draft) -> Handed:
     if draft.session_since is not None:
         draft.session_since += draft.stood
     return handed
+
+
+def as_if_stood_still(document: Document, since: datetime, now: datetime) -> Document:
+    """Return a document whose timers and session have the same time left after a hand-over that began at `since`.
+
+    Args:
+        document: A document of the member, which may have gone on until now.
+        since: The beginning of the hand-over.
+        now: The time of the merge.
+    """
+    by = since - (now if document.handed is None else document.handed.since)
+    run = None if document.run is None else _later(document.run, by)
+    suspended = tuple(_later(waiting, by) for waiting in document.suspended)
+    return attrs.evolve(document, run=run, suspended=suspended).with_session(document.session.later(by))
 
 
 def _later(run: Run, by: timedelta) -> Run:

@@ -38,7 +38,12 @@ def hand_over(draft: Draft, inbox: Inbox, by: str = "") -> None:
     draft.handed = Handed(inbox.name, draft.now, until_of(draft.now, draft.now, inbox))
     draft.detail = {**draft.detail, "inbox": inbox.name, "handed": "over"}
     pass_on(draft, inbox.name, "begun", by=by)
-    draft.say(Text("handed.over", word=inbox.back[0]))
+    draft.say(handed_over(inbox))
+
+
+def handed_over(inbox: Inbox) -> Text:
+    """Return the words that tell a member of a hand-over, and of the word that leads back."""
+    return Text("handed.over", word=inbox.back[0])
 
 
 def until_of(now: datetime, since: datetime, inbox: Inbox) -> datetime:
@@ -82,7 +87,23 @@ def passed_on(document: Document, item: Passing) -> PassedOn:
     )  # fmt: skip
 
 
-def merged_passing(first: Document, then: Document) -> tuple[Passing, ...]:
-    """Return what waits for inboxes at two documents of one member."""
-    known = {item.id for item in first.passing}
-    return (*first.passing, *(item for item in then.passing if item.id not in known))
+def merged_handing(
+    first: Document | None, then: Document | None, token: str, now: datetime
+) -> tuple[Handed | None, tuple[Passing, ...]]:
+    """Return the hand-over of a member who had two documents, and what waits for inboxes.
+
+    That of the second document stays. Another inbox that had the conversation of the first one is told of the end.
+
+    Args:
+        first: The first document; None if there is none.
+        then: The second document; None if there is none.
+        token: The token of the merge.
+        now: The time of the merge.
+    """
+    (lost, before), (kept, after) = (
+        (None, ()) if each is None else (each.handed, each.passing) for each in (first, then)
+    )
+    passing = (*before, *after)
+    if lost is not None and kept is not None and lost.inbox != kept.inbox:
+        passing = (*passing, Passing(f"{token[:16]}.ended", lost.inbox, "ended", now, now))
+    return kept or lost, passing

@@ -127,10 +127,7 @@ def session_after(draft: Draft, event: Event) -> Session:
 
 def _standing_still(session: Session, stood: timedelta | None) -> Session:
     """Return the session as it goes on after a hand-over in which it stood still for a time; None while it does."""
-    if stood is None:
-        return session
-    later = (at and at + stood for at in (session.deadline, session.since, session.warn_at))
-    return Session(*later)
+    return session if stood is None else session.later(stood)
 
 
 def session_bound(draft: Draft, event: Event) -> datetime | None:

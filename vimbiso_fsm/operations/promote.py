@@ -37,9 +37,11 @@ from vimbiso_fsm.document.document import Document, Moved, OptOut, first_documen
 from vimbiso_fsm.document.ids import conversation_id, hashed, instant
 from vimbiso_fsm.engine.commit import Decision, as_stored, commit_of, decision_of
 from vimbiso_fsm.engine.draft import has_answers, held_runs
-from vimbiso_fsm.engine.passing import merged_passing
+from vimbiso_fsm.engine.handover import as_if_stood_still
+from vimbiso_fsm.engine.passing import handed_over, merged_handing
 from vimbiso_fsm.engine.reading import Absent, Encrypted, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.engine.reminders import merged_reminders
+from vimbiso_fsm.engine.salvage import with_notice
 from vimbiso_fsm.engine.upgrade import migrated
 from vimbiso_fsm.errors import DamagedDocument
 from vimbiso_fsm.flow.bot import Bot
@@ -356,7 +358,16 @@ def merge(
     assert moved is not None
     now = max(now, guest.last_updated)
     token = promotion_token(guest.member_id, moved)
-    whole = _merged(bot, guest, member, member_id or moved.to, now, version)
+    first, then = (guest, member) if moved.joined else (member, guest)
+    handed, passing = merged_handing(first, then, token, now)
+    if handed is not None:
+        guest = as_if_stood_still(guest, handed.since, now)
+        member = None if member is None else as_if_stood_still(member, handed.since, now)
+    whole = attrs.evolve(
+        _merged(bot, guest, member, member_id or moved.to, now, version), handed=handed, passing=passing
+    )
+    if handed is not None and then is not None and then.handed is None and handed.inbox in bot.inbox_names:
+        whole = with_notice(bot, whole, handed_over(bot.inbox_names[handed.inbox]), hashed("handed", token))
     kept, dropped = fitted(bot, whole, token, before=member)
     document, data = as_stored(bot, kept)
     return decision_of(bot, document, data, _entry(bot, guest, member, document, token, dropped))
@@ -392,8 +403,6 @@ def _merged(
             channels=channels,
             outbox=(*member.outbox, *guest.outbox),
             reminders=merged_reminders(member.reminders, guest.reminders),
-            handed=guest.handed or member.handed,
-            passing=merged_passing(member, guest),
             opted_out=_opted_out(member, guest),
         )
         keeps = _keeps_run(bot, guest, member)
@@ -429,8 +438,6 @@ def _joined(
         channels=(*(address for address in member.channels if address not in known), *addresses),
         outbox=(*member.outbox, *(() if source.guest else source.outbox)),
         reminders=merged_reminders(() if source.guest else source.reminders, member.reminders),
-        handed=member.handed or source.handed,
-        passing=merged_passing(source, member),
         suspended=(*(() if source.guest else held_runs(bot, source)), *member.suspended),
         opted_out=_opted_out(member, source),
         upgraded=(),
