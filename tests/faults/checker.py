@@ -31,7 +31,7 @@ from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.ids import is_guest_id
 from vimbiso_fsm.document.turn_record import read_record
 from vimbiso_fsm.encryption.settings import Encryption
-from vimbiso_fsm.engine.events import earlier_tokens
+from vimbiso_fsm.engine.events import other_tokens
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import ReadAudit, ReadRecords, Record, Stored, names_document
@@ -168,7 +168,7 @@ def _check_person(
     name_of = {  # journals name a message by its token of one key
         token: token_of(message)
         for message in person.messages
-        for token in (token_of(message, digests), *earlier_tokens(message, digests))
+        for token in (token_of(message, digests), *other_tokens(message, digests))
     }
     made = Counter(name_of.get(entry.token, entry.token) for entry in entries)
     for token, statuses in answered.get(person.number, {}).items():

@@ -105,6 +105,60 @@ def test_the_guest_on_a_new_name_becomes_the_member_with_all_that_was_handled(sh
     assert shell.handle(alone).status == "duplicate"
 
 
+REPEATS = [
+    pytest.param(BOTH, channel(PHONE), id="both, then the number"),
+    pytest.param(BOTH, channel(USER), id="both, then the user"),
+    pytest.param(channel(PHONE), BOTH, id="the number, then both"),
+    pytest.param(channel(USER), BOTH, id="the user, then both"),
+    pytest.param(channel(PHONE), channel(USER), id="the number, then the user"),
+    pytest.param(channel(USER), channel(PHONE), id="the user, then the number"),
+]
+
+
+@pytest.mark.parametrize("member", [True, False], ids=["member", "guest"])
+@pytest.mark.parametrize(("first", "then"), REPEATS)
+def test_a_message_that_comes_again_under_another_name_is_the_same(
+    shell: Shell, first: Channel, then: Channel, member: bool
+):
+    """A message is handled once under all names of its speaker, whichever of them each delivery carries."""
+    say(shell, BOTH, "hi")
+    if member:
+        say(shell, BOTH, "ann")
+    message = shell.message("note", channel=first)
+    taken = shell.handle(message)
+    again = shell.handle(attrs.evolve(message, channel=then))
+    assert (taken.status, again.status) == ("advanced", "duplicate")
+    assert (again.member_id, again.replies) == (taken.member_id, taken.replies)
+    assert shell.handle(attrs.evolve(message, channel=then, text="other")).status == "refused"
+
+
+@pytest.mark.parametrize(("first", "then"), REPEATS[:4])
+def test_the_first_message_of_a_speaker_may_come_again_under_another_name(shell: Shell, first: Channel, then: Channel):
+    """The message that makes a speaker known is taken once, whether a delivery of it carries one name or two."""
+    message = shell.message("hi", channel=first)
+    assert shell.handle(message).status == "advanced"
+    assert shell.handle(attrs.evolve(message, channel=then)).status == "duplicate"
+
+
+@pytest.mark.parametrize(("first", "then"), REPEATS)
+def test_a_fact_that_comes_again_under_another_name_is_the_same(first: Channel, then: Channel):
+    """A fact is taken in once under all names of the member whom it is about."""
+    reacting = Shell("sync", Bot(desk, on={Reacted: lambda turn, fact: Text("Thanks")}), store())
+    say(reacting, BOTH, "hi", "ann")
+    fact = Reacted(id="r", channel=first, message_id="m")
+    assert reacting.do("handle_event", fact).status == "advanced"
+    assert reacting.do("handle_event", attrs.evolve(fact, channel=then)).status == "duplicate"
+
+
+def test_ids_that_count_in_a_chat_are_two_messages_in_two_chats_of_a_member(shell: Shell):
+    """A channel without further names may count its messages per chat: the same id in two chats is two messages."""
+    here, there = Channel("terminal", "1"), Channel("terminal", "2")
+    say(shell, here, "hi", "ann")
+    shell.do("link", "m-ann", there)
+    assert shell.handle(shell.message("note", channel=here, id="5")).status == "advanced"
+    assert shell.handle(shell.message("more", channel=there, id="5")).status == "advanced"
+
+
 def test_a_guest_takes_all_names_along(shell: Shell):
     """A guest who logs in is the member on every name by which they were met."""
     say(shell, BOTH, "hi")
@@ -284,6 +338,10 @@ def test_names_that_came_together_are_one_speaker(steps: Any, cached: bool):
             assert {after} == (known or {after}), "the member of joined names has changed"
             members[merged] = after
         assert workers[1 - worker].handle(message).status == "duplicate"
+        for others in SETS:
+            if merged.issuperset(others):
+                again = attrs.evolve(message, channel=channel(*others))
+                assert workers[worker].handle(again).status == "duplicate"
         assert {kept.perform(FindOwner(bare(name))).member_id or guest_id(bare(name)) for name in names} == {after}
         for group in set(together) & members.keys():
             assert {kept.perform(FindOwner(bare(name))).member_id for name in group} == {members[group]}

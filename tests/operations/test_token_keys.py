@@ -17,7 +17,7 @@ from tests.hostile.kit import MemoryLedger, message, pay_bot, replies
 from tests.operations.test_recycled import check_apart, recycled
 from vimbiso_fsm import Channel, FlowStateManager, Message
 from vimbiso_fsm.engine import commit, decide
-from vimbiso_fsm.engine.events import Event, earlier_tokens, turn_token
+from vimbiso_fsm.engine.events import Event, other_tokens, turn_token
 from vimbiso_fsm.messages.digests import UNKEYED, Digests
 from vimbiso_fsm.messages.told import ChatOpened
 from vimbiso_fsm.operations.cache import Cache
@@ -53,8 +53,8 @@ def test_a_token_without_a_key_is_that_of_earlier_releases():
     sent = Message(Channel("whatsapp", "263771000001").with_account("100200"), "wamid.A", "hi")
     opened = ChatOpened(id="e1", at=START, account="100200", channel=Channel("telegram", "77"))
     assert token_of(sent, Digests()) == "920f3273ff7cf25fb1e84b1977fb3d81"
-    assert earlier_tokens(sent, Digests((b"a key", UNKEYED))) == ("920f3273ff7cf25fb1e84b1977fb3d81",)
-    assert earlier_tokens(opened, Digests((b"a key", UNKEYED))) == (token_of(opened, Digests()),)
+    assert other_tokens(sent, Digests((b"a key", UNKEYED))) == ("920f3273ff7cf25fb1e84b1977fb3d81",)
+    assert other_tokens(opened, Digests((b"a key", UNKEYED))) == (token_of(opened, Digests()),)
 
 
 @given(st.lists(st.sampled_from(KEYS), min_size=1, unique=True), st.integers(0, 9), st.integers(0, 9))
@@ -62,7 +62,7 @@ def test_each_key_gives_a_token_of_its_own(keys: list[bytes], one: int, other: i
     """No two keys, and no two messages, have a token in common."""
     sent = [Message(Channel("whatsapp", "263771000001"), f"m{number}", "hi") for number in dict.fromkeys((one, other))]
     digests = Digests(tuple(keys))
-    tokens = [token for each in sent for token in (token_of(each, digests), *earlier_tokens(each, digests))]
+    tokens = [token for each in sent for token in (token_of(each, digests), *other_tokens(each, digests))]
     assert len({*tokens}) == len(sent) * len(keys)
     assert digests.token_key not in keys or digests.token_key == UNKEYED
 

@@ -38,7 +38,7 @@ from vimbiso_fsm.engine.events import (
     ReplyRoute,
     SessionExpired,
     content_digest,
-    earlier_tokens,
+    other_tokens,
     turn_token,
 )
 from vimbiso_fsm.engine.outbox import drop_asked, drop_warning, hold_notices, lease_replies, put_in_outbox, take_overdue
@@ -73,7 +73,7 @@ class Decision:
         document: The new document; the old one when `changed` is false.
         replies: The replies with their final words.
         token: The token of the turn.
-        earlier: Its tokens of other keys, see `Commit`.
+        earlier: Its tokens of other keys and names, see `Commit`.
         root: The token of the message that caused it.
         content: The digest of the message's content; empty for other events.
         changed: Whether there is a document to store. Otherwise the commit only remembers a message by its record.
@@ -142,10 +142,16 @@ def commit_of(decision: Decision, head: Head) -> Commit:
     )
 
 
-def verifying(digests: Digests, event: Event) -> Commit:
-    """Return a commit that stores nothing, and asks whether an event was taken in before; without member and head."""
+def verifying(digests: Digests, event: Event, known: Sequence[Address] = ()) -> Commit:
+    """Return a commit that stores nothing, and asks whether an event was taken in before; without member and head.
+
+    Args:
+        digests: The digests of the store.
+        event: The event.
+        known: The linked channels of the member.
+    """
     token = turn_token(event, digests.token_key)
-    earlier = earlier_tokens(event, digests)
+    earlier = other_tokens(event, digests, known)
     return Commit("", NO_HEAD, token, token, content_digest(event), None, None, earlier=earlier)
 
 

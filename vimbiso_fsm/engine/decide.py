@@ -37,7 +37,7 @@ from vimbiso_fsm.engine.events import (
     SessionEnding,
     SessionExpired,
     StateTimeout,
-    earlier_tokens,
+    other_tokens,
     turn_token,
 )
 from vimbiso_fsm.engine.given import hindrance, take_given, take_reminder_due
@@ -65,7 +65,7 @@ from vimbiso_fsm.messages.given import (
     TriggerPulled,
     WordsGiven,
 )
-from vimbiso_fsm.messages.message import REPLY_TO, Channel, Message
+from vimbiso_fsm.messages.message import NAMES, REPLY_TO, Channel, Message
 from vimbiso_fsm.messages.replies import Reply, Text
 from vimbiso_fsm.messages.told import ChatOpened, Fact
 
@@ -333,8 +333,12 @@ def _open(bot: Bot, document: Document, event: Event, now: datetime) -> Draft:
     token = turn_token(event, digests.token_key)
     roots = event.root if isinstance(event, CallReturned | LeaseExpired) else token
     draft = Draft(bot, document, _channel(document.channel, event), now, token, roots.partition(" ")[0])
-    if digests.of_tokens:
-        draft.earlier = earlier_tokens(event, digests)
+    if (
+        digests.of_tokens
+        or len(document.channels) > 1
+        or (isinstance(event, Message | Fact) and event.channel is not None and NAMES in event.channel.metadata)
+    ):
+        draft.earlier = other_tokens(event, digests, document.channels)
         roots = " ".join((roots, *draft.earlier))
     draft.roots = roots
     draft.message = event if isinstance(event, Message) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
 
@@ -21,7 +22,7 @@ from vimbiso_fsm.messages.given import (
     TriggerPulled,
     WordsGiven,
 )
-from vimbiso_fsm.messages.message import Message
+from vimbiso_fsm.messages.message import MAX_NAMES, NAMED, NAMES, Address, Message
 from vimbiso_fsm.messages.sending import Later, Never
 from vimbiso_fsm.messages.told import Fact, Told
 
@@ -249,7 +250,7 @@ _FACT: Final = frozenset(attrs.fields_dict(Fact))
 """The fields that all facts have."""
 
 
-def turn_token(event: Event, key: bytes) -> str:
+def turn_token(event: Event, key: bytes, name: str = "") -> str:
     """Return the token of an event. Equal events have equal tokens, so a redelivered one is the same turn.
 
     A message is named by the type of its channel, the account, the sender and its id, and a fact by its class, too.
@@ -259,10 +260,11 @@ def turn_token(event: Event, key: bytes) -> str:
     Args:
         event: The event.
         key: The key of the tokens, `Digests.token_key`.
+        name: Another name of the sender of a message, or of the member whom a fact is about, in place of their own.
     """
     match event:
         case Message(channel=channel):
-            return hashed("message", channel.type, event.account, channel.identifier, event.id, key=key)
+            return hashed("message", channel.type, event.account, name or channel.identifier, event.id, key=key)
         case CallReturned(renewal="needed" | "done" as renewal):
             return hashed(f"renewal {renewal}", event.key, str(event.tries), str(event.unknown))
         case CallReturned(unknown=True):
@@ -295,15 +297,32 @@ def turn_token(event: Event, key: bytes) -> str:
             return hashed("given", event.member_id, event.key)
         case _:  # a fact
             about = event.channel
-            whom = ("", "") if about is None else (about.type, about.identifier)
+            whom = ("", "") if about is None else (about.type, name or about.identifier)
             return hashed("told", type(event).__name__, *whom, event.account, event.id, key=key)
 
 
-def earlier_tokens(event: Event, digests: Digests) -> tuple[str, ...]:
-    """Return the other tokens under which an event may have been handled, by a worker with another current key."""
-    if not isinstance(event, Message | Fact):
+def other_tokens(event: Event, digests: Digests, known: Sequence[Address] = ()) -> tuple[str, ...]:
+    """Return the other tokens under which an event may have been handled.
+
+    A worker with another current key has used one. A channel that knows a member by several names may have told the
+    event under another of them: under one that the event carries too, or one by which the member is known.
+
+    Args:
+        event: The event.
+        digests: The digests of the store.
+        known: The linked channels of the member.
+    """
+    if not isinstance(event, Message | Fact) or event.channel is None:
         return ()
-    return tuple(turn_token(event, key) for key in digests.earlier_token_keys)
+    names = [""]
+    if NAMES in event.channel.metadata:
+        names += [name.identifier for name in event.channel.names[1:]]
+    if known and event.channel.type in NAMED:
+        accounts = ("", event.account)
+        told = (each for each in known if each.type == event.channel.type and each.account in accounts)
+        names += [each.identifier for each in told if each.identifier not in (event.channel.identifier, *names)]
+    keys = (digests.token_key, *digests.earlier_token_keys)
+    return tuple(turn_token(event, key, name) for name in names[: 2 * MAX_NAMES] for key in keys)[1:]
 
 
 def content_digest(event: Event) -> str:

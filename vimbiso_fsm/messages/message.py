@@ -108,6 +108,9 @@ REPLY_TO: Final = "reply_to"
 """The name in the metadata of a channel under which the place of the latest message stands."""
 NAMES: Final = "names"
 """The name in the metadata of a channel under which further names of the member on the channel stand."""
+NAMED: Final = frozenset({"whatsapp"})
+"""The types of channels that know one member by several names. Their ids of messages are unique in an account, so that
+the same id under two names of one member is the same message."""
 MAX_NAMES: Final = 4
 """Further names of a member that are read. WhatsApp has two, beside the number."""
 

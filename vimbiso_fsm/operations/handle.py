@@ -33,6 +33,7 @@ from vimbiso_fsm.engine.events import (
     Event,
     LeaseExpired,
     ReplyRoute,
+    turn_token,
 )
 from vimbiso_fsm.engine.outbox import OUTBOX
 from vimbiso_fsm.engine.reading import Absent, Encrypted, Foreign, Newer, Sound, open_document
@@ -606,7 +607,7 @@ class _Handling:
         done = all(isinstance(answer, Sent) for answer in self._answers)
         extra = outcome.replies[self._kept :]
         if done and extra and not self._repeating and not self._message.burst:
-            key = hashed("said", self._verifying.token)[:16]
+            key = hashed("said", self._token)[:16]
             answer = await Deliver(outcome._document.channel, extra, key, is_reply=True)
             if isinstance(answer, BaseException):
                 self._context.errors.append((key[:10], answer))
@@ -619,7 +620,7 @@ class _Handling:
         """Refuse a message whose token was used with another content, and record an incident."""
         document, turns, channel = self._take(mismatch.current), self._turns, self._message.channel
         self._status, self._replies = "refused", [*self._said([Text("message.reused")], document)]
-        await record_mismatch(self._context, turns.member_id, mismatch, document, channel, self._verifying.token)
+        await record_mismatch(self._context, turns.member_id, mismatch, document, channel, self._token)
         return self._finish(document)
 
     async def _duplicate(self, duplicate: requests.Duplicate) -> Outcome | None:
@@ -642,7 +643,7 @@ class _Handling:
         if document.moved is not None:
             return await self._follow_on(document)
         turns, context, call = self._turns, self._context, document.call
-        if call is None or self._event is not self._message or not self._verifying.names(*call.root.split()):
+        if call is None or self._event is not self._message or not self._verify().names(*call.root.split()):
             return await self._finish_repeat(document)
         if instant(context.now) >= call.leased_until:
             self._event = LeaseExpired(call.key, call.root, call.tries)
@@ -672,12 +673,14 @@ class _Handling:
         return self._finish(document)
 
     @cached_property
-    def _verifying(self) -> requests.Commit:
-        return verifying(self._context.bot.digests, self._message)
+    def _token(self) -> str:
+        return turn_token(self._message, self._context.bot.digests.token_key)
 
     def _verify(self) -> requests.Commit:
         """Return a commit that stores nothing and is answered with whether this message was handled before."""
-        return attrs.evolve(self._verifying, member_id=self._turns.member_id, expected=self._turns.head)
+        turns = self._turns
+        verify = verifying(self._context.bot.digests, self._message, turns.document.channels)
+        return attrs.evolve(verify, member_id=turns.member_id, expected=turns.head)
 
     def _said(self, replies: Iterable[Reply], document: Document) -> tuple[Reply, ...]:
         return self._context.bot.say(replies, document.profile, document.channel)

@@ -192,7 +192,7 @@ class _Taking:
 
     def _verify(self) -> Commit:
         """Return a commit that stores nothing and is answered with whether this fact was taken in before."""
-        verify = verifying(self._context.bot.digests, self._event)
+        verify = verifying(self._context.bot.digests, self._event, self._turns.document.channels)
         return attrs.evolve(verify, member_id=self._turns.member_id, expected=self._turns.head)
 
     async def _commit(self, document: Document) -> EventOutcome | None:

@@ -13,7 +13,8 @@ Rules of a commit:
  3. A token takes effect once. A second commit with the same token is answered with `Duplicate`, which holds the records
     made under the token (as token or as root) and the stored data. If the record of the token is kept and has
     other content, the answer is `Mismatch`. The token is checked before the head. A commit may have further tokens
-    (`earlier`), because the keys of tokens change: each counts as used if one of them is, and all are used by it.
+    (`earlier`), because the keys of tokens change, and a channel may know a member by several names: each counts as
+    used if one of them is, and all are used by it.
  4. The head is the version and the digest of the latest audit entry. A commit on any other head is answered with
     `Conflict`, which holds what is stored now. The version goes up by one per commit. It does not start again while an
     audit entry is kept, even after the document has expired.
@@ -402,7 +403,7 @@ class Commit(Effect["CommitResult"]):
         life: Seconds that the document and the one before it are kept after the commit, at least.
         stranger: Whether the member is a stranger: the audit ends with the document, if it is not kept for longer
             already, no document before and no empty record is kept, and the store may pack what it stores.
-        earlier: Other tokens of the same event, by other keys (rule 3).
+        earlier: Other tokens of the same event, by other keys and names (rule 3).
 
     Raises:
         DocumentTooLarge: The document is over `MAX_DOCUMENT`; nothing was written.
