@@ -30,6 +30,7 @@ from vimbiso_fsm.audit.folding import first_of
 from vimbiso_fsm.document.document import Fields
 from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.errors import ArchiveConflict, ArchiveUnavailable, DamagedDocument, Unreadable
+from vimbiso_fsm.messages.value import Value
 from vimbiso_fsm.store.requests import (
     Commit,
     Committed,
@@ -60,7 +61,7 @@ REFUSED_KNOWN: Final = 10_000
 """Members whose entries cannot be moved that are remembered, so that each of them is reported once."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class AtArchive(Effect[R]):
     """Work at the archive. The answer is what `work` returns.
 
@@ -71,7 +72,7 @@ class AtArchive(Effect[R]):
     work: Callable[[Archive], R]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class MoveToArchive(Effect["Moved"]):
     """Move the entries of a member that exceed the bounds from the store to the archive. Repeatable.
 
@@ -82,8 +83,8 @@ class MoveToArchive(Effect["Moved"]):
     member_id: str
 
 
-@attrs.frozen
-class Moved:
+@attrs.frozen(eq=False, repr=False)
+class Moved(Value):
     """The result of a `MoveToArchive`.
 
     Attributes:

@@ -18,10 +18,11 @@ from vimbiso_fsm.flow.callbacks import name_of
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.privacy import MASK
 from vimbiso_fsm.flow.state import Transition
+from vimbiso_fsm.messages.value import Value
 
 
-@attrs.frozen
-class Candidate:
+@attrs.frozen(eq=False, repr=False)
+class Candidate(Value):
     """A transition that the trigger could have fired.
 
     Attributes:
@@ -35,8 +36,8 @@ class Candidate:
     outcome: Literal["fired", "held back", "not asked"]
 
 
-@attrs.frozen
-class Explained:
+@attrs.frozen(eq=False, repr=False)
+class Explained(Value):
     """A step of an entry, and the transitions that were candidates.
 
     Attributes:
@@ -55,8 +56,8 @@ class Explained:
     kept: bool = False
 
 
-@attrs.frozen
-class Explanation:
+@attrs.frozen(eq=False, repr=False)
+class Explanation(Value):
     """The explanation of one commit.
 
     Attributes:

@@ -36,6 +36,7 @@ from vimbiso_fsm.messages.contents import (
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.money import Money
 from vimbiso_fsm.messages.told import StatusChanged, Told
+from vimbiso_fsm.messages.value import Value
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -50,8 +51,8 @@ NAME_LENGTH: Final = 40
 """Characters of a type or field name that a note repeats."""
 
 
-@attrs.frozen
-class Kind(Generic[T_co]):
+@attrs.frozen(eq=False, repr=False)
+class Kind(Value, Generic[T_co]):
     """A kind of JSON value: its name in errors and its Python type."""
 
     name: str
@@ -78,8 +79,8 @@ class Said(TypedDict, total=False):
     burst: str
 
 
-@attrs.frozen
-class Note:
+@attrs.frozen(eq=False, repr=False)
+class Note(Value):
     """The reason why a part of a delivery cannot be read.
 
     Attributes:
@@ -91,8 +92,8 @@ class Note:
     reason: str
 
 
-@attrs.frozen
-class Delivery:
+@attrs.frozen(eq=False, repr=False)
+class Delivery(Value):
     """The content of one webhook request.
 
     Attributes:

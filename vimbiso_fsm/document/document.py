@@ -16,6 +16,7 @@ from typing_extensions import TypeVar
 
 from vimbiso_fsm.document.ids import is_guest_id, person_of, stamp
 from vimbiso_fsm.messages.message import Address, Channel
+from vimbiso_fsm.messages.value import Value
 
 Fields: TypeAlias = Mapping[str, Any]
 """Plain data by name, as JSON holds it: texts, numbers, true, false, null, lists and objects."""
@@ -141,8 +142,8 @@ class Run:
         return FlowData(self.id, self.step, StepData(self.flow, self.channel, self.context, self.verdict, self.fields))
 
 
-@attrs.frozen
-class Answer:
+@attrs.frozen(eq=False, repr=False)
+class Answer(Value):
     """The answer of a call on which the flow could not go on.
 
     Attributes:
@@ -157,8 +158,8 @@ class Answer:
     failures: int = 1
 
 
-@attrs.frozen
-class PendingCall:
+@attrs.frozen(eq=False, repr=False)
+class PendingCall(Value):
     """A call that is stored and whose answer the flow has not taken yet.
 
     Attributes:
@@ -193,16 +194,16 @@ class PendingCall:
         return self.answer is not None and self.answer.done
 
 
-@attrs.frozen
-class TokenLife:
+@attrs.frozen(eq=False, repr=False)
+class TokenLife(Value):
     """The instants at which a login token was issued and expires, by its own claims."""
 
     issued: datetime
     expires: datetime
 
 
-@attrs.frozen
-class Undelivered:
+@attrs.frozen(eq=False, repr=False)
+class Undelivered(Value):
     """Replies that are to be sent: those of a message, or of a timer, the end of a session or a late call.
 
     Attributes:
@@ -231,8 +232,8 @@ class Undelivered:
         return not self.replies
 
 
-@attrs.frozen
-class Reminder:
+@attrs.frozen(eq=False, repr=False)
+class Reminder(Value):
     """A reminder that waits for its instant.
 
     Attributes:
@@ -254,8 +255,8 @@ class Reminder:
     until: datetime | None = None
 
 
-@attrs.frozen
-class Handed:
+@attrs.frozen(eq=False, repr=False)
+class Handed(Value):
     """The hand-over of a conversation to a person.
 
     Attributes:
@@ -269,8 +270,8 @@ class Handed:
     until: datetime
 
 
-@attrs.frozen
-class Passing:
+@attrs.frozen(eq=False, repr=False)
+class Passing(Value):
     """What passes to an inbox and was not taken there yet.
 
     Attributes:
@@ -315,8 +316,8 @@ class Session:
         return Session(*(at and at + by for at in (self.deadline, self.since, self.warn_at)))
 
 
-@attrs.frozen
-class Moved:
+@attrs.frozen(eq=False, repr=False)
+class Moved(Value):
     """The end of a document: it is merged into that of a member.
 
     Attributes:
@@ -333,8 +334,8 @@ class Moved:
     token: str = ""
 
 
-@attrs.frozen
-class Leaving:
+@attrs.frozen(eq=False, repr=False)
+class Leaving(Value):
     """A channel that is on its way from a member to another one, or back to a guest.
 
     Attributes:
@@ -354,8 +355,8 @@ class Leaving:
     undone: str = ""
 
 
-@attrs.frozen
-class OptOut:
+@attrs.frozen(eq=False, repr=False)
+class OptOut(Value):
     """A note that a member wants no messages at an address.
 
     Attributes:

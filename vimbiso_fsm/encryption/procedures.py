@@ -29,6 +29,7 @@ from vimbiso_fsm.encryption.keys import KEY_BYTES, KeyRing
 from vimbiso_fsm.encryption.parts import Parts, SecretsOf, all_hidden, cut, joined
 from vimbiso_fsm.encryption.settings import Encryption
 from vimbiso_fsm.errors import CommitUnknown, DamagedDocument, StoreUnavailable, VimbisoError
+from vimbiso_fsm.messages.value import Value
 from vimbiso_fsm.store.ciphertext import BROKEN, FRAME, OWN, Frame, closed, frame_of, named_digest, without_key
 from vimbiso_fsm.store.layout import unword
 from vimbiso_fsm.store.packing import pack, unpack
@@ -76,7 +77,7 @@ A process that runs on while another one drops a key reads nothing with it after
 NOT_KEPT: Final = "it is a key of the member's own, which is not kept any more: the member was wiped or erased since"
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Reencrypt(Effect["Reencrypted"]):
     """Encrypt what is stored of a member with the current key and in the scope of now, in place.
 
@@ -93,8 +94,8 @@ class Reencrypt(Effect["Reencrypted"]):
     dry_run: bool = False
 
 
-@attrs.frozen
-class Reencrypted:
+@attrs.frozen(eq=False, repr=False)
+class Reencrypted(Value):
     """What was found of a member, and what was done.
 
     Attributes:

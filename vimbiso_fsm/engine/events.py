@@ -25,10 +25,11 @@ from vimbiso_fsm.messages.given import (
 from vimbiso_fsm.messages.message import MAX_NAMES, NAMED, NAMES, Address, Message
 from vimbiso_fsm.messages.sending import Later, Never
 from vimbiso_fsm.messages.told import Fact, Told
+from vimbiso_fsm.messages.value import Value
 
 
-@attrs.frozen
-class CallReturned:
+@attrs.frozen(eq=False, repr=False)
+class CallReturned(Value):
     """A call has returned, or its attempts have failed.
 
     Attributes:
@@ -56,8 +57,8 @@ class CallReturned:
         return not self.unknown and not self.renewal
 
 
-@attrs.frozen
-class StateTimeout:
+@attrs.frozen(eq=False, repr=False)
+class StateTimeout(Value):
     """A state has timed out. Ignored if the run has gone on since.
 
     Attributes:
@@ -71,8 +72,8 @@ class StateTimeout:
     at: datetime
 
 
-@attrs.frozen
-class SessionExpired:
+@attrs.frozen(eq=False, repr=False)
+class SessionExpired(Value):
     """The session has been idle until its `deadline`. Ignored if the member has been active since.
 
     Attributes:
@@ -84,8 +85,8 @@ class SessionExpired:
     member_id: str = ""
 
 
-@attrs.frozen
-class SessionEnding:
+@attrs.frozen(eq=False, repr=False)
+class SessionEnding(Value):
     """The session will end at `deadline`, and a warning is due. Ignored if the member has been active since.
 
     Attributes:
@@ -97,8 +98,8 @@ class SessionEnding:
     member_id: str = ""
 
 
-@attrs.frozen
-class ReminderDue:
+@attrs.frozen(eq=False, repr=False)
+class ReminderDue(Value):
     """A reminder is due. Ignored if it was replaced, cancelled or given since.
 
     Attributes:
@@ -110,8 +111,8 @@ class ReminderDue:
     at: datetime
 
 
-@attrs.frozen
-class LeaseExpired:
+@attrs.frozen(eq=False, repr=False)
+class LeaseExpired(Value):
     """The lease of a pending call has expired. The call is taken up again with the same key.
 
     Attributes:
@@ -127,8 +128,8 @@ class LeaseExpired:
     begun: bool = True
 
 
-@attrs.frozen
-class DeliveryDue:
+@attrs.frozen(eq=False, repr=False)
+class DeliveryDue(Value):
     """Replies of the outbox are due. The worker that commits this event delivers them.
 
     Attributes:
@@ -140,8 +141,8 @@ class DeliveryDue:
     tries: int
 
 
-@attrs.frozen
-class Delivered:
+@attrs.frozen(eq=False, repr=False)
+class Delivered(Value):
     """A delivery has finished.
 
     Attributes:
@@ -159,8 +160,8 @@ class Delivered:
     replies: tuple[Any, ...] = attrs.field(default=(), repr=False)
 
 
-@attrs.frozen
-class PassingDone:
+@attrs.frozen(eq=False, repr=False)
+class PassingDone(Value):
     """An inbox has answered to what was passed on, or has raised.
 
     Attributes:
@@ -176,8 +177,8 @@ class PassingDone:
     answer: Later | Never | None = None
 
 
-@attrs.frozen
-class PassingDue:
+@attrs.frozen(eq=False, repr=False)
+class PassingDue(Value):
     """Something waits to be passed on. No turn is made of it: an inbox takes what it has taken before once.
 
     Attributes:
@@ -189,8 +190,8 @@ class PassingDue:
     tries: int
 
 
-@attrs.frozen
-class HandOverEnded:
+@attrs.frozen(eq=False, repr=False)
+class HandOverEnded(Value):
     """A hand-over has lasted until its end. Ignored if it went on since.
 
     Attributes:
@@ -202,8 +203,8 @@ class HandOverEnded:
     member_id: str = ""
 
 
-@attrs.frozen
-class ClockReturned:
+@attrs.frozen(eq=False, repr=False)
+class ClockReturned(Value):
     """The store's clock was ahead at the latest commit and has returned, and the document is corrected.
 
     Attributes:

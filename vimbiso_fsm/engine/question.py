@@ -27,6 +27,7 @@ from vimbiso_fsm.flow.machine import AnyPosition
 from vimbiso_fsm.flow.state import State
 from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.replies import Button, Buttons, Menu, Reply, Row, Text
+from vimbiso_fsm.messages.value import Value
 
 NEXT: Final = "#next"
 PREV: Final = "#prev"
@@ -38,8 +39,8 @@ _Offer: TypeAlias = tuple[str, Text, Text | None]
 """A choice, its title and more words."""
 
 
-@attrs.frozen
-class Question:
+@attrs.frozen(eq=False, repr=False)
+class Question(Value):
     """A question as it is shown.
 
     Attributes:
@@ -55,8 +56,8 @@ class Question:
     empty: bool = False
 
 
-@attrs.frozen
-class Pressed:
+@attrs.frozen(eq=False, repr=False)
+class Pressed(Value):
     """A choice that was pressed.
 
     Attributes:

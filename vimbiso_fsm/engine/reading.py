@@ -15,6 +15,7 @@ from vimbiso_fsm.document.typed_data import structure
 from vimbiso_fsm.engine.upgrade import newer, unknown, upgrade
 from vimbiso_fsm.errors import EncryptedState, ForeignState, NewerState, Unreadable
 from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.messages.value import Value
 from vimbiso_fsm.store import ciphertext
 from vimbiso_fsm.store.requests import Broken, Stored
 from vimbiso_fsm.store.retention import MAX_DOCUMENT
@@ -26,20 +27,20 @@ Old and new workers do not run beside each other for so long.
 """
 
 
-@attrs.frozen
-class Sound:
+@attrs.frozen(eq=False, repr=False)
+class Sound(Value):
     """A valid document of the member, upgraded to the flows of this bot."""
 
     document: Document
 
 
-@attrs.frozen
-class Absent:
+@attrs.frozen(eq=False, repr=False)
+class Absent(Value):
     """No document. The member is new, or the document has expired, or was wiped or evicted, as the audit tells."""
 
 
-@attrs.frozen
-class Damaged:
+@attrs.frozen(eq=False, repr=False)
+class Damaged(Value):
     """A document that cannot be used.
 
     Its key is of a wrong type, it is not what was written or too large, or it is not JSON, has an invalid field, is
@@ -54,8 +55,8 @@ class Damaged:
     data: bytes = attrs.field(default=b"", repr=False)
 
 
-@attrs.frozen
-class Newer:
+@attrs.frozen(eq=False, repr=False)
+class Newer(Value):
     """A document that a newer release has stored within `NEWER_STATE_GRACE`. This release cannot read it.
 
     Attributes:
@@ -65,8 +66,8 @@ class Newer:
     error: NewerState
 
 
-@attrs.frozen
-class Foreign:
+@attrs.frozen(eq=False, repr=False)
+class Foreign(Value):
     """A well-formed document with a run of a flow that this bot never had. It is left alone.
 
     Another bot has stored it, or a release of this bot that has the flow. A document whose shape is broken cannot be
@@ -79,8 +80,8 @@ class Foreign:
     error: ForeignState
 
 
-@attrs.frozen
-class Encrypted:
+@attrs.frozen(eq=False, repr=False)
+class Encrypted(Value):
     """A document that is encrypted with a key that is not at hand. It is left alone.
 
     Attributes:

@@ -51,6 +51,7 @@ from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.migrations import renamed
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Text
+from vimbiso_fsm.messages.value import Value
 from vimbiso_fsm.store.requests import Entry, Head, Record, names_document
 from vimbiso_fsm.store.retention import DOCUMENT_LIFE, MAX_DOCUMENT, STRANGER_LIFE
 
@@ -78,8 +79,8 @@ _MAY_LACK: Final = frozenset({"_token", "_warn_at"})
 """A group is right without these: a token whose life is not known does not count."""
 
 
-@attrs.frozen
-class Salvage:
+@attrs.frozen(eq=False, repr=False)
+class Salvage(Value):
     """The part of a damaged document that was kept.
 
     Attributes:
@@ -105,8 +106,8 @@ class Salvage:
         return {**found, **migrated(self.document)}
 
 
-@attrs.frozen
-class Remains:
+@attrs.frozen(eq=False, repr=False)
+class Remains(Value):
     """The data that is stored of a member beside a damaged document.
 
     Attributes:

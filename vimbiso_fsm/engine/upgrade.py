@@ -63,6 +63,7 @@ from vimbiso_fsm.flow.interrupts import is_interrupt
 from vimbiso_fsm.flow.migrations import Fields, FinishOnOld, Migration, ReplacedBy, Restart
 from vimbiso_fsm.flow.state import Declared
 from vimbiso_fsm.messages.replies import Text
+from vimbiso_fsm.messages.value import Value
 
 _CALL_LOST: Final = "its call is on its way, and would be lost"
 _DROPPED: Final = Text("flow.dropped")
@@ -70,8 +71,8 @@ _DONE: Final = Text("call.done")
 _STRANDED: Final = frozenset({"lost", "foreign"})
 
 
-@attrs.frozen
-class RunUpgrade:
+@attrs.frozen(eq=False, repr=False)
+class RunUpgrade(Value):
     """The way in which one run of a stored document continues.
 
     Attributes:
@@ -178,8 +179,8 @@ def _plan_run(bot: Bot, run: Run, call: PendingCall | None, *, current: bool) ->
     return planned
 
 
-@attrs.frozen
-class _Place:
+@attrs.frozen(eq=False, repr=False)
+class _Place(Value):
     """The place of a run during its upgrade from version to version.
 
     Attributes:

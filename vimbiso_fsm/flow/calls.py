@@ -16,6 +16,7 @@ from vimbiso_fsm.errors import WrongCall
 from vimbiso_fsm.messages.bounds import check_count, check_seconds
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.messages.value import Value
 
 R_co = TypeVar("R_co", covariant=True)
 P = ParamSpec("P")
@@ -40,8 +41,8 @@ MOST_ATTEMPTS: Final = 100
 """The largest number of attempts in a round that can be declared."""
 
 
-@attrs.frozen
-class Caller:
+@attrs.frozen(eq=False, repr=False)
+class Caller(Value):
     """The member for whom a service's method acts. A method with a parameter `caller` receives it.
 
     Attributes:
@@ -60,8 +61,8 @@ class Caller:
     phone: str = attrs.field(default="", repr=False)
 
 
-@attrs.frozen
-class Call(Generic[R_co]):
+@attrs.frozen(eq=False, repr=False)
+class Call(Value, Generic[R_co]):
     """A proposed effect; made by `call`.
 
     Attributes:
@@ -79,8 +80,8 @@ class Call(Generic[R_co]):
     types: Mapping[str, Any] = attrs.field(factory=dict, eq=False, repr=False)
 
 
-@attrs.frozen
-class CallPolicy:
+@attrs.frozen(eq=False, repr=False)
+class CallPolicy(Value):
     """The retry policy of a call: `State(call=…, policy=CallPolicy(…))`.
 
     A round consists of several attempts. If each of them raises or takes too long, it is unknown whether the effect
@@ -136,8 +137,8 @@ class CallPolicy:
         return Refused("call.unsure" if self.effect else "call.unavailable")
 
 
-@attrs.frozen
-class ServiceLimits:
+@attrs.frozen(eq=False, repr=False)
+class ServiceLimits(Value):
     """The bounds of what one process asks of a service: `Bot(service_limits={"ledger": ServiceLimits(threads=8)})`.
 
     A sync method runs in a thread, and a thread whose method never returns is kept. A call waits for a thread before

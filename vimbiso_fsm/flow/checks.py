@@ -6,7 +6,6 @@ imports this module.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import takewhile
@@ -260,6 +259,8 @@ def made_from(flow: Declared, name: str) -> set[str]:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return the remedy for an unknown name: the most similar known name, or all known names."""
+    import difflib  # here, because only a mistake needs it
+
     close = difflib.get_close_matches(name, sorted(known), n=1)
     return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(known))}"
 

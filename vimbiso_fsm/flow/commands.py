@@ -16,6 +16,7 @@ import attrs
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow.flow import AnyFlow, Flow
 from vimbiso_fsm.messages.consent import START_WORDS, STOP_WORDS
+from vimbiso_fsm.messages.value import Value
 from vimbiso_fsm.messages.words import normalise, slash_command
 
 SLASHED: Final = frozenset({"telegram", "whatsapp"})
@@ -34,8 +35,8 @@ _GREETINGS: Final = (
 )  # fmt: skip
 
 
-@attrs.frozen
-class Commands:
+@attrs.frozen(eq=False, repr=False)
+class Commands(Value):
     """The global words.
 
     Attributes:
@@ -93,8 +94,8 @@ class Commands:
         return "yes" if word in self.yes else "no" if word in self.no else ""
 
 
-@attrs.frozen
-class Shortcut:
+@attrs.frozen(eq=False, repr=False)
+class Shortcut(Value):
     """A quick command: a message that starts a flow and answers its first questions.
 
     Each answer goes through the reader and the guards of its state. The first refused answer is asked for again.

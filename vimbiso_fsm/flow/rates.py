@@ -10,14 +10,15 @@ import attrs
 
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.messages.bounds import check_count, check_seconds
+from vimbiso_fsm.messages.value import Value
 from vimbiso_fsm.store.retention import LONGEST_PACE
 
 SLACK: Final = 0.001
 """The part of `Rate.every` by which a message may be early, because instants are rounded."""
 
 
-@attrs.frozen
-class Rate:
+@attrs.frozen(eq=False, repr=False)
+class Rate(Value):
     """A number of messages that may come at once, and the time in which one of them is made up for.
 
     Attributes:
@@ -54,8 +55,8 @@ class Rate:
         return self.burst - max(full_at - now, 0.0) / self.every
 
 
-@attrs.frozen
-class Rates:
+@attrs.frozen(eq=False, repr=False)
+class Rates(Value):
     """The rates at which a manager takes messages in; None is no bound. Each manager counts for itself.
 
     Attributes:
@@ -84,8 +85,8 @@ DEFAULT_RATES: Final = Rates()
 """The rates of a manager that is given none."""
 
 
-@attrs.frozen
-class Pace:
+@attrs.frozen(eq=False, repr=False)
+class Pace(Value):
     """The pace at which workers send on each account of a channel, all workers of a store together.
 
     Attributes:

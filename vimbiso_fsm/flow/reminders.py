@@ -14,13 +14,14 @@ import attrs
 from vimbiso_fsm.errors import WrongArgument
 from vimbiso_fsm.flow.state import Declared
 from vimbiso_fsm.messages.replies import SAID, Said
+from vimbiso_fsm.messages.value import Value
 
 MAX_KEY: Final = 64
 """Characters of the key of a reminder."""
 
 
-@attrs.frozen
-class SetReminder:
+@attrs.frozen(eq=False, repr=False)
+class SetReminder(Value):
     """A reminder to be set; made by `remind`."""
 
     at: datetime
@@ -31,8 +32,8 @@ class SetReminder:
     until: datetime | None = None
 
 
-@attrs.frozen
-class CancelReminder:
+@attrs.frozen(eq=False, repr=False)
+class CancelReminder(Value):
     """A reminder to be cancelled; made by `cancel_reminder`."""
 
     key: str

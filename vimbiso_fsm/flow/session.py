@@ -8,14 +8,15 @@ import attrs
 
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.messages.bounds import check_count, check_seconds
+from vimbiso_fsm.messages.value import Value
 from vimbiso_fsm.store.retention import TOKEN_LIFE
 
 LONGEST_SESSION: Final = 8 * 3600.0
 """Seconds after which a session ends even if the member stays active, unless the bot sets another limit."""
 
 
-@attrs.frozen
-class SessionLife:
+@attrs.frozen(eq=False, repr=False)
+class SessionLife(Value):
     """The lifetime of a session.
 
     Attributes:
@@ -56,8 +57,8 @@ def session_life(given: SessionLife | float) -> SessionLife:
     return SessionLife(given, max(given, LONGEST_SESSION))
 
 
-@attrs.frozen
-class Limits:
+@attrs.frozen(eq=False, repr=False)
+class Limits(Value):
     """Bounds of one conversation.
 
     Attributes:

@@ -19,6 +19,7 @@ from vimbiso_fsm.document.typed_data import unstructure
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.proof import PROOFS, Proof, proof_of, proven_phone
 from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.messages.value import Value
 
 D = TypeVar("D")
 D_co = TypeVar("D_co", covariant=True)
@@ -33,8 +34,8 @@ def _utc(member: Member[Any]) -> tzinfo:
     return UTC
 
 
-@attrs.frozen
-class Changes(Generic[D_co]):
+@attrs.frozen(eq=False, repr=False)
+class Changes(Value, Generic[D_co]):
     """The result of a `prepare` that changes the member; made by `Turn.changes`.
 
     Attributes:
@@ -48,8 +49,8 @@ class Changes(Generic[D_co]):
     reminders: Sequence[Any] = ()
 
 
-@attrs.frozen
-class Turn(Generic[D_co, P_co]):
+@attrs.frozen(eq=False, repr=False)
+class Turn(Value, Generic[D_co, P_co]):
     """One message while it is decided, for a flow with data `D` and a bot with the profile class `P`.
 
     `Turn[Offer]` suits a bot without a profile class: `turn.member.profile` is then the stored mapping.

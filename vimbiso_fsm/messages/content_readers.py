@@ -27,6 +27,7 @@ from vimbiso_fsm.messages.contents import (
 )
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Text
+from vimbiso_fsm.messages.value import Value
 
 T = TypeVar("T")
 
@@ -54,8 +55,8 @@ _Read: TypeAlias = Callable[[Any], Any]
 """Reads a content that a reader takes: returns the value, or the reason why it is refused."""
 
 
-@attrs.frozen
-class Way:
+@attrs.frozen(eq=False, repr=False)
+class Way(Value):
     """A way to answer with a content.
 
     Attributes:
@@ -71,8 +72,8 @@ class Way:
     returns: object
 
 
-@attrs.frozen
-class ContentReader(Generic[T]):
+@attrs.frozen(eq=False, repr=False)
+class ContentReader(Value, Generic[T]):
     """A reader of contents, and of texts if it has readers of them.
 
     Attributes:

@@ -16,6 +16,7 @@ import attrs
 
 from vimbiso_fsm.errors import InvalidMessage
 from vimbiso_fsm.messages.money import Money
+from vimbiso_fsm.messages.value import Value
 from vimbiso_fsm.messages.words import plain
 
 MAX_REFERENCE: Final = 2048
@@ -145,8 +146,8 @@ def text_field(limit: int = MAX_REFERENCE, *, least: int = 0) -> Any:  # as attr
     return attrs.field(default="", repr=False, converter=encodable, validator=words(limit))
 
 
-@attrs.frozen
-class Attachment:
+@attrs.frozen(eq=False, repr=False)
+class Attachment(Value):
     """A file that the channel holds.
 
     Attributes:
@@ -169,8 +170,8 @@ class Attachment:
     caption: str = text_field(MAX_CONTENT)
 
 
-@attrs.frozen
-class Location:
+@attrs.frozen(eq=False, repr=False)
+class Location(Value):
     """A location on the map. It can be said as well: `State(say=Location(-17.83, 31.05, "Our shop"))`.
 
     Attributes:
@@ -198,8 +199,8 @@ class Location:
         return "\n".join(filter(None, (self.name, self.address, link)))
 
 
-@attrs.frozen
-class Contact:
+@attrs.frozen(eq=False, repr=False)
+class Contact(Value):
     """A contact from an address book.
 
     Attributes:
@@ -219,8 +220,8 @@ class Contact:
     is_sender: bool = attrs.field(default=False, repr=False, validator=attrs.validators.instance_of(bool))
 
 
-@attrs.frozen
-class Contacts:
+@attrs.frozen(eq=False, repr=False)
+class Contacts(Value):
     """One or more contacts.
 
     Raises:
@@ -241,8 +242,8 @@ def _values(value: object) -> Mapping[str, Any]:
     return kept
 
 
-@attrs.frozen
-class Form:
+@attrs.frozen(eq=False, repr=False)
+class Form(Value):
     """A form that the member has filled in: a WhatsApp Flow, or the data of a Mini App.
 
     Attributes:
@@ -263,8 +264,8 @@ class Form:
     token: str = text_field()
 
 
-@attrs.frozen
-class OrderItem:
+@attrs.frozen(eq=False, repr=False)
+class OrderItem(Value):
     """An item of an order.
 
     Attributes:
@@ -283,8 +284,8 @@ class OrderItem:
     )
 
 
-@attrs.frozen
-class Order:
+@attrs.frozen(eq=False, repr=False)
+class Order(Value):
     """An order from a catalogue.
 
     Attributes:
@@ -310,8 +311,8 @@ CONTENTS: Final = (Attachment, Location, Contacts, Form, Order)
 """The classes of contents."""
 
 
-@attrs.frozen
-class Referral:
+@attrs.frozen(eq=False, repr=False)
+class Referral(Value):
     """The advertisement or post that the member came from.
 
     Attributes:

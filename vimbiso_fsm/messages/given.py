@@ -15,6 +15,7 @@ from vimbiso_fsm.errors import InvalidMessage
 from vimbiso_fsm.messages.contents import storable
 from vimbiso_fsm.messages.message import named
 from vimbiso_fsm.messages.replies import SAID, Said, Text
+from vimbiso_fsm.messages.value import Value
 
 MAX_DATA: Final = 8192
 """Characters of the data of a trigger or of the input of a flow, written as JSON, and of the words that are told."""
@@ -54,8 +55,8 @@ def _said(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
         raise InvalidMessage(attribute.name, f"has {len(str(value))} characters, the limit is {MAX_DATA}")
 
 
-@attrs.frozen(kw_only=True)
-class GivenFact:
+@attrs.frozen(eq=False, repr=False, kw_only=True)
+class GivenFact(Value):
     """What all that is given has.
 
     Attributes:
@@ -70,7 +71,7 @@ class GivenFact:
     key: str = attrs.field(repr=False, validator=named("key"))
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(eq=False, repr=False, kw_only=True)
 class WordsGiven(GivenFact):
     """Words for the member.
 
@@ -81,7 +82,7 @@ class WordsGiven(GivenFact):
     text: Said = attrs.field(repr=False, validator=_said)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(eq=False, repr=False, kw_only=True)
 class FlowOpened(GivenFact):
     """A flow to be opened.
 
@@ -94,7 +95,7 @@ class FlowOpened(GivenFact):
     data: Any = attrs.field(default=None, repr=False, converter=_plain)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(eq=False, repr=False, kw_only=True)
 class TriggerPulled(GivenFact):
     """A trigger to be fired where the member stands, or at the bot.
 
@@ -109,7 +110,7 @@ class TriggerPulled(GivenFact):
     data: Any = attrs.field(default=None, repr=False, converter=_plain)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(eq=False, repr=False, kw_only=True)
 class HandedOver(GivenFact):
     """A conversation to be handed over to a person.
 
@@ -122,7 +123,7 @@ class HandedOver(GivenFact):
     by: str = attrs.field(validator=_short)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(eq=False, repr=False, kw_only=True)
 class HandedBack(GivenFact):
     """A conversation to be handed back to the bot.
 
@@ -133,7 +134,7 @@ class HandedBack(GivenFact):
     by: str = attrs.field(validator=_short)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(eq=False, repr=False, kw_only=True)
 class PersonSaid(GivenFact):
     """Words of a person to whom the conversation is handed over.
 

@@ -14,6 +14,7 @@ import attrs
 
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.messages.contents import MAX_REFERENCE, Location
+from vimbiso_fsm.messages.value import Value
 from vimbiso_fsm.messages.words import plain
 
 _set: Final = object.__setattr__
@@ -27,8 +28,8 @@ anything else with `str()`.
 """
 
 
-@attrs.frozen(init=False)
-class Text:
+@attrs.frozen(eq=False, repr=False, init=False)
+class Text(Value):
     """Words by key: `Text("offer.amount", limit=25)`.
 
     A key without an entry in the catalogue is its own words.
@@ -66,8 +67,8 @@ def _text(value: str | Text) -> Text:
     return value if isinstance(value, Text) else Text(value).said(value, {})
 
 
-@attrs.frozen
-class Button:
+@attrs.frozen(eq=False, repr=False)
+class Button(Value):
     """A button under a question.
 
     Attributes:
@@ -79,8 +80,8 @@ class Button:
     title: Text = attrs.field(converter=_text)
 
 
-@attrs.frozen
-class Row:
+@attrs.frozen(eq=False, repr=False)
+class Row(Value):
     """A row of a menu.
 
     Attributes:
@@ -96,8 +97,8 @@ class Row:
     value: Any = attrs.field(default=None, kw_only=True, eq=False, repr=False)
 
 
-@attrs.frozen
-class Buttons:
+@attrs.frozen(eq=False, repr=False)
+class Buttons(Value):
     """A question with buttons under it."""
 
     body: Text
@@ -109,8 +110,8 @@ class Buttons:
         return self.body.text
 
 
-@attrs.frozen
-class Menu:
+@attrs.frozen(eq=False, repr=False)
+class Menu(Value):
     """A question with a list under it. At most ten rows are shown; more are paged by rows that count among the ten."""
 
     body: Text
@@ -154,8 +155,8 @@ def is_address(source: str) -> bool:
     return source.startswith(("https://", "http://"))
 
 
-@attrs.frozen
-class Media:
+@attrs.frozen(eq=False, repr=False)
+class Media(Value):
     """A picture, a sound, a video or a sticker: `Media("image", "https://example.org/map.png", Text("map"))`.
 
     Attributes:
@@ -181,8 +182,8 @@ class Media:
         return _lines(self.body.text, self.source if is_address(self.source) else "")
 
 
-@attrs.frozen
-class File:
+@attrs.frozen(eq=False, repr=False)
+class File(Value):
     """A document: `File("https://example.org/receipt.pdf", "receipt.pdf", Text("receipt"))`.
 
     Attributes:
@@ -204,8 +205,8 @@ class File:
         return _lines(self.body.text, self.name, self.source if is_address(self.source) else "")
 
 
-@attrs.frozen
-class WebLink:
+@attrs.frozen(eq=False, repr=False)
+class WebLink(Value):
     """A button that opens a page: `WebLink(Text("pay.ask"), "https://pay.example.org/1", Text("pay.open"))`.
 
     Attributes:
@@ -227,8 +228,8 @@ class WebLink:
         return _lines(self.body.text, self.url)
 
 
-@attrs.frozen
-class LocationRequest:
+@attrs.frozen(eq=False, repr=False)
+class LocationRequest(Value):
     """A question for a location, with a button that sends it where a channel has one.
 
     Attributes:
@@ -245,8 +246,8 @@ class LocationRequest:
         return self.body.text
 
 
-@attrs.frozen
-class ContactRequest:
+@attrs.frozen(eq=False, repr=False)
+class ContactRequest(Value):
     """A question for the member's own contact, with a button that sends it where a channel has one.
 
     Attributes:
@@ -263,8 +264,8 @@ class ContactRequest:
         return self.body.text
 
 
-@attrs.frozen
-class Template:
+@attrs.frozen(eq=False, repr=False)
+class Template(Value):
     """A message that the channel has approved before: `Template("seat_free", Text("seat.free", name=name), (name,))`.
 
     Attributes:

@@ -9,6 +9,8 @@ from typing import Any, Final, TypeAlias, cast
 
 import attrs
 
+from vimbiso_fsm.messages.value import Value
+
 LONGEST_WAIT: Final = 86_400.0
 """The longest pause that a channel can ask for, in seconds. A longer one is cut: replies of yesterday are late."""
 SHORTEST_WAIT: Final = 1.0
@@ -36,8 +38,8 @@ def _cut(value: object) -> str:
     return str(value)[:MAX_REASON].encode("utf-8", "replace").decode()
 
 
-@attrs.frozen
-class Sent:
+@attrs.frozen(eq=False, repr=False)
+class Sent(Value):
     """The channel has taken the replies.
 
     Attributes:
@@ -48,8 +50,8 @@ class Sent:
     ids: tuple[str, ...] = attrs.field(default=(), converter=_ids, repr=False)
 
 
-@attrs.frozen
-class Later:
+@attrs.frozen(eq=False, repr=False)
+class Later(Value):
     """The channel has taken nothing, and asks to be left alone for a time.
 
     Attributes:
@@ -69,8 +71,8 @@ class Later:
         return usual if math.isnan(bounded) else float(bounded)
 
 
-@attrs.frozen
-class Never:
+@attrs.frozen(eq=False, repr=False)
+class Never(Value):
     """The channel will not take the replies, however often it is asked.
 
     Attributes:

@@ -15,10 +15,11 @@ from vimbiso_fsm.errors import InvalidMessage
 from vimbiso_fsm.messages.contents import MAX_CONTENT, MAX_REFERENCE, encodable, text_field, words
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.money import Money
+from vimbiso_fsm.messages.value import Value
 
 
-@attrs.frozen(kw_only=True)
-class Fact:
+@attrs.frozen(eq=False, repr=False, kw_only=True)
+class Fact(Value):
     """What all facts have.
 
     Attributes:
@@ -37,7 +38,7 @@ class Fact:
     at: datetime | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(eq=False, repr=False, kw_only=True)
 class StatusChanged(Fact):
     """A message of the bot has another status.
 
@@ -59,7 +60,7 @@ class StatusChanged(Fact):
         return self.status == "failed"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(eq=False, repr=False, kw_only=True)
 class Reacted(Fact):
     """The member reacted to a message.
 
@@ -72,7 +73,7 @@ class Reacted(Fact):
     emoji: str = text_field()
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(eq=False, repr=False, kw_only=True)
 class Edited(Fact):
     """The member changed a message that was sent before. What it was taken for stays.
 
@@ -85,7 +86,7 @@ class Edited(Fact):
     text: str = text_field(MAX_CONTENT)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(eq=False, repr=False, kw_only=True)
 class Deleted(Fact):
     """The member took a message back.
 
@@ -96,12 +97,12 @@ class Deleted(Fact):
     message_id: str = text_field()
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(eq=False, repr=False, kw_only=True)
 class ChatOpened(Fact):
     """The member opened the chat for the first time, and has said nothing."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(eq=False, repr=False, kw_only=True)
 class Blocked(Fact):
     """The member blocked the bot, or lets it write again.
 
@@ -119,7 +120,7 @@ def _names(value: object) -> tuple[str, ...]:
     return tuple(cast("list[str]", value))
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(eq=False, repr=False, kw_only=True)
 class AddressChanged(Fact):
     """The member has another address on the channel: a new number, or a new id.
 
@@ -132,7 +133,7 @@ class AddressChanged(Fact):
     names: tuple[str, ...] = attrs.field(default=(), converter=_names, repr=False)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(eq=False, repr=False, kw_only=True)
 class OptedOut(Fact):
     """The member wants no more messages, wants them again, or asked for help, and the channel has answered.
 
@@ -145,7 +146,7 @@ class OptedOut(Fact):
     topic: str = attrs.field(default="", converter=encodable, validator=words(MAX_REFERENCE))
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(eq=False, repr=False, kw_only=True)
 class Paid(Fact):
     """The channel tells of a payment.
 
@@ -163,7 +164,7 @@ class Paid(Fact):
     charge: str = text_field()
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(eq=False, repr=False, kw_only=True)
 class Called(Fact):
     """The member calls, or a call has ended.
 
@@ -176,7 +177,7 @@ class Called(Fact):
     status: str = attrs.field(default="", converter=encodable, validator=words(MAX_REFERENCE))
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(eq=False, repr=False, kw_only=True)
 class SaidElsewhere(Fact):
     """Something was said in a place that is not the member's own chat with the bot.
 
@@ -189,7 +190,7 @@ class SaidElsewhere(Fact):
     place_id: str = text_field()
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(eq=False, repr=False, kw_only=True)
 class BusinessConnected(Fact):
     """A person connected the bot to their business account, changed what it may do there, or disconnected it.
 
@@ -204,7 +205,7 @@ class BusinessConnected(Fact):
     can_reply: bool = False
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(eq=False, repr=False, kw_only=True)
 class OtherFact(Fact):
     """Another fact.
 

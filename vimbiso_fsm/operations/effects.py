@@ -21,6 +21,7 @@ from vimbiso_fsm.messages.passed_on import PassedOn
 from vimbiso_fsm.messages.refusals import Unreachable
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.messages.sending import Answer
+from vimbiso_fsm.messages.value import Value
 from vimbiso_fsm.store.requests import Effect, Request
 
 R = TypeVar("R")
@@ -29,8 +30,8 @@ Operation: TypeAlias = Coroutine[Request, object, R]
 """A pure procedure that awaits effects and returns an `R`."""
 
 
-@attrs.frozen
-class LegacyRecord:
+@attrs.frozen(eq=False, repr=False)
+class LegacyRecord(Value):
     """A record of the previous release.
 
     Attributes:
@@ -73,7 +74,7 @@ def never(_: object) -> bool:
     return False
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class RunCall(Effect[object]):
     """Run a method of a service.
 
@@ -107,7 +108,7 @@ DELIVERY: Final = ""
 """Stands for the function that delivers replies among the names of services."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class TakePlace(Effect[bool]):
     """Take a place for the call or the delivery that a decision proposes, before the decision is committed.
 
@@ -127,8 +128,8 @@ class TakePlace(Effect[bool]):
         return DELIVERY if self.call is None else self.call.service
 
 
-@attrs.frozen
-class NotMade:
+@attrs.frozen(eq=False, repr=False)
+class NotMade(Value):
     """The answer of a `RunCall` whose method was not called, because the service is busy or does not fit the call.
 
     Attributes:
@@ -144,7 +145,7 @@ LEASE_OVER: Final = object()
 """The answer of a `RunCall` that was not begun, because another worker may have taken it up."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Deliver(Effect[Answer | BaseException]):
     """Send replies to the member. The answer is that of the channel, or the exception that the sender has raised.
 
@@ -161,7 +162,7 @@ class Deliver(Effect[Answer | BaseException]):
     is_reply: bool = False
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class PassOn(Effect[Answer | BaseException]):
     """Give an inbox what passes to it. The answer is that of the inbox, or the exception that it has raised."""
 
@@ -178,21 +179,21 @@ class PassOn(Effect[Answer | BaseException]):
         return False
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Pause(Effect[None]):
     """Wait before attempt number `attempt` + 1, longer after each attempt, with jitter."""
 
     attempt: int
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class StandBack(Effect[None]):
     """Wait as in `Pause`, and let other messages of the member be handled meanwhile."""
 
     attempt: int
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ReadLegacy(Effect["LegacyRecord | None"]):
     """Read the record of the previous release under a number. The answer is None when there is none."""
 

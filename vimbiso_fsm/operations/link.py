@@ -18,6 +18,7 @@ from vimbiso_fsm.document.ids import conversation_id, hashed, instant, is_guest_
 from vimbiso_fsm.engine.reading import Absent, Encrypted, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.errors import CallPending, ChannelTaken, MemberNotFound, NotAMember, VimbisoError
 from vimbiso_fsm.messages.message import Address, Channel
+from vimbiso_fsm.messages.value import Value
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.guests import find_guest
 from vimbiso_fsm.operations.history import merged_before
@@ -30,8 +31,8 @@ from vimbiso_fsm.operations.update import commit, read, refuse_broken, updated, 
 from vimbiso_fsm.store.requests import Committed, Head, Load, Quarantine, Stored
 
 
-@attrs.frozen
-class Linking:
+@attrs.frozen(eq=False, repr=False)
+class Linking(Value):
     """The result of a link, unlink or relink.
 
     Attributes:
@@ -47,8 +48,8 @@ class Linking:
     flow: str = ""
 
 
-@attrs.frozen
-class Merging:
+@attrs.frozen(eq=False, repr=False)
+class Merging(Value):
     """The result of a merge.
 
     Attributes:

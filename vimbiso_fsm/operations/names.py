@@ -22,6 +22,7 @@ from vimbiso_fsm.audit.entries import Incident
 from vimbiso_fsm.document.ids import instant, is_guest_id, person_of
 from vimbiso_fsm.errors import CallPending, ChannelTaken, DamagedDocument, DamagedKey, MemberNotFound, NotAMember
 from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.messages.value import Value
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.guests import find_guest, is_known
 from vimbiso_fsm.operations.link import join_guest, link
@@ -32,8 +33,8 @@ BY: Final = "channel"
 """The cause of a link in the audit: the channel has told that two names are one speaker's."""
 
 
-@attrs.frozen
-class Met:
+@attrs.frozen(eq=False, repr=False)
+class Met(Value):
     """The owner of the names.
 
     Attributes:
@@ -45,8 +46,8 @@ class Met:
     place: Channel
 
 
-@attrs.frozen
-class Several:
+@attrs.frozen(eq=False, repr=False)
+class Several(Value):
     """The names belong to several members.
 
     Attributes:

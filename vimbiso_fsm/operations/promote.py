@@ -46,6 +46,7 @@ from vimbiso_fsm.engine.upgrade import migrated
 from vimbiso_fsm.errors import DamagedDocument
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Address
+from vimbiso_fsm.messages.value import Value
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.fit import fitted
 from vimbiso_fsm.operations.shared import change_owner
@@ -53,8 +54,8 @@ from vimbiso_fsm.store import requests
 from vimbiso_fsm.store.retention import TOKEN_KEPT, TOKENS_AT_ONCE
 
 
-@attrs.frozen
-class Promoted:
+@attrs.frozen(eq=False, repr=False)
+class Promoted(Value):
     """The guest's state is merged into the member's document.
 
     Attributes:
@@ -70,8 +71,8 @@ class Promoted:
     size: int = 0
 
 
-@attrs.frozen
-class Unlinked:
+@attrs.frozen(eq=False, repr=False)
+class Unlinked(Value):
     """The guest is gone, and the channel is not linked to the member any more.
 
     Attributes:

@@ -23,6 +23,7 @@ from vimbiso_fsm.errors import InvalidMessage, MemberNotFound, NotRecovered, Unr
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import ACCOUNT, Channel
 from vimbiso_fsm.messages.replies import Text
+from vimbiso_fsm.messages.value import Value
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.mend import (
     proven_document,
@@ -37,8 +38,8 @@ BY = "operator"
 """The author of a change, in the audit."""
 
 
-@attrs.frozen
-class Recovery:
+@attrs.frozen(eq=False, repr=False)
+class Recovery(Value):
     """The result of a recovery, made or only planned.
 
     Attributes:
@@ -83,8 +84,8 @@ def _words(recovery: Recovery) -> Iterator[str]:
     yield f"stands at: {recovery.flow}.{recovery.step}" if recovery.flow else "stands at: no question, the way home"
 
 
-@attrs.frozen
-class _Found:
+@attrs.frozen(eq=False, repr=False)
+class _Found(Value):
     """The stored data of a member.
 
     Attributes:

@@ -16,6 +16,8 @@ from typing import Final
 
 import attrs
 
+from vimbiso_fsm.messages.value import Value
+
 FRAME: Final = b"encrypted:1 "
 """The beginning of encrypted data."""
 BROKEN: Final = b"encrypted:broken"
@@ -29,8 +31,8 @@ _NOTE: Final = b"encrypted:closed "
 _LINE: Final = re.compile(rb"encrypted:1 ([!-~]+) (\d{1,18}) (\d{1,9}) ([0-9a-f]{64}|-) ([0-9a-f]{24}) ([0-9a-f]{8})\n")
 
 
-@attrs.frozen
-class Frame:
+@attrs.frozen(eq=False, repr=False)
+class Frame(Value):
     """A frame, with an intact line.
 
     Attributes:
@@ -52,8 +54,8 @@ class Frame:
     rest: bytes = attrs.field(repr=False)
 
 
-@attrs.frozen
-class Closed:
+@attrs.frozen(eq=False, repr=False)
+class Closed(Value):
     """Encrypted data whose key is not at hand.
 
     Attributes:

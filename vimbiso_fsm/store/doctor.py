@@ -18,6 +18,7 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 
 from vimbiso_fsm.errors import Finding, UnsafeStore
+from vimbiso_fsm.messages.value import Value
 from vimbiso_fsm.store.layout import DEFAULT_SPACE, TABLE
 from vimbiso_fsm.store.requests import Usage
 
@@ -134,8 +135,8 @@ QUESTIONS: Final = questions()
 """The questions about the default namespace."""
 
 
-@attrs.frozen
-class Node:
+@attrs.frozen(eq=False, repr=False)
+class Node(Value):
     """The answers of one server.
 
     Attributes:

@@ -25,12 +25,13 @@ from zlib import crc32
 import attrs
 
 from vimbiso_fsm.messages.message import Address
+from vimbiso_fsm.messages.value import Value
 from vimbiso_fsm.store.requests import shard_of
 from vimbiso_fsm.store.retention import SHARDS
 
 
-@attrs.frozen
-class Kind:
+@attrs.frozen(eq=False, repr=False)
+class Kind(Value):
     """A kind of key.
 
     Attributes:
@@ -94,8 +95,8 @@ TABLE: Final = {
 _OF_COMMIT: Final = ("state", "prev", "turns", "audit", "tokens", "due")
 
 
-@attrs.frozen
-class Layout:
+@attrs.frozen(eq=False, repr=False)
+class Layout(Value):
     """A layout of the store.
 
     Attributes:
@@ -175,8 +176,8 @@ def unword(encoded: bytes) -> str:
 _NAMESPACE: Final = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 
 
-@attrs.frozen
-class Keys:
+@attrs.frozen(eq=False, repr=False)
+class Keys(Value):
     """The keys of one namespace.
 
     Attributes:

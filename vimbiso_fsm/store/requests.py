@@ -77,13 +77,14 @@ import attrs
 from vimbiso_fsm.errors import DocumentTooLarge
 from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.messages.value import Value
 from vimbiso_fsm.store.ciphertext import FRAME, named_digest
 from vimbiso_fsm.store.retention import DOCUMENT_LIFE, FRAME_ROOM, MAX_DOCUMENT, SHARDS
 
 R = TypeVar("R")
 
 
-class Effect(Generic[R]):
+class Effect(Value, Generic[R]):
     """Work for the shell around a pure operation, with an answer of type `R`.
 
     An operation awaits an effect: `stored = await Load(member_id)`. The shell takes the effect out of the coroutine,
@@ -153,8 +154,8 @@ NO_HEAD: Final = Head()
 """The head of a member of whom nothing is stored."""
 
 
-@attrs.frozen
-class Stored:
+@attrs.frozen(eq=False, repr=False)
+class Stored(Value):
     """The stored data of a member.
 
     Attributes:
@@ -174,8 +175,8 @@ class Stored:
     sent: tuple[str, ...] = ()
 
 
-@attrs.frozen
-class Record:
+@attrs.frozen(eq=False, repr=False)
+class Record(Value):
     """Result of one turn, or of a message that was answered and not taken.
 
     Attributes:
@@ -192,8 +193,8 @@ class Record:
     body: bytes = attrs.field(repr=False)
 
 
-@attrs.frozen
-class Entry:
+@attrs.frozen(eq=False, repr=False)
+class Entry(Value):
     """A stored audit entry. `digest` is `digest(body)`; up to layout 3 it was `long_digest(body)`."""
 
     version: int
@@ -201,8 +202,8 @@ class Entry:
     body: bytes = attrs.field(repr=False)
 
 
-@attrs.frozen
-class Quarantined:
+@attrs.frozen(eq=False, repr=False)
+class Quarantined(Value):
     """A quarantined key.
 
     Attributes:
@@ -216,8 +217,8 @@ class Quarantined:
     key: str = attrs.field(eq=False, repr=False)
 
 
-@attrs.frozen
-class MemberKey:
+@attrs.frozen(eq=False, repr=False)
+class MemberKey(Value):
     """A key of one member's own, encrypted with a key of the deployment.
 
     Attributes:
@@ -229,8 +230,8 @@ class MemberKey:
     body: bytes = attrs.field(repr=False)
 
 
-@attrs.frozen
-class Inherited:
+@attrs.frozen(eq=False, repr=False)
+class Inherited(Value):
     """The tokens and records that a member takes over from the guest.
 
     Attributes:
@@ -245,8 +246,8 @@ class Inherited:
 # Results -----------------------------------------------------------------------------------------------------
 
 
-@attrs.frozen
-class Committed:
+@attrs.frozen(eq=False, repr=False)
+class Committed(Value):
     """The commit is stored, or its head is verified.
 
     Attributes:
@@ -260,8 +261,8 @@ class Committed:
     confirmed: bool = True
 
 
-@attrs.frozen
-class Duplicate:
+@attrs.frozen(eq=False, repr=False)
+class Duplicate(Value):
     """The token was used before.
 
     Attributes:
@@ -273,29 +274,29 @@ class Duplicate:
     current: Stored
 
 
-@attrs.frozen
-class Mismatch:
+@attrs.frozen(eq=False, repr=False)
+class Mismatch(Value):
     """The token was used before with other content. `current` is what is stored now."""
 
     current: Stored
 
 
-@attrs.frozen
-class Conflict:
+@attrs.frozen(eq=False, repr=False)
+class Conflict(Value):
     """The head is another one. `current` is what is stored now."""
 
     current: Stored
 
 
-@attrs.frozen
-class Late:
+@attrs.frozen(eq=False, repr=False)
+class Late(Value):
     """The deadline `not_after` has passed. `current` is what is stored now."""
 
     current: Stored
 
 
-@attrs.frozen
-class Broken:
+@attrs.frozen(eq=False, repr=False)
+class Broken(Value):
     """A key of the member is not what the store has written.
 
     It has another type, or it is the document or the document before, and the check beside it is that of other bytes.
@@ -317,8 +318,8 @@ class Broken:
     ciphertext: bytes | None = attrs.field(default=None, eq=False, repr=False)
 
 
-@attrs.frozen
-class Linked:
+@attrs.frozen(eq=False, repr=False)
+class Linked(Value):
     """The owner of a channel.
 
     Attributes:
@@ -333,22 +334,22 @@ class Linked:
     at: float | None = attrs.field(default=None, eq=False, repr=False)
 
 
-@attrs.frozen
-class Erased:
+@attrs.frozen(eq=False, repr=False)
+class Erased(Value):
     """The entries of a range are replaced by a tombstone; `entries` is their number."""
 
     entries: int
 
 
-@attrs.frozen
-class Leased:
+@attrs.frozen(eq=False, repr=False)
+class Leased(Value):
     """The holder of a shard; `worker` is None if no worker holds it."""
 
     worker: str | None
 
 
-@attrs.frozen
-class Usage:
+@attrs.frozen(eq=False, repr=False)
+class Usage(Value):
     """The memory of one server that takes writes.
 
     Attributes:
@@ -374,7 +375,7 @@ CommitResult: TypeAlias = Committed | Duplicate | Mismatch | Conflict | Late | B
 # Requests ----------------------------------------------------------------------------------------------------
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Load(Effect["Stored | Broken"]):
     """Read what is stored of a member; with `previous`, also the document before."""
 
@@ -382,7 +383,7 @@ class Load(Effect["Stored | Broken"]):
     previous: bool = False
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Commit(Effect["CommitResult"]):
     """Write one turn atomically (rules 1 to 9).
 
@@ -441,7 +442,7 @@ class Commit(Effect["CommitResult"]):
         return record.content != self.content and self.names(record.token)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Quarantine(Effect["Stored | Conflict"]):
     """Move what is broken to a key of its own.
 
@@ -455,14 +456,14 @@ class Quarantine(Effect["Stored | Conflict"]):
     expected: Head
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ReadQuarantine(Effect["tuple[Quarantined, ...]"]):
     """List the quarantined keys of a member that are still kept, oldest first."""
 
     member_id: str
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ShowQuarantined(Effect["tuple[bytes, ...]"]):
     """Read one quarantined key: of a hash its names and values in turn, else its values.
 
@@ -474,7 +475,7 @@ class ShowQuarantined(Effect["tuple[bytes, ...]"]):
     quarantined: Quarantined
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Wipe(Effect["Committed | Conflict | Broken"]):
     """Remove the data of a member (rule 12).
 
@@ -495,7 +496,7 @@ class Wipe(Effect["Committed | Conflict | Broken"]):
     quarantined: tuple[Quarantined, ...] = ()
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ReadAudit(Effect["tuple[Entry, ...]"]):
     """Read the audit entries of a member, oldest first; with `last`, only the latest so many.
 
@@ -508,7 +509,7 @@ class ReadAudit(Effect["tuple[Entry, ...]"]):
     tolerant: bool = False
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ReadOldest(Effect["tuple[Entry, ...]"]):
     """Read the oldest audit entries of a member, oldest first, at most `count` of them.
 
@@ -519,7 +520,7 @@ class ReadOldest(Effect["tuple[Entry, ...]"]):
     count: int
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class DropOldest(Effect[bool]):
     """Drop the oldest audit entries of a member (rule 16). Repeatable.
 
@@ -538,7 +539,7 @@ class DropOldest(Effect[bool]):
     life: int | None = None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Scan(Effect["tuple[str, ...]"]):
     """Find every member of whom a document, an audit or incidents are kept, in the order of their ids.
 
@@ -547,14 +548,14 @@ class Scan(Effect["tuple[str, ...]"]):
     """
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ReadRecords(Effect["tuple[Record, ...]"]):
     """Read the turn records of a member, oldest first."""
 
     member_id: str
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ReadInherited(Effect["Inherited"]):
     """Read the data that the member takes over from the guest: the records, and a portion of the tokens.
 
@@ -567,7 +568,7 @@ class ReadInherited(Effect["Inherited"]):
     since: float | None = None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class UseTokens(Effect[bool]):
     """Take over tokens that were used at a guest, before what is decided of the guest is stored. Repeatable.
 
@@ -583,7 +584,7 @@ class UseTokens(Effect[bool]):
     tokens: tuple[tuple[str, float], ...]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ReadDigests(Effect[Digests]):
     """Read the digests that stand for addresses of channels, with the keys that the store has.
 
@@ -591,7 +592,7 @@ class ReadDigests(Effect[Digests]):
     """
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class FindOwner(Effect["Linked"]):
     """Find the owner of a channel. Its account counts; see `Linked.own`.
 
@@ -606,14 +607,14 @@ class FindOwner(Effect["Linked"]):
     guest: str | None = None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class FindOwners(Effect["tuple[Linked, ...]"]):
     """Find the owners of several channels in one trip, each as `FindOwner` does. They are the names of one speaker."""
 
     each: tuple[FindOwner, ...]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Link(Effect["Linked"]):
     """Give a channel to a member, if it has no owner or that of `instead_of`.
 
@@ -634,7 +635,7 @@ class Link(Effect["Linked"]):
     way: str = ""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Unlink(Effect["Linked"]):
     """Take a channel from a member, if the member still owns it; the answer names the owner after that.
 
@@ -651,7 +652,7 @@ class Unlink(Effect["Linked"]):
     way: str = ""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class FreeChannels(Effect[int]):
     """Take every channel from a member, and return the number of entries of the index that are gone.
 
@@ -661,8 +662,8 @@ class FreeChannels(Effect[int]):
     member_id: str
 
 
-@attrs.frozen
-class IndexKeys:
+@attrs.frozen(eq=False, repr=False)
+class IndexKeys(Value):
     """The keys and entries of the index of channels.
 
     Attributes:
@@ -676,7 +677,7 @@ class IndexKeys:
     recent: int = 0
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ReadIndexKeys(Effect[IndexKeys]):
     """Count the entries of the index and its earlier keys, and forget these keys if `forget`. Repeatable.
 
@@ -687,7 +688,7 @@ class ReadIndexKeys(Effect[IndexKeys]):
     forget: bool = False
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Erase(Effect["Erased | Conflict"]):
     """Replace a range of audit entries by one tombstone, and with `all` remove all else that is stored of the member.
 
@@ -709,7 +710,7 @@ class Erase(Effect["Erased | Conflict"]):
     all: bool = False
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Fold(Effect[int]):
     """Replace a range of audit entries by one that stands for them, and return the number of entries replaced.
 
@@ -729,7 +730,7 @@ class Fold(Effect[int]):
     body: bytes = attrs.field(repr=False)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Rewrite(Effect[int]):
     """Replace stored bytes by others of the same meaning (rule 14), and return the number of parts that were replaced.
 
@@ -748,14 +749,14 @@ class Rewrite(Effect[int]):
     records: tuple[tuple[Record, Record], ...] = ()
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ReadKeys(Effect["tuple[MemberKey, ...]"]):
     """Read the keys of a member's own, in the order of their ids."""
 
     member_id: str
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class KeepKey(Effect[None]):
     """Keep a key of a member's own, in place of one with the same id. Repeatable.
 
@@ -770,7 +771,7 @@ class KeepKey(Effect[None]):
     replaces: bool = False
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class DropKeys(Effect[None]):
     """Remove keys of a member's own, by their ids. Repeatable."""
 
@@ -778,7 +779,7 @@ class DropKeys(Effect[None]):
     ids: tuple[str, ...]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class SetWakeUp(Effect[None]):
     """Set the wake-up of a member to `wake_at` (None: clear it), if the head is still `expected`.
 
@@ -790,7 +791,7 @@ class SetWakeUp(Effect[None]):
     wake_at: float | None = None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class MarkSent(Effect[None]):
     """Note beside a document which replies of its outbox were sent (rule 17). Repeatable.
 
@@ -809,7 +810,7 @@ class MarkSent(Effect[None]):
     wake_at: float | None = None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ReadDue(Effect["tuple[str, ...]"]):
     """List the members of a shard whose wake-up is due, the earliest first.
 
@@ -824,7 +825,7 @@ class ReadDue(Effect["tuple[str, ...]"]):
     limit: int = 100
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Heartbeat(Effect["tuple[str, ...]"]):
     """Report a worker as present for `seconds`, with 0 as gone; the answer lists the workers that are present."""
 
@@ -832,7 +833,7 @@ class Heartbeat(Effect["tuple[str, ...]"]):
     seconds: float
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Lease(Effect["Leased"]):
     """Take or renew the lease of a shard for `seconds`, unless another worker holds it; with 0, return it."""
 
@@ -841,7 +842,7 @@ class Lease(Effect["Leased"]):
     seconds: float
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class TakePace(Effect[float]):
     """Ask for a send at the pace of a channel and an account; the answer is 0 if it may be made now.
 
@@ -872,7 +873,7 @@ class TakePace(Effect[float]):
     chat_every: float = 0.0
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class SetAside(Effect[None]):
     """Put aside what a request has found damaged, so that the request can be performed. Repeatable.
 
@@ -888,7 +889,7 @@ class SetAside(Effect[None]):
     entries: tuple[bytes, ...] = attrs.field(default=(), repr=False)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class RecordIncident(Effect[None]):
     """Append an incident: an event that changed no document.
 
@@ -899,7 +900,7 @@ class RecordIncident(Effect[None]):
     body: bytes = attrs.field(repr=False)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ReadIncidents(Effect["tuple[bytes, ...]"]):
     """Read the incidents of a member, or of the store if `member_id` is None, oldest first; with `last`, the latest."""
 
@@ -911,7 +912,7 @@ StoreRecord: TypeAlias = Literal["owner", "shards", "index"]
 """A record that a store keeps once: its owner, the number of its shards, and the keys of its digests."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ReadStoreRecord(Effect["bytes | None"]):
     """Read a record of the store, also where that or another one is damaged; None if there is none.
 
@@ -922,7 +923,7 @@ class ReadStoreRecord(Effect["bytes | None"]):
     name: StoreRecord
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ReadUsage(Effect["tuple[Usage, ...]"]):
     """Read how much memory each server that takes writes uses; nothing of a store without servers.
 
@@ -930,12 +931,12 @@ class ReadUsage(Effect["tuple[Usage, ...]"]):
     """
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ReadOwner(Effect["bytes | None"]):
     """Read the record of the store's owner; None if there is none."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Claim(Effect["bytes | None"]):
     """Record the owner of the store, or with None that it has none, if the record is still `instead_of`.
 
