@@ -14,9 +14,19 @@ from vimbiso_fsm.messages.message import Address
 
 
 def hashed(*parts: str, key: bytes = b"") -> str:
-    """Return the hash of a list of parts, as 32 hexadecimal digits; with a key, their HMAC."""
+    """Return the hash of a list of parts, as 32 hexadecimal digits; with a key, 100 bits of their HMAC.
+
+    The latter has 20 small letters and digits: it stands several times in what a turn stores, and people read it out.
+    """
     words = "\0".join(map("{}:{}".format, map(len, parts), parts)).encode()
-    return hmac.digest(key, words, "sha256").hex()[:32] if key else hashlib.sha256(words).hexdigest()[:32]
+    if not key:
+        return hashlib.sha256(words).hexdigest()[:32]
+    return b2a_base64(hmac.digest(key, words, "sha256")[:15], newline=False).translate(_SMALL).decode()
+
+
+_OF_BASE64: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_SMALL: Final = bytes.maketrans(_OF_BASE64, b"abcdefghijklmnopqrstuvwxyz234567" * 2)
+"""Of the 64 characters of Base64, 32 that are told apart without capitals. Each keeps five of its six bits."""
 
 
 def stamp(name: str, data: bytes = b"") -> str:
