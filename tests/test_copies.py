@@ -37,6 +37,7 @@ from vimbiso_fsm import (
     File,
     FlowStateManager,
     Form,
+    Inbox,
     Incident,
     Later,
     Limits,
@@ -53,6 +54,8 @@ from vimbiso_fsm import (
     Order,
     OrderItem,
     Outcome,
+    Pace,
+    PassedOn,
     Plural,
     Rate,
     Rates,
@@ -197,6 +200,11 @@ VALUES: list[Any] = [
     Media("image", "https://example.com/a.jpg", Text("seen")),
     Template("reminder", Text("tomorrow"), ("10:00",), "en_GB"),
     WebLink(Text("read"), "https://example.com"),
+    Inbox("desk", words="person"),
+    PassedOn(
+        inbox="desk", id="p1", kind="said", at=NEW_YEAR, member_id="m-1", channel=CHANNEL, content={"kind": "image"}
+    ),
+    Pace(30, chat=Rate(1, every=1.0)),
     Rate(3, every=0.5),
     Rates(guests=None),
     PUBLIC,

@@ -110,7 +110,9 @@ def outbox(profile: Profile, seed: int) -> Report:
         bot = till_bot(LedgerTill(records), timeout=TIMEOUT)
         store = Clocked(stack.enter_context(AtomicStateManager.from_url(server.url, secret=STORE_SECRET)), clock)
         take = Deliverer(records, random.Random(chance.random()))
-        managers = [stack.enter_context(FlowStateManager(bot, store, deliver=take, rates=None)) for _ in range(4)]
+        managers = [  # without a pace, which would let members wait for their turn by the time of the server
+            stack.enter_context(FlowStateManager(bot, store, deliver=take, rates=None, paces={})) for _ in range(4)
+        ]
         pool = stack.enter_context(ThreadPoolExecutor(8))
         waiting = people
         while waiting and report.counts.get("rounds", 0) < 30:

@@ -133,6 +133,7 @@ any_attachment: Any = Attachment
 any_location: Any = Location
 any_contacts: Any = Contacts
 any_form: Any = Form
+any_item: Any = OrderItem
 any_message: Any = message
 """The same classes without their types, to be given values of wrong types."""
 
@@ -158,6 +159,9 @@ BAD: list[tuple[Callable[[], object], str, str]] = [
     (lambda: Order(()), "items", "has 0 items, there are 1 to 256"),
     (lambda: OrderItem("", 1), "product", "is empty"),
     (lambda: OrderItem("p", -1), "quantity", "must be a whole number, 0 or more"),
+    (lambda: any_item("p", None), "quantity", "must be int, not NoneType"),
+    (lambda: any_item("p", True), "quantity", "must be a whole number, 0 or more"),
+    (lambda: any_item("p", 1, "2.50"), "price", "must be Money or None, not str"),
     (lambda: any_message("a photo"), "content", "must be a content, not a str"),
     (lambda: any_message(any_location(0, 0), choice="yes"), "content", WITH_CHOICE),
     (lambda: any_message(any_form({"a": "x" * 70_000})), "content", "has 70046 characters as JSON, the limit is 65536"),
@@ -176,6 +180,28 @@ def test_a_content_that_is_none_is_refused(make: Callable[[], object], field: st
     with pytest.raises(InvalidMessage) as raised:
         make()
     assert (raised.value.field, raised.value.fault) == (field, fault)
+
+
+WHOLE: list[Any] = [
+    Attachment("image", "1"),
+    Location(0, 0),
+    Contact("Ada"),
+    Contacts((Contact("Ada"),)),
+    Form({}),
+    OrderItem("tea"),
+    Order((OrderItem("tea"),)),
+    Referral(),
+]
+"""A value of each class that a message can carry."""
+
+
+@pytest.mark.parametrize("value", WHOLE, ids=[type(value).__name__ for value in WHOLE])
+@given(wrong=st.sampled_from([object(), b"1", 1j, {1}, (object(),)]), data=st.data())
+def test_a_field_of_a_wrong_type_is_named(value: Any, wrong: object, data: st.DataObject) -> None:
+    """A value that is of no type of its field is refused as a message is, whatever the field."""
+    field = data.draw(st.sampled_from([field.name for field in attrs.fields(type(value))]))
+    with pytest.raises(InvalidMessage):
+        attrs.evolve(value, **{field: wrong})
 
 
 def test_values_of_a_form_nested_too_deep_are_refused() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from math import isfinite
+from types import NoneType
 from typing import Any, ClassVar, Final, TypeAlias, cast
 
 import attrs
@@ -73,6 +74,17 @@ def words(limit: int, *, least: int = 0) -> _Check:
 
     def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
         check_words(attribute.name, value, limit, least=least)
+
+    return check
+
+
+def _one_of(*types: type) -> _Check:
+    """Make an attrs validator of a value of one of these types."""
+
+    def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        if not isinstance(value, types):
+            names = " or ".join("None" if each is NoneType else each.__name__ for each in types)
+            raise InvalidMessage(attribute.name, f"must be {names}, not {type(value).__name__}")
 
     return check
 
@@ -217,7 +229,7 @@ class Contact(Value):
     name: str = text_field()
     phones: tuple[str, ...] = attrs.field(default=(), repr=False, converter=_encodables, validator=_texts)
     emails: tuple[str, ...] = attrs.field(default=(), repr=False, converter=_encodables, validator=_texts)
-    is_sender: bool = attrs.field(default=False, repr=False, validator=attrs.validators.instance_of(bool))
+    is_sender: bool = attrs.field(default=False, repr=False, validator=_one_of(bool))
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -278,10 +290,8 @@ class OrderItem(Value):
     """
 
     product: str = text_field(least=1)
-    quantity: int = attrs.field(default=1, repr=False, validator=[attrs.validators.instance_of(int), _count])
-    price: Money | None = attrs.field(
-        default=None, repr=False, validator=attrs.validators.optional(attrs.validators.instance_of(Money))
-    )
+    quantity: int = attrs.field(default=1, repr=False, validator=[_one_of(int), _count])
+    price: Money | None = attrs.field(default=None, repr=False, validator=_one_of(Money, NoneType))
 
 
 @attrs.frozen(eq=False, repr=False)
