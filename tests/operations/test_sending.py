@@ -8,6 +8,7 @@ from collections.abc import Generator, Sequence
 from datetime import timedelta
 from typing import Any, Literal
 
+import attrs
 import pytest
 
 from tests.shells import Shell
@@ -20,11 +21,13 @@ from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Reply, Text
 from vimbiso_fsm.messages.sending import LONGEST_WAIT, MAX_IDS, Later, Never, Sent
-from vimbiso_fsm.messages.told import ChatOpened, StatusChanged
+from vimbiso_fsm.messages.told import ChatOpened, Reacted, StatusChanged
 from vimbiso_fsm.operations.handle import Outcome
+from vimbiso_fsm.operations.sent_notes import SentNotes
 from vimbiso_fsm.runtime import flow_state
 from vimbiso_fsm.store.memory import MemoryStore
-from vimbiso_fsm.store.requests import Load, Request
+from vimbiso_fsm.store.requests import Load, Request, Stored
+from vimbiso_fsm.store.retention import MESSAGES_KEPT
 from vimbiso_fsm.testing.chat import STORE_SECRET
 
 CHANNEL = Channel("whatsapp", "263771234567")
@@ -440,3 +443,135 @@ def test_a_member_who_opts_out_hears_the_confirmation_alone(scene: Scene):
     assert scene.line.said == [confirmation]
     assert say("m3", "hi") == []
     assert "Your parcel is here." in "\n".join(say("m4", "START"))
+
+
+# The messages as which replies were sent ------------------------------------------------------------------------------
+
+
+def failing(id: str, **more: Any) -> StatusChanged:
+    """Make the fact that a message did not reach the member."""
+    return StatusChanged(id=f"{id}/failed", channel=CHANNEL, message_id=id, status="failed", code="131026", **more)
+
+
+@KINDS
+@pytest.mark.parametrize("goes_on", [False, True], ids=["at rest", "after a turn"])
+@pytest.mark.parametrize("recorded", [False, True], ids=["noted", "recorded"])
+def test_the_failure_of_a_reply_that_was_sent_is_audited(scene: Scene, recorded: bool, goes_on: bool):
+    """A failed status leads to its reply, in the process that has sent it and in others, and is audited once."""
+    scene.line.answers = [Sent(("wamid.A", "wamid.B")), Sent("wamid.C")]
+    shell = scene.shell()
+    first = shell.handle(said("hi"))
+    if goes_on:
+        shell.handle(said("what?"))
+    if recorded:
+        scene.record(shell)
+        shell = scene.shell()
+    outcome = shell.do("handle_event", failing("wamid.B", reason="Not deliverable"))
+    sent = next(entry for entry in shell.do("history", first.member_id) if entry.kind != "event")
+    assert (outcome.status, outcome.reply) == ("advanced", sent.token[:16])
+    entry = shell.do("history", first.member_id)[-1]
+    assert entry.kind == "event"
+    assert entry.detail == {
+        "event": "StatusChanged", "reply": sent.token[:10], "answer": "failed", "code": "131026",
+        "reason": "Not deliverable",
+    }  # fmt: skip
+    again = shell.do("handle_event", failing("wamid.B", reason="Not deliverable"))
+    assert (again.status, again.reply) == ("duplicate", sent.token[:16])
+    assert len(shell.do("history", first.member_id)) == (3 if goes_on else 2)
+
+
+@KINDS
+def test_a_status_of_a_message_that_was_never_sent_is_told_apart(scene: Scene):
+    """The failure of another message changes nothing, and the outcome says that it is not known."""
+    scene.line.answers = [Sent("wamid.A")]
+    shell = scene.shell()
+    first = shell.handle(said("hi"))
+    outcome = shell.do("handle_event", failing("wamid.Z"))
+    assert (outcome.status, outcome.reason, outcome.reply) == ("ignored", "unknown message", "unknown")
+    assert len(shell.do("history", first.member_id)) == 1
+    stranger = attrs.evolve(failing("wamid.A"), channel=Channel("whatsapp", "263770000009"))
+    outcome = shell.do("handle_event", stranger)
+    assert (outcome.status, outcome.reason, outcome.reply) == ("ignored", "unknown member", "unknown")
+
+
+@KINDS
+def test_a_reaction_knows_of_which_reply_a_fact_tells(kind: Kind):
+    """A reaction to a status, or to an emoji, sees the reply that was sent, and an empty text for another message."""
+    seen: list[str] = []
+
+    def note(turn: Any, fact: Any) -> None:
+        seen.append(fact.reply)
+
+    scene = Scene(kind, seat(on={StatusChanged: note, Reacted: note}))
+    scene.line.answers = [Sent("wamid.A")]
+    with scene.shell() as shell:
+        first = shell.handle(said("hi"))
+        token = shell.do("history", first.member_id)[0].token[:16]
+        for fact in (
+            StatusChanged(id="1", channel=CHANNEL, message_id="wamid.A", status="read"),
+            Reacted(id="2", channel=CHANNEL, message_id="wamid.A", emoji="x"),
+            Reacted(id="3", channel=CHANNEL, message_id="wamid.Z", emoji="x"),
+        ):
+            shell.do("handle_event", fact)
+        assert seen == [token, token, ""]
+
+
+@KINDS
+def test_a_delivery_of_a_worker_is_known_by_its_messages(scene: Scene):
+    """What a worker delivers is noted with the ids of its messages, and their failure leads to it."""
+    scene.line.answers = [Sent("wamid.A"), Sent("wamid.W")]
+    shell = scene.shell()
+    first = shell.handle(said("hi"))
+    scene.at += 61
+    shell.wake(first.member_id)
+    late = shell.do("history", first.member_id)[1]
+    scene.record(shell)
+    outcome = scene.shell().do("handle_event", failing("wamid.W"))
+    assert (outcome.status, outcome.reply) == ("advanced", late.token[:16])
+
+
+@KINDS
+def test_a_failure_that_comes_before_the_note_is_looked_up_again(scene: Scene):
+    """A failure is told while the process that sends notes nothing yet: another process finds it a moment later."""
+    here, there = scene.shell(), scene.shell()
+    scene.line.answers = [Sent("wamid.A")]
+    first = here.handle(said("hi"))
+    looks: list[object] = []
+    notes, messages = here.manager._base.sent, there.manager._base.sent
+
+    class Noted(SentNotes):
+        """Notes of a process that another one records while they are asked for."""
+
+        def messages(self, member_id: str) -> tuple[tuple[str, str], ...]:
+            looks.append(member_id)
+            if len(looks) == 3:
+                scene.record(here)
+            return super().messages(member_id)
+
+    assert notes
+    assert not messages
+    there.manager._base.sent = Noted()
+    outcome = there.do("handle_event", failing("wamid.A"))
+    assert outcome.reply == there.do("history", first.member_id)[0].token[:16]
+    assert len(looks) == 4
+
+
+@KINDS
+def test_the_ids_of_a_channel_are_bounded_and_kept_as_digests(scene: Scene):
+    """The latest messages are kept, as digests that do not show the number that an id may hold; ids cost no trip."""
+    shell = scene.shell()
+    first = shell.handle(said("hi"))
+    for number in range(3):
+        scene.line.answers = [Sent(tuple(f"wamid.{CHANNEL.identifier}.{number}.{each}" for each in range(MAX_IDS)))]
+        scene.store.asked.clear()
+        shell.handle(said(f"what {number}?"))
+        assert scene.kind == "async" or scene.store.asked == ["Commit"]
+        scene.record(shell)
+    stored = scene.memory.perform(Load(first.member_id))
+    assert isinstance(stored, Stored)
+    assert len(stored.messages) == MESSAGES_KEPT
+    assert {len(digest) for digest, _ in stored.messages} == {12}
+    assert CHANNEL.identifier not in repr(stored.messages)
+    last = f"wamid.{CHANNEL.identifier}.2.{MAX_IDS - 1}"
+    assert shell.do("handle_event", failing(last)).status == "advanced"
+    assert shell.do("handle_event", failing(f"wamid.{CHANNEL.identifier}.0.0")).reply == "unknown"

@@ -247,8 +247,8 @@ HEARD: Final[frozenset[ReplyRoute]] = frozenset({"handle", "send"})
 """The routes of replies that a member waits for."""
 
 
-_FACT: Final = frozenset(attrs.fields_dict(Fact))
-"""The fields that all facts have."""
+_BESIDE: Final = frozenset({*attrs.fields_dict(Fact), "reply"})
+"""The fields of facts that are no part of what is told: those that name the fact, and what was looked up for it."""
 
 
 def turn_token(event: Event, key: bytes, name: str = "") -> str:
@@ -337,7 +337,9 @@ def content_digest(event: Event) -> str:
             return hashed(*words, event.beside_words)[:16]
         return hashed(*words)[:16]
     if isinstance(event, Fact):  # without the instant, which is not read while the channel's clock is ahead
-        return hashed(*(str(getattr(event, name)) for name in attrs.fields_dict(type(event)) if name not in _FACT))[:16]
+        return hashed(*(str(getattr(event, name)) for name in attrs.fields_dict(type(event)) if name not in _BESIDE))[
+            :16
+        ]
     match event:
         case WordsGiven(text=text):
             return _digest("words", replies_to_raw([text]))

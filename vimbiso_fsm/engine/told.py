@@ -2,9 +2,9 @@
 
 The reaction that the flow of the open state declares decides, otherwise that of the bot. Some facts have a rule of
 their own beside it: an opened chat begins the conversation as a first message does, a changed address ends the session
-on the former one, whose number may be another person's by now, and an opt-out or a block ends deliveries. A fact
-answers no question, is never refused to the member and renews no session. Without a reaction and a rule, nothing is
-stored.
+on the former one, whose number may be another person's by now, an opt-out or a block ends deliveries, and the failure
+of a reply that was sent is audited. A fact answers no question, is never refused to the member and renews no session.
+Without a reaction and a rule, nothing is stored.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from vimbiso_fsm.engine.session import end_session, is_login_over, is_session_ov
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.reactions import Reacted, Reaction, react
 from vimbiso_fsm.flow.turn import Turn
-from vimbiso_fsm.messages.told import AddressChanged, Blocked, ChatOpened, OptedOut, Told
+from vimbiso_fsm.messages.sending import MAX_REASON
+from vimbiso_fsm.messages.told import AddressChanged, Blocked, ChatOpened, OfReply, OptedOut, StatusChanged, Told
 
 RULED: Final = frozenset({AddressChanged, Blocked, ChatOpened, OptedOut})
 """The facts that have a rule beside the reactions."""
@@ -30,7 +31,7 @@ RULED: Final = frozenset({AddressChanged, Blocked, ChatOpened, OptedOut})
 
 def is_of_interest(bot: Bot, fact: Told) -> bool:
     """Return whether a fact may lead to a turn: it has a rule, or the bot or one of its flows declares a reaction."""
-    return type(fact) in RULED or type(fact) in bot.reacts
+    return type(fact) in RULED or type(fact) in bot.reacts or (isinstance(fact, StatusChanged) and fact.failed)
 
 
 def take_told(draft: Draft, fact: Told) -> None:
@@ -52,6 +53,11 @@ def take_told(draft: Draft, fact: Told) -> None:
     if isinstance(fact, AddressChanged):
         _leave_address(draft)
         does = True
+    if isinstance(fact, OfReply) and fact.reply:
+        draft.detail |= {"reply": fact.reply[:10]}
+        if isinstance(fact, StatusChanged) and fact.failed:
+            draft.detail |= {"answer": "failed", "code": fact.code, "reason": fact.reason[:MAX_REASON]}
+            does = does or bool(fact.message_id)  # else the channel has not taken the reply, which is audited before
     if not does:
         return draft.ignore()
     draft.detail = {**draft.detail, "event": type(fact).__name__}

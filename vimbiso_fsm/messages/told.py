@@ -39,17 +39,30 @@ class Fact(Value):
 
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
-class StatusChanged(Fact):
-    """A message of the bot has another status.
+class OfReply(Fact):
+    """A fact about a message that the bot may have sent.
 
     Attributes:
         message_id: The channel's id of the message.
+        reply: The id of the reply that was sent as this message: the beginning of the token of its turn, by which the
+            audit names it. The manager looks it up among the latest messages whose ids a sender has told (`Sent`);
+            empty if it is not among them, and before.
+    """
+
+    message_id: str = text_field()
+    reply: str = attrs.field(default="", converter=encodable, validator=words(MAX_REFERENCE))
+
+
+@attrs.frozen(eq=False, repr=False, kw_only=True)
+class StatusChanged(OfReply):
+    """A message of the bot has another status.
+
+    Attributes:
         status: "sent", "delivered", "read", "played" or "failed", or another one as the channel names it.
         code: The channel's code of the error, such as "131026"; empty without one.
         reason: The channel's words for the error. They are for operators.
     """
 
-    message_id: str = text_field()
     status: str = attrs.field(default="", converter=encodable, validator=words(MAX_REFERENCE))
     code: str = attrs.field(default="", converter=encodable, validator=words(MAX_REFERENCE))
     reason: str = text_field()
@@ -61,15 +74,13 @@ class StatusChanged(Fact):
 
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
-class Reacted(Fact):
-    """The member reacted to a message.
+class Reacted(OfReply):
+    """The member reacted to a message, which may be one of their own.
 
     Attributes:
-        message_id: The channel's id of the message.
         emoji: The reaction; empty if it was taken back.
     """
 
-    message_id: str = text_field()
     emoji: str = text_field()
 
 

@@ -3,6 +3,9 @@
 the member     the owner of the names on the channel (`names.py`), or the guest on it. A fact about an address of which
                nothing is stored changes nothing and stores nothing, unless it is an opened chat, which begins a
                conversation as a message does
+a reply        a fact about a message of the bot names the reply that was sent as this message: one that this process
+               has sent, or that is noted beside the document. While another process may not have noted yet what it
+               sends, a failed message is looked up again
 the turn       decide and commit under the token of the fact; nothing is committed that changes nothing
 a call         what the turn proposes is made, and its result is stored as a late one (`wake.py`)
 a new address  `readdress.py`, before the turn, so that a fact told again completes what was begun
@@ -11,7 +14,7 @@ a new address  `readdress.py`, before the turn, so that a fact told again comple
 from __future__ import annotations
 
 import itertools
-from typing import Literal
+from typing import Final, Literal
 
 import attrs
 
@@ -21,12 +24,13 @@ from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.engine.commit import Decision, verifying
 from vimbiso_fsm.engine.decide import decide
 from vimbiso_fsm.engine.events import CallReturned, ReplyRoute, turn_token
+from vimbiso_fsm.engine.outbox import is_over
 from vimbiso_fsm.engine.reading import Absent, Damaged, Encrypted, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.errors import DamagedDocument
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.messages.sending import Sent
-from vimbiso_fsm.messages.told import AddressChanged, ChatOpened, Told
+from vimbiso_fsm.messages.told import AddressChanged, ChatOpened, OfReply, StatusChanged, Told
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import STILL_RUNNING, TakePlace
 from vimbiso_fsm.operations.fold import fold
@@ -36,9 +40,13 @@ from vimbiso_fsm.operations.names import Several, find_known
 from vimbiso_fsm.operations.promote import promote
 from vimbiso_fsm.operations.readdress import new_channels, readdress
 from vimbiso_fsm.operations.sending import send, whole_outbox
+from vimbiso_fsm.operations.sent_notes import message_digest
 from vimbiso_fsm.operations.turn import NONE_BUSY, MemberTurns, first_replies, record_mismatch
 from vimbiso_fsm.operations.wake import wake
 from vimbiso_fsm.store.requests import Broken, Commit, Committed, Duplicate, Load, Mismatch, Stored
+
+LOOKS_FOR_REPLY: Final = 40
+"""How often a failed message is looked up at most while replies are sent to the member: for some two seconds."""
 
 
 @attrs.frozen
@@ -53,13 +61,15 @@ class EventOutcome:
             system gives is said through the outbox, and not here.
         channel: The member's channel; None where nothing is said.
         member_id: The member or guest; None if the address is that of none.
-        reason: Why a fact was ignored: "no reaction", "unknown member", "nothing to do", or "several members" if its
-            names belong to several. Of what another system gives: why it was ignored ("unknown member", "busy", "no
-            transition") or refused ("unknown flow", "unknown trigger", "key", the code of a refusal, or what is wrong
-            with the data), and the first status of a duplicate. Empty otherwise.
+        reason: Why a fact was ignored: "no reaction", "unknown member", "unknown message", "nothing to do", or "several
+            members" if its names belong to several. Of what another system gives: why it was ignored ("unknown member",
+            "busy", "no transition") or refused ("unknown flow", "unknown trigger", "key", the code of a refusal, or
+            what is wrong with the data), and the first status of a duplicate. Empty otherwise.
         confirmed: Whether the store has confirmed in time that it keeps the turn with the required durability.
         sent: Whether the manager has sent what is to be said: True, or False where it is left to a worker or given up.
             None if nothing is said, or the caller is to say it.
+        reply: Of a fact about a message: the id of the reply that was sent as this message, see `OfReply`, or "unknown"
+            if it is not one of the latest of the member. Empty of other facts.
     """
 
     status: Literal["advanced", "refused", "duplicate", "ignored", "failed"]
@@ -69,6 +79,7 @@ class EventOutcome:
     reason: str = ""
     confirmed: bool = True
     sent: bool | None = None
+    reply: str = ""
 
 
 async def handle_event(context: Context, event: Told, *, delivers: bool) -> EventOutcome:
@@ -92,7 +103,7 @@ async def handle_event(context: Context, event: Told, *, delivers: bool) -> Even
     for attempt in itertools.count(1):
         outcome = await taking.attempt()
         if outcome is not None:
-            return outcome
+            return attrs.evolve(outcome, reply=taking.reply) if taking.reply else outcome
         await context.pause(taking.member_id, attempt)
     raise AssertionError("unreachable")
 
@@ -108,11 +119,17 @@ class _Taking:
         self._place = self._names[0]
         self._turns = MemberTurns(context)
         self._admitted = False
+        self._looks = 0
 
     @property
     def member_id(self) -> str:
         """The member or guest whom the fact is about."""
         return self._turns.member_id
+
+    @property
+    def reply(self) -> str:
+        """The reply that the fact is about, or "unknown"; empty if it is about no message."""
+        return self._event.reply or "unknown" if isinstance(self._event, OfReply) else ""
 
     async def attempt(self) -> EventOutcome | None:
         """Take the fact in at what is stored now. None if other writers were faster, or something had to end first."""
@@ -151,9 +168,29 @@ class _Taking:
             place.address
         ):
             return EventOutcome("ignored", reason="unknown member")  # of another account, or unlinked since
+        elif self._is_known_later(document, stored):
+            return None
         else:
             return await self._take(document, stored)
         return None
+
+    def _is_known_later(self, document: Document, stored: Stored | Broken) -> bool:
+        """Look up the reply that the fact is about; return whether it is to be looked up again.
+
+        Another process notes what it has sent a moment later. Until then the replies are leased to it.
+        """
+        event, context = self._event, self._context
+        if not isinstance(event, OfReply) or event.reply:
+            return False
+        known = dict(stored.messages if isinstance(stored, Stored) else ())
+        known |= context.sent.messages(self._turns.member_id)
+        self._event = event = attrs.evolve(event, reply=known.get(message_digest(event.message_id), ""))
+        self._looks += 1
+        is_last = event.reply or self._looks > LOOKS_FOR_REPLY or context.is_overdue
+        if is_last or not (isinstance(event, StatusChanged) and event.failed):
+            return False
+        now, outbox = instant(context.now), context.sent.strike(self._turns.member_id, document).outbox
+        return any(each.leased_until is not None and not each.rest and not is_over(each, now) for each in outbox)
 
     def _admit(self, owner: str | None) -> None:
         """Take in a new guest, once a fact.
@@ -213,7 +250,8 @@ class _Taking:
         else:  # nothing is stored, and the fact may have been taken in before
             result = await turns.settle(await self._verify())
             if isinstance(result, Committed):
-                return EventOutcome("ignored", member_id=document.person, reason="nothing to do")
+                reason = "unknown message" if self.reply == "unknown" else "nothing to do"
+                return EventOutcome("ignored", member_id=document.person, reason=reason)
         return await self._not_committed(result, document)
 
     async def _not_committed(self, result: object, document: Document) -> EventOutcome | None:

@@ -25,7 +25,6 @@ from vimbiso_fsm.engine.events import Delivered, Event
 from vimbiso_fsm.engine.outbox import is_left, is_over, with_recorded
 from vimbiso_fsm.engine.reading import Sound, open_document
 from vimbiso_fsm.engine.schedule import is_to_deliver
-from vimbiso_fsm.engine.told import is_of_interest
 from vimbiso_fsm.errors import NotAnswered, Unreadable, VimbisoError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Channel
@@ -96,7 +95,7 @@ async def settle(
     """Take note of the answer of the channel. An answer other than `Sent` is a turn of its own. See `send`."""
     context, channel = turns.context, turns.document.channel
     if isinstance(answer, Sent):
-        note_sent(turns, waiting.id)
+        note_sent(turns, waiting.id, answer.ids)
         return answer
     known = None if isinstance(answer, BaseException) else answer
     try:
@@ -108,10 +107,10 @@ async def settle(
     return known
 
 
-def note_sent(turns: MemberTurns, id: str) -> None:
-    """Note that replies were sent, in this process and in its copy of the document."""
+def note_sent(turns: MemberTurns, id: str, sent_as: Sequence[str] = ()) -> None:
+    """Note that replies were sent, as which messages, in this process and in its copy of the document."""
     context, member_id = turns.context, turns.member_id
-    context.sent.note(member_id, turns.head, turns.document, id)
+    context.sent.note(member_id, turns.head, turns.document, id, sent_as)
     turns.document = without_sent(turns.document, (id,))
     known = context.cache.document(member_id)
     if known is not None and known.head == turns.head:
@@ -122,9 +121,9 @@ def failure_of(bot: Bot, id: str, never: Never, channel: Channel) -> StatusChang
     """Return the fact that a channel will not take replies; None if the bot has no reaction to it."""
     fact = StatusChanged(
         id=f"never {id}", channel=channel, account=channel.account, status="failed", code=never.code,
-        reason=never.reason,
+        reason=never.reason, reply=id,
     )  # fmt: skip
-    return fact if is_of_interest(bot, fact) else None
+    return fact if StatusChanged in bot.reacts else None
 
 
 async def _is_next(turns: MemberTurns, waiting: Undelivered) -> bool:

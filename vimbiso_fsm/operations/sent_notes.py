@@ -1,41 +1,76 @@
-"""What a process has sent of the outboxes of its members, until the store knows it."""
+"""What a process has sent of the outboxes of its members, until the store knows it.
+
+With the ids of the replies it notes as which messages the channel took them, so that a status which the channel tells
+of a message leads to its reply. A commit of the member leaves the replies out of the outbox. The messages are noted by
+`MarkSent` all the same, off the member's path.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import attrs
 
 from vimbiso_fsm.document.codec import without_sent
 from vimbiso_fsm.document.document import Document
+from vimbiso_fsm.document.ids import hashed
 from vimbiso_fsm.engine.schedule import wake_at
 from vimbiso_fsm.engine.stranger import is_stranger
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.store.requests import Head, MarkSent
-from vimbiso_fsm.store.retention import SENT_KEPT
+from vimbiso_fsm.store.retention import MESSAGES_KEPT, SENT_KEPT
+
+
+def message_digest(message_id: str) -> str:
+    """Return the digest that stands for a channel's id of a message. The id itself may hold the number of a member."""
+    return hashed("sent as", message_id)[:12]
 
 
 @attrs.frozen
 class Note:
-    """The replies of a member that were sent and that the store has in the outbox.
+    """The replies of a member that were sent, as far as the store is to know of them.
 
     Attributes:
         head: The head of the document.
         document: The document.
-        ids: The ids of the replies.
+        ids: The ids of the replies that the store has in the outbox.
+        messages: The messages as which replies were sent, see `Stored`.
     """
 
     head: Head
     document: Document
     ids: tuple[str, ...]
+    messages: tuple[tuple[str, str], ...] = ()
 
 
 class SentNotes(dict[str, Note]):
     """What a process has sent, by member, until the store knows it. It may be shared between threads."""
 
-    def note(self, member_id: str, head: Head, document: Document, id: str) -> None:
-        """Note that replies were sent which stand in the outbox of a document."""
+    def note(
+        self,
+        member_id: str,
+        head: Head,
+        document: Document,
+        id: str,
+        sent_as: Sequence[str] = (),
+        *,
+        waits: bool = True,
+    ) -> None:
+        """Note that replies were sent.
+
+        Args:
+            member_id: The member.
+            head: The head of the document.
+            document: The document.
+            id: The id of the replies.
+            sent_as: The channel's ids of the messages, as far as it tells them.
+            waits: Whether the replies stand in the outbox of the document.
+        """
         before = self.pop(member_id, None)
-        ids = (*(() if before is None else before.ids), id)[-SENT_KEPT:]
-        self[member_id] = Note(head, document, ids)
+        ids, messages = ((), ()) if before is None else (before.ids, before.messages)
+        told = tuple((message_digest(each), id) for each in sent_as)
+        ids = (*ids, id)[-SENT_KEPT:] if waits else ids
+        self[member_id] = Note(head, document, ids, (*messages, *told)[-MESSAGES_KEPT:])
 
     def strike(self, member_id: str, document: Document) -> Document:
         """Return a document without what was sent."""
@@ -47,10 +82,18 @@ class SentNotes(dict[str, Note]):
         note = self.get(member_id)
         return note is not None and id in note.ids
 
+    def messages(self, member_id: str) -> tuple[tuple[str, str], ...]:
+        """Return the messages as which replies were sent that the store may not know yet."""
+        note = self.get(member_id)
+        return () if note is None else note.messages
+
     def stored(self, member_id: str, document: Document) -> None:
         """Take note of a document that was stored: what it leaves out need not be noted any more."""
         note = self.pop(member_id, None)
-        if note is not None and (left := tuple(id for id in note.ids if document.waits(id))):
+        if note is None:
+            return
+        left = tuple(id for id in note.ids if document.waits(id))
+        if left or note.messages:
             self[member_id] = attrs.evolve(note, ids=left)
 
     def requests(self, bot: Bot) -> list[tuple[MarkSent, Note]]:
@@ -67,4 +110,4 @@ def _mark(bot: Bot, member_id: str, note: Note) -> MarkSent:
     left = without_sent(note.document, note.ids)
     wake = wake_at(left, stranger=left.guest and is_stranger(bot, left))
     waiting = tuple(each.id for each in left.outbox)
-    return MarkSent(member_id, note.head, note.ids, waiting, wake.timestamp() if wake else None)
+    return MarkSent(member_id, note.head, note.ids, waiting, wake.timestamp() if wake else None, note.messages)

@@ -317,6 +317,9 @@ class Waking:
         replies = context.bot.say(replies_from_raw(waiting.replies), document.profile, document.channel)
         answer = await Deliver(document.channel, replies, waiting.id)
         if isinstance(answer, Sent):
+            if answer.ids:
+                turns = self._turns
+                context.sent.note(turns.member_id, turns.head, turns.document, waiting.id, answer.ids, waits=False)
             return Delivered(waiting.id, waiting.tries, done=True)
         if isinstance(answer, BaseException):
             context.errors.append((waiting.id[:10], answer))

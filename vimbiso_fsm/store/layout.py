@@ -56,7 +56,8 @@ TABLE: Final = {
         _MEMBER + "state",
         "hash; v, h, d, c: version, digest, document, check; p: version digest check and the document before; "
         "t: latest tokens, each twice with its instant; r0 to r15, q0 to q3: token root content =check body; "
-        "m: numbers of records of turns and of other messages, instant of the end; s: ids of sent replies",
+        "m: numbers of records of turns and of other messages, instant of the end; s: ids of sent replies; "
+        "i: digest=reply of the messages as which replies were sent",
         "DOCUMENT_LIFE",
     ),
     "prev": Kind(_MEMBER + "prev", "of layout 2, moved when it is met: the document before", "DOCUMENT_LIFE"),
@@ -129,14 +130,14 @@ LAYOUTS: Final = (
     ),
     Layout(
         4,
-        "49cc2da8f3bb54a9",
+        "09cf3841a891dc1f",
         "An audit entry and a turn record are stored in a short form, and the digest of an entry has 22 characters. "
         "Entries and records of an earlier layout stay as they are, are read, and form one chain with new ones. A "
         "document may hold reminders, the addresses that have opted out, and a hand-over to a person with what waits "
         "for the inbox; one without them is as before. "
-        "Replies of a turn wait in the outbox until they are sent, which is noted beside the document; they may be "
-        "urgent. A change of the index for a way leaves a mark, so that it is made once. What a pace counts has keys "
-        "of its own, which end after an hour.",
+        "Replies of a turn wait in the outbox until they are sent, which is noted beside the document with the "
+        "messages as which they were sent; they may be urgent. A change of the index for a way leaves a mark, so that "
+        "it is made once. What a pace counts has keys of its own, which end after an hour.",
     ),
 )
 """Every layout so far. Work that has not been released yet changes the last one; later work adds one."""

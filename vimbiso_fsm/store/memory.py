@@ -25,6 +25,7 @@ from vimbiso_fsm.store.retention import (
     EXPIRED_AT_ONCE,
     INCIDENTS_KEPT,
     LONGEST_LEASE,
+    MESSAGES_KEPT,
     NAME_LIFE,
     QUARANTINE_LIFE,
     RECORDS_KEPT,
@@ -87,6 +88,7 @@ class _Member:
         turns: The records of turns.
         untaken: The records of messages without a turn.
         sent: The ids of sent replies.
+        messages: The messages as which they were sent.
         latest: The latest tokens, each with the instant of its use; one may stand there again.
         expires: The instant at which all of this expires, in seconds since the epoch; 0 if nothing of it is kept.
         used: Earlier tokens, those of strangers, and those that were taken over.
@@ -98,6 +100,7 @@ class _Member:
     turns: tuple[requests.Record, ...] = ()
     untaken: tuple[requests.Record, ...] = ()
     sent: tuple[str, ...] = ()
+    messages: tuple[tuple[str, str], ...] = ()
     latest: tuple[tuple[str, float], ...] = ()
     expires: float = 0.0
     used: dict[str, float] = attrs.field(factory=dict[str, float])
@@ -138,7 +141,7 @@ class _Member:
         """Drop the documents, the records and the latest tokens."""
         self.state = self.previous = None
         self.turns = self.untaken = ()
-        self.sent = ()
+        self.sent = self.messages = ()
         self.latest, self.expires = (), 0.0
 
     def is_used(self, token: str, at: float) -> bool:
@@ -202,6 +205,9 @@ class _Member:
         if self.head == marked.expected:
             known = [id for id in known if id in marked.waiting]
         self.sent = (*known, *marked.ids)[-SENT_KEPT:]
+        if marked.messages:
+            others = tuple(each for each in self.messages if each not in marked.messages)
+            self.messages = (*others, *marked.messages)[-MESSAGES_KEPT:]
 
 
 class MemoryStore:
@@ -244,7 +250,9 @@ class MemoryStore:
             case requests.Commit():
                 return self._commit(request)
             case requests.Load(member_id, previous):
-                return self._member(member_id).stored(self._at(), previous=previous)
+                member = self._member(member_id)
+                stored = member.stored(self._at(), previous=previous)
+                return attrs.evolve(stored, messages=member.messages) if member.state is not None else stored
             case requests.Quarantine(member_id, expected):
                 return self._quarantine(self._member(member_id), expected)
             case requests.ReadQuarantine(member_id):

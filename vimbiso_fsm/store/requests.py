@@ -56,8 +56,9 @@ Rules of stored data:
 16. The oldest audit entries are dropped only before an entry that is named by its place, its version and its digest, so
     a stale request drops nothing, and the latest entry stays. It can be kept for longer than rule 7 says.
 17. What was sent of an outbox is noted beside the document, on any head, and lives as long as it. No commit removes a
-    note. `MarkSent` keeps the latest `SENT_KEPT`; if the head is the expected one, it drops those that do not wait any
-    more and sets the wake-up. Where no document is stored, it changes nothing.
+    note. `MarkSent` keeps the latest `SENT_KEPT`, and the latest `MESSAGES_KEPT` messages as which they were sent; if
+    the head is the expected one, it drops those replies that do not wait any more and sets the wake-up. Where no
+    document is stored, it changes nothing.
 18. A change of a channel's owner that belongs to a way, which a document notes, is made once, however often and late it
     is asked for: the channel may have come back to its owner since. The store marks the way as done at the channel for
     `WAY_LIFE`. A `Link` or `Unlink` of a marked way changes nothing; the answer names the present owner. A `Link` that
@@ -165,6 +166,8 @@ class Stored(Value):
         previous: The document before, if the `Load` asked for it and it is kept.
         ciphertext: The document as it is stored, if `document` was decrypted.
         sent: The ids of replies in its outbox that are noted as sent (`MarkSent`), the latest last.
+        messages: The messages as which replies were sent, each a digest of the channel's id and the id of the reply,
+            the latest last. Only the answer of `Load` has them.
     """
 
     head: Head
@@ -173,6 +176,7 @@ class Stored(Value):
     previous: bytes | None = attrs.field(default=None, repr=False)
     ciphertext: bytes | None = attrs.field(default=None, eq=False, repr=False)
     sent: tuple[str, ...] = ()
+    messages: tuple[tuple[str, str], ...] = ()
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -801,6 +805,7 @@ class MarkSent(Effect[None]):
         ids: The ids of the replies that were sent, without white space.
         waiting: The ids of the other replies in the outbox of that document.
         wake_at: The instant of the wake-up without these replies, in seconds since the epoch; None clears it.
+        messages: The messages as which replies were sent, see `Stored`. The latest `MESSAGES_KEPT` are kept.
     """
 
     member_id: str
@@ -808,6 +813,7 @@ class MarkSent(Effect[None]):
     ids: tuple[str, ...]
     waiting: tuple[str, ...] = ()
     wake_at: float | None = None
+    messages: tuple[tuple[str, str], ...] = ()
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -6,6 +6,7 @@
 |                                | `TIMER_GRACE`                        | the latest timer in the document          |
 | … and audit of a stranger      | `STRANGER_LIFE`, session             | the stranger's latest commit              |
 | … notes of what was sent       | as the document, `SENT_KEPT`         | the member's latest commit                |
+| … messages as which            | as the document, `MESSAGES_KEPT`     | the member's latest commit                |
 | tokens                         | `TOKEN_KEPT`                         | the use of each token                     |
 | turn records                   | as the document, `RECORDS_KEPT`      | the member's latest commit                |
 | … of messages without a turn   | as the document, `UNTAKEN_KEPT`      | the member's latest commit                |
@@ -108,6 +109,11 @@ A member who writes many such messages does not drive out the records of turns, 
 """
 SENT_KEPT: Final = 16
 """Identifiers of sent replies that are noted beside a document, at most: as many as may wait in an outbox."""
+MESSAGES_KEPT: Final = 32
+"""Messages as which replies were sent that are noted beside a document, at most.
+
+What a channel tells of an older one leads to no reply any more. The ids of a channel are kept as digests of 12 digits.
+"""
 AUDIT_LIFE: Final = 400 * DAY
 """Seconds that an audit entry or an incident is kept.
 

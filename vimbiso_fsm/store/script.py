@@ -39,6 +39,7 @@ _CONSTANTS: Final = (
     "QUARANTINE_LIFE",
     "RECORDS_KEPT",
     "SENT_KEPT",
+    "MESSAGES_KEPT",
     "TOKENS_AT_ONCE",
     "TOKENS_IN_STATE",
     "TOKEN_KEPT",
@@ -362,8 +363,15 @@ def _encode(request: requests.Request, digests: Digests, keys: Keys) -> Command:
         case requests.SetWakeUp(member_id, head, wake_at):
             settled = (head.version, word(head.digest), _instant(wake_at), _raw(member_id))
             return _command(keys.member(member_id), b"settle", *settled)
-        case requests.MarkSent(member_id, head, ids, waiting, wake_at):
-            noted = (_each(ids), _each(waiting), _instant(wake_at), _raw(member_id))
+        case requests.MarkSent(member_id, head, ids, waiting, wake_at, messages):
+            told = [b"%b=%b " % (word(message), word(reply)) for message, reply in messages]
+            noted = (
+                _each(ids),
+                _each(waiting),
+                _instant(wake_at),
+                _raw(member_id),
+                *((b"".join(told),) if told else ()),
+            )
             return _command(keys.member(member_id), b"mark_sent", head.version, word(head.digest), *noted)
         case requests.ReadDue(shard, until, limit):
             return _command((keys.of_shard("due", shard),), b"wake_ups", _instant(until), limit)
@@ -705,15 +713,35 @@ def _decode_commit(commit: requests.Commit, reply: Sequence[Any]) -> requests.Co
 def _stored(member_id: str, reply: list[Any], previous: bytes | None = None) -> requests.Stored:
     """Decode the stored data: the instant, the version, the digest and the document."""
     match reply:
-        case [at, bytes(version), bytes(digest), [*kept, None | bytes() as sent]] if version.isdigit():
-            document = _document(member_id, kept)
+        case [at, bytes(version), bytes(digest), [v, h, d, c, None | bytes() as sent, *messages]] if version.isdigit():
+            document = _document(member_id, [v, h, d, c])
             try:
                 noted = tuple(map(unword, sent.split())) if sent and document is not None else ()
-                return requests.Stored(_head(version, digest), document, float(at), previous, sent=noted)
+                told = _messages(messages) if document is not None else ()
+                return requests.Stored(_head(version, digest), document, float(at), previous, sent=noted, messages=told)
             except ValueError:  # a digest that is none, beside which an older release stored no check
                 raise Altered(member_id) from None
         case _:
             raise SenselessReply
+
+
+def _messages(reply: list[Any]) -> tuple[tuple[str, str], ...]:
+    """Decode the messages as which replies were sent. What is damaged of them is left out."""
+    match reply:
+        case [bytes(told)]:
+            parts = (each.partition(b"=") for each in told.split())
+            return tuple((_legible(message), _legible(id)) for message, _, id in parts if message and id)
+        case [] | [None]:
+            return ()
+        case _:
+            raise SenselessReply
+
+
+def _legible(encoded: bytes) -> str:
+    try:
+        return unword(encoded)
+    except ValueError:
+        return ""
 
 
 def _head(version: bytes, digest: bytes) -> requests.Head:

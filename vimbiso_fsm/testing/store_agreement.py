@@ -238,7 +238,8 @@ class _Pair:
                 return requests.SetWakeUp(member, self._head(member, step.head), step.wake)
             case "mark":
                 ids, waiting = (step.token,), (step.root, *_TOKENS[: step.other])
-                return requests.MarkSent(member, self._head(member, step.head), ids, waiting, step.wake)
+                messages = ((step.content, step.token), ("=", step.root)) if step.inherits else ()
+                return requests.MarkSent(member, self._head(member, step.head), ids, waiting, step.wake, messages)
             case "report":
                 return requests.RecordIncident(member, b"incident %d" % step.head)
             case "incidents":

@@ -25,6 +25,7 @@ from vimbiso_fsm.store.retention import (
     DOCUMENT_LIFE,
     EXPIRED_AT_ONCE,
     MAX_DOCUMENT,
+    MESSAGES_KEPT,
     RECORDS_KEPT,
     SENT_KEPT,
     STRANGER_LIFE,
@@ -776,6 +777,12 @@ def law_17_what_was_sent_is_noted_beside_the_document(store: requests.Store) -> 
     many = tuple(f"m{number}" for number in range(SENT_KEPT))
     store.perform(requests.MarkSent(trial.member_id, attrs.evolve(second, digest="another"), many, (), None))
     _same(trial.load().sent, many, "the latest that are noted")
+    told = tuple((f"wamid {number}", f"m{number}") for number in range(MESSAGES_KEPT))
+    for messages, kept in ((told[:2], told[:2]), ((told[1],), told[:2]), ((told[0],), told[1::-1]), (told, told)):
+        store.perform(requests.MarkSent(trial.member_id, first, ("one",), (), None, messages))
+        _same(trial.load().messages, kept, "the latest messages as which replies were sent")
+    lost = is_answer(requests.Conflict, trial.commit(first), "a commit on an old head").current
+    _same(lost.messages, (), "the messages with a conflict")
     for _ in range(2):
         store.perform(requests.MarkSent(trial.member_id, second, ("last",), ("m1",), None))
         _same(trial.load().sent, ("m1", "last"), "what is noted of a document where all others wait no more")

@@ -8,8 +8,13 @@ if mode == 'wake' then -- ARGV 4 wake-up or ''  5 member  6 seconds from now bef
   end
   return {KEYS[1], token, 'read', at}
 end
-if mode == 'load' then return current('stored', read_state()) end
-if mode == 'load_previous' then return current('stored', read_state(), call('HGET', KEYS[1], 'p')) end
+local function read_with_messages()
+  local state = read_state()
+  state.messages = call('HGET', KEYS[1], 'i')
+  return state
+end
+if mode == 'load' then return current('stored', read_with_messages()) end
+if mode == 'load_previous' then return current('stored', read_with_messages(), call('HGET', KEYS[1], 'p')) end
 if mode == 'records' then return {KEYS[1], token, 'read', at, all_records(read_state())} end
 if mode == 'audit' then return {KEYS[1], token, 'read', at, call('LRANGE', KEYS[4], ARGV[4], ARGV[5])} end
 if mode == 'drop_oldest' then -- ARGV 4 entries to drop  5 version  6 digest of the next one  7 seconds it lives or ''
@@ -39,7 +44,8 @@ if mode == 'use_tokens' then -- ARGV 4- tokens, each with its instant
   return {KEYS[1], token, 'read', at, 1}
 end
 
--- ARGV 4 version  5 digest  6 ids  7 the ids that still wait  8 wake-up or ''  9 member; each id has a space after it
+-- ARGV 4 version  5 digest  6 ids  7 the ids that still wait  8 wake-up or ''  9 member  10 messages or nothing; each id
+--      and each message has a space after it
 if mode == 'mark_sent' then
   local state, kept = read_state(), {}
   if not holds_document(state) then return {KEYS[1], token, 'read', at} end
@@ -52,6 +58,14 @@ if mode == 'mark_sent' then
   for id in string.gmatch(ARGV[6], '%S+') do kept[#kept + 1] = id end
   call('ZCARD', KEYS[6]) -- for its type alone
   call('HSET', KEYS[1], 's', table.concat(kept, ' ', math.max(#kept - SENT_KEPT, 0) + 1))
+  if ARGV[10] then
+    local messages = {}
+    for message in string.gmatch(call('HGET', KEYS[1], 'i') or '', '%S+') do
+      if not is_among(message, ARGV[10]) then messages[#messages + 1] = message end
+    end
+    for message in string.gmatch(ARGV[10], '%S+') do messages[#messages + 1] = message end
+    call('HSET', KEYS[1], 'i', table.concat(messages, ' ', math.max(#messages - MESSAGES_KEPT, 0) + 1))
+  end
   if is_current and ARGV[8] == '' then call('ZREM', KEYS[6], ARGV[9]) end
   if is_current and ARGV[8] ~= '' then call('ZADD', KEYS[6], ARGV[8], ARGV[9]) end
   return {KEYS[1], token, 'read', at}

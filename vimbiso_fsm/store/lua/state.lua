@@ -98,7 +98,7 @@ end
 -- The stored data: the same structure for a load and for every commit that is not made.
 local function current(status, state, more)
   local version, digest = head(state)
-  return {KEYS[1], token, status, at, version, digest, {state.v, state.h, state.d, state.c, state.sent}, more}
+  return {KEYS[1], token, status, at, version, digest, {state.v, state.h, state.d, state.c, state.sent, state.messages}, more}
 end
 
 -- All records, oldest first, then those of messages without a turn.
