@@ -255,8 +255,10 @@ def test_an_interrupted_wait_leaves_no_place_behind(monkeypatch: pytest.MonkeyPa
 
     queue = Queue()
     monkeypatch.setattr(queue, "_new_lock", Interrupted)
-    with pytest.raises(KeyboardInterrupt), MemberLock(queue, "m", 5.0):
-        pass
+    with MemberLock(queue, "m", 5.0) as held:
+        with pytest.raises(KeyboardInterrupt), MemberLock(queue, "m", 5.0):
+            pass
+        assert held.held
     assert queue._places == {}
 
 

@@ -8,13 +8,13 @@ answer back.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Final, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 import attrs
 
 from vimbiso_fsm.document.document import PendingCall
 from vimbiso_fsm.engine.events import CallReturned
-from vimbiso_fsm.errors import VimbisoError
+from vimbiso_fsm.errors import DocumentTooLarge, VimbisoError
 from vimbiso_fsm.flow.calls import Call, Caller, CallPolicy
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.passed_on import PassedOn
@@ -28,6 +28,43 @@ R = TypeVar("R")
 
 Operation: TypeAlias = Coroutine[Request, object, R]
 """A pure procedure that awaits effects and returns an `R`."""
+
+
+class Beginning(Generic[R]):
+    """An operation that begins as straight code, because its first effect mostly ends it.
+
+    The coroutine `rest` does all that is left, from wherever the straight code has come to.
+    """
+
+    __slots__ = ()
+
+    def first(self) -> Request | None:
+        """Return the first effect; None if there is more to do before it."""
+        raise NotImplementedError
+
+    def answered(self, answer: Any) -> R | None:
+        """Take the answer to the first effect; return the result of the operation, or None if there is more to do.
+
+        The answer may be a `DocumentTooLarge`, for an operation that goes on from it.
+        """
+        raise NotImplementedError
+
+    async def rest(self) -> R:
+        """Do what is left of the operation."""
+        raise NotImplementedError
+
+    async def whole(self) -> R:
+        """Do the whole operation."""
+        first = self.first()
+        if first is not None:
+            try:
+                answer = await first
+            except DocumentTooLarge as error:
+                answer = error
+            ended = self.answered(answer)
+            if ended is not None:
+                return ended
+        return await self.rest()
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -200,17 +237,28 @@ class ReadLegacy(Effect["LegacyRecord | None"]):
     number: str = attrs.field(repr=False)
 
 
-def run(operation: Operation[R], perform: Callable[[Request], object]) -> R:
+def run(operation: Operation[R] | Beginning[R], perform: Callable[[Request], object]) -> R:
     """Run an operation to its end.
 
     Args:
-        operation: The coroutine.
+        operation: The coroutine, or an operation that begins as straight code.
         perform: Performs an effect and returns its answer. A `VimbisoError` that it raises is raised in the operation,
             at the place that awaits the effect; any other exception ends the operation.
 
     Returns:
         What the operation returns.
     """
+    if isinstance(operation, Beginning):
+        first = operation.first()
+        if first is not None:
+            try:
+                answer = perform(first)
+            except DocumentTooLarge as error:
+                answer = error
+            ended = operation.answered(answer)
+            if ended is not None:
+                return ended
+        operation = operation.rest()
     try:
         effect = operation.send(None)
         while True:
@@ -227,8 +275,19 @@ def run(operation: Operation[R], perform: Callable[[Request], object]) -> R:
         operation.close()
 
 
-async def run_awaited(operation: Operation[R], perform: Callable[[Request], Awaitable[object]]) -> R:
+async def run_awaited(operation: Operation[R] | Beginning[R], perform: Callable[[Request], Awaitable[object]]) -> R:
     """Run an operation to its end with an awaitable `perform`. See `run`."""
+    if isinstance(operation, Beginning):
+        first = operation.first()
+        if first is not None:
+            try:
+                answer = await perform(first)
+            except DocumentTooLarge as error:
+                answer = error
+            ended = operation.answered(answer)
+            if ended is not None:
+                return ended
+        operation = operation.rest()
     try:
         effect = operation.send(None)
         while True:

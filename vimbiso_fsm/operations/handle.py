@@ -11,7 +11,7 @@ a promotion    complete it, and decide the message at the member
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import cached_property
 from typing import Any
@@ -24,7 +24,7 @@ from vimbiso_fsm.document.document import Document, Undelivered, first_document
 from vimbiso_fsm.document.ids import hashed, instant, is_guest_id
 from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.engine.ahead import SKEW
-from vimbiso_fsm.engine.commit import Decision, verifying
+from vimbiso_fsm.engine.commit import Decision, commit_of, verifying
 from vimbiso_fsm.engine.decide import current_question, decide
 from vimbiso_fsm.engine.events import (
     CallReturned,
@@ -44,7 +44,7 @@ from vimbiso_fsm.messages.message import NAMES, Message
 from vimbiso_fsm.messages.replies import Reply, Text
 from vimbiso_fsm.messages.sending import Answer, Sent
 from vimbiso_fsm.operations.context import Context
-from vimbiso_fsm.operations.effects import STILL_RUNNING, Deliver, Pause, TakePlace
+from vimbiso_fsm.operations.effects import STILL_RUNNING, Beginning, Deliver, Pause, TakePlace
 from vimbiso_fsm.operations.fold import fold
 from vimbiso_fsm.operations.guests import earlier_guest, find_guest
 from vimbiso_fsm.operations.history import read_legible
@@ -100,42 +100,29 @@ class Outcome:
 
 
 async def handle(context: Context, message: Message, *, imports: bool = False, sends: bool = True) -> Outcome:
-    """Handle a message.
-
-    Args:
-        context: The context of the operation.
-        message: The message.
-        imports: Whether the shell can read records of the previous release for the bot's importer.
-        sends: Whether replies are sent at once, if the shell has a sender for the channel. Otherwise they are leased to
-            the caller.
-
-    Raises:
-        Contended: Other writers were faster until the patience was over.
-        NewerState: A newer release has stored the member's document.
-        ForeignState: The member's document is of a flow that the bot never had.
-        TooManyMessages: The sender is a new guest, above the rate of new guests.
-        EncryptedState: The member's data is encrypted, and its key is not at hand.
-    """
-    handling = _Handling(context, message, imports, sends)
-    outcome = None if handling.is_cached() else await handling.locate()
-    while outcome is None:
-        outcome = await handling.turn()
-    if handling.leases:
-        outcome = await handling.sent(outcome, sends=sends)
-    if handling.passes and context.inboxes:
-        with suppress(VimbisoError):  # the turn is stored, and a worker passes on what is left
-            await pass_on(context, outcome._document.member_id, handling.passes)
-    return outcome
+    """Handle a message as one coroutine. See `Handling`."""
+    return await Handling(context, message, imports=imports, sends=sends).whole()
 
 
-class _Handling:
+class Handling(Beginning[Outcome]):
     """The handling of one message.
 
+    A plain turn is straight code: the document is cached, the decision proposes no call, and the outcome follows the
+    commit (`first`, `answered`). All else is done by coroutines, which go on from where the straight code has come to.
     A method that returns an `Outcome` ends the handling. One that returns None leaves a document and an event to be
     decided on it.
     """
 
-    def __init__(self, context: Context, message: Message, imports: bool, sends: bool) -> None:
+    def __init__(self, context: Context, message: Message, *, imports: bool = False, sends: bool = True) -> None:
+        """Prepare to handle a message.
+
+        Args:
+            context: The context of the operation.
+            message: The message.
+            imports: Whether the shell can read records of the previous release for the bot's importer.
+            sends: Whether replies are sent at once, if the shell has a sender for the channel. Otherwise they are
+                leased to the caller.
+        """
         self._context = context
         self._message = message
         self._place = context.bot.route(message.channel)
@@ -147,25 +134,82 @@ class _Handling:
         self._imports = imports and context.bot.importer is not None
         self._event: Event = message
         self._turns = MemberTurns(context)
+        self._then: Callable[[Handling], Awaitable[Outcome | None]] = Handling.locate  # what is to be done next
+        self._answer: requests.CommitResult | DocumentTooLarge  # to the first commit; set if it has stored nothing
+        self._decided_at = 0.0
         self._linked = False
         self._owner_is_cached = False
         self._owner_asked_at = -1  # the version of the guest at which the owner was asked for again
-        self._has_left = False
         self._salvage: Salvage | None = None
         self._repeating = False
         self._status = ""
         self._replies: list[Reply] = []
         self.leases = message.channel.type in context.senders
+        self._route: ReplyRoute = "send" if self.leases else "handle"  # "keep" once the channel has left the member
         self._sends = sends
         self._leased: list[tuple[Undelivered, tuple[Reply, ...]]] = []
         self._answers: list[Answer | None] = []
         self._kept = 0  # the number of replies that turns have stored
         self._repeated: dict[str, list[Any]] = {}  # the raw replies of earlier turns, by their id in the outbox
 
-    @property
-    def passes(self) -> set[str]:
-        """The inboxes to which the turns pass at once what waits."""
-        return self._turns.passes
+    # The way of a message -------------------------------------------------------------------------------------------
+
+    def first(self) -> requests.Commit | None:
+        """Decide the message at a cached document, and return the commit.
+
+        None if there is more to do first: the document is not cached, something comes before the decision, or it
+        proposes a call, which needs a place.
+        """
+        if not self.is_cached():
+            return None
+        turns, self._then = self._turns, Handling.turn
+        document = turns.document
+        if document.outbox or document.moved is not None or self._is_ahead(document):
+            return None
+        decision = turns.decision = self._decide()
+        self._then = Handling._commit
+        return commit_of(decision, turns.head) if decision.call is None else None
+
+    def answered(self, answer: requests.CommitResult | DocumentTooLarge) -> Outcome | None:
+        """Take the answer of the store to that commit; return the outcome, unless there is more to do."""
+        if not isinstance(answer, requests.Committed):
+            self._answer, self._then = answer, Handling._lost
+            return None
+        turns = self._turns
+        stored, turns.attempts = turns.decision, 1
+        turns.stored(stored, answer)
+        self._take_stored(stored)
+        document = stored.document
+        if (
+            self.leases
+            or turns.passes
+            or (stored.changed and (document.moved is not None or document.leaving))
+            or (stored.entry is not None and is_fold_due(stored.entry))
+        ):
+            self._then = Handling._go_on
+            return None
+        return self._finish(turns.document)
+
+    async def rest(self) -> Outcome:
+        """Do what is left of the handling.
+
+        Raises:
+            Contended: Other writers were faster until the patience was over.
+            NewerState: A newer release has stored the member's document.
+            ForeignState: The member's document is of a flow that the bot never had.
+            TooManyMessages: The sender is a new guest, above the rate of new guests.
+            EncryptedState: The member's data is encrypted, and its key is not at hand.
+        """
+        outcome = await self._then(self)
+        while outcome is None:
+            outcome = await self.turn()
+        if self.leases:
+            outcome = await self.sent(outcome, sends=self._sends)
+        passes, context = self._turns.passes, self._context
+        if passes and context.inboxes:
+            with suppress(VimbisoError):  # the turn is stored, and a worker passes on what is left
+                await pass_on(context, outcome._document.member_id, passes)
+        return outcome
 
     # The member and the document ----------------------------------------------------------------------------------
 
@@ -408,11 +452,11 @@ class _Handling:
 
         The result of a call is a fact of the former owner, and stored there first.
         """
-        if isinstance(self._event, CallReturned) and not self._has_left:
-            self._has_left = True
+        if isinstance(self._event, CallReturned) and self._route != "keep":
+            self._route = "keep"
             return None
         self._context.cache.forget(self._turns.member_id, self._place.address)
-        self._event, self._has_left = self._message, False
+        self._event, self._route = self._message, "send" if self.leases else "handle"
         self._repeating, self._status, self._replies = False, "", []
         return await self._go_to(owner)
 
@@ -459,52 +503,97 @@ class _Handling:
 
     async def turn(self) -> Outcome | None:
         """Decide the event on the document and commit the decision, then make the call that it proposes."""
-        turns, context, event, saved = self._turns, self._context, self._event, self._salvage
-        document = turns.document
-        if document.outbox:
-            document = turns.document = await whole_outbox(context, turns.member_id, document)
-        if document.last_updated.timestamp() - SKEW > context.now:
-            document = turns.correct(instant(context.now))
-        if event is self._message:
+        turns, context = self._turns, self._context
+        if turns.document.outbox:
+            turns.document = await whole_outbox(context, turns.member_id, turns.document)
+        if self._is_ahead(turns.document):
+            turns.correct(instant(context.now))
+        if self._event is self._message:
             if self._repeating:
-                return await self._repeat(document)
-            if document.moved is not None:
-                return await self._follow(document)
-        words = saved.words if saved is not None else None
-        route: ReplyRoute = "keep" if self._has_left else "send" if self.leases else "handle"
-        busy = NONE_BUSY
-        while True:
-            now = context.now
-            arrived = instant(now - context.waited)
-            decision = decide(
-                context.bot, document, event, instant(now), recovered=words, arrived=arrived, route=route, busy=busy
-            )
-            if decision.call is None:
-                break
+                return await self._repeat(turns.document)
+            if turns.document.moved is not None:
+                return await self._follow(turns.document)
+        turns.decision = self._decide()
+        return await self._commit()
+
+    def _is_ahead(self, document: Document) -> bool:
+        """Whether a document is from the future."""
+        return document.last_updated.timestamp() - SKEW > self._context.now
+
+    def _decide(self, busy: frozenset[str] = NONE_BUSY) -> Decision:
+        """Decide the event on the document."""
+        turns, context, saved = self._turns, self._context, self._salvage
+        self._decided_at = now = context.now
+        return decide(
+            context.bot,
+            turns.document,
+            self._event,
+            instant(now),
+            recovered=saved.words if saved is not None else None,
+            arrived=instant(now - context.waited),
+            route=self._route,
+            busy=busy,
+        )
+
+    async def _commit(self) -> Outcome | None:
+        """Commit the decision, once a call that it proposes has a place."""
+        turns, context, event, saved = self._turns, self._context, self._event, self._salvage
+        decision, busy = turns.decision, NONE_BUSY
+        while decision.call is not None:
             if not await TakePlace(decision.call):
                 if isinstance(event, LeaseExpired):  # the call rests, and the message was answered before
-                    return self._finish(document)
+                    return self._finish(turns.document)
                 busy |= {decision.call.service}
-            elif context.now - now < STALE:
+            elif context.now - self._decided_at < STALE:
                 break
+            decision = self._decide(busy)
         if saved is not None:
             if not decision.changed:
                 return await self._restore(saved)
             if decision.entry is not None:
                 detail = {**saved.detail, **decision.entry.detail}
                 decision = attrs.evolve(decision, entry=attrs.evolve(decision.entry, detail=detail))
-        result = await turns.commit(decision, event, route)
+        return await self._settled(await turns.commit(decision, event, self._route))
+
+    async def _settled(self, result: TurnResult) -> Outcome | None:
+        """Go on after a commit."""
         if not isinstance(result, requests.Committed):
             return await self._not_committed(result)
-        if self._has_left:
+        if self._route == "keep":
             return await self._depart(await find_owner(self._context, self._place))
-        stored = turns.decision
+        self._take_stored(self._turns.decision)
+        return await self._go_on()
+
+    async def _lost(self) -> Outcome | None:
+        """Go on from a first commit that has stored nothing."""
+        turns, answer = self._turns, self._answer
+        turns.attempts = 1
+        if isinstance(answer, DocumentTooLarge):
+            return await self._settled(await turns.too_large(answer, self._event, self._route))
+        return await self._settled(await turns.settle(answer))
+
+    def _take_stored(self, stored: Decision) -> None:
+        """Take the status and the replies of a turn that was stored.
+
+        Those of a turn that takes the channel from its member are of another person.
+        """
         self._salvage = None
-        if stored.document.leaving and stored.changed and stored.document.is_leaving(self._place.address):
-            return await self._part(stored.document)
+        if stored.document.leaving and self._leaves(stored):
+            return
         if not self._status or stored.status == "failed":
             self._status = stored.status
         self._replies += stored.replies
+
+    def _leaves(self, stored: Decision) -> bool:
+        """Whether a turn that was stored has taken the channel from its member."""
+        return stored.changed and stored.document.is_leaving(self._place.address)
+
+    async def _go_on(self) -> Outcome | None:
+        """Go on after a turn that was stored."""
+        turns = self._turns
+        stored = turns.decision
+        if stored.document.leaving and self._leaves(stored):
+            return await self._part(stored.document)
         if self.leases:
             self._kept = len(self._replies)
             if stored.delivery is not None:

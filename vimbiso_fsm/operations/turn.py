@@ -98,18 +98,21 @@ class MemberTurns:
         try:
             result = await commit_of(decision, self.head)
         except DocumentTooLarge as error:
-            if isinstance(decision.error, DocumentTooLarge):
-                raise
-            context = self.context
-            failed = failure(context.bot, self.document, event, instant(context.now), error, route=route)
-        else:
-            if isinstance(result, requests.Committed):
-                self._stored(decision, result)
-                return result
-            return await self.settle(result)
+            return await self.too_large(error, event, route)
+        if isinstance(result, requests.Committed):
+            self.stored(decision, result)
+            return result
+        return await self.settle(result)
+
+    async def too_large(self, error: DocumentTooLarge, event: Event, route: ReplyRoute) -> TurnResult:
+        """Commit the failure of the decision, whose document is too large. See `commit`."""
+        if isinstance(self.decision.error, DocumentTooLarge):
+            raise error
+        context = self.context
+        failed = failure(context.bot, self.document, event, instant(context.now), error, route=route)
         return await self.commit(failed, event, route)
 
-    def _stored(self, decision: Decision, committed: requests.Committed) -> None:
+    def stored(self, decision: Decision, committed: requests.Committed) -> None:
         """Remember a commit and report it."""
         context = self.context
         if decision.changed:

@@ -41,6 +41,7 @@ from vimbiso_fsm.messages.told import Fact, Paid, StatusChanged, Told
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import (
+    Beginning,
     Deliver,
     NotMade,
     Operation,
@@ -69,8 +70,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("vimbiso_fsm")
 R = TypeVar("R")
 
-Begin: TypeAlias = Callable[[Context], Operation[R]]
-"""Makes an operation from its context."""
+Begin: TypeAlias = Callable[[Context], Operation[R] | Beginning[R]]
+"""Makes an operation from its context: a coroutine, or one that begins as straight code."""
 
 
 def resolve_bot(flows: Bot | str) -> Bot:

@@ -67,7 +67,7 @@ from vimbiso_fsm.operations.effects import (
 )
 from vimbiso_fsm.operations.erase import Erasure, erase
 from vimbiso_fsm.operations.export import Exported, export
-from vimbiso_fsm.operations.handle import Outcome, handle
+from vimbiso_fsm.operations.handle import Handling, Outcome
 from vimbiso_fsm.operations.handle_event import EventOutcome
 from vimbiso_fsm.operations.history import Filters, read_history, read_incidents
 from vimbiso_fsm.operations.link import Linking, Merging, link, merge, unlink
@@ -426,7 +426,7 @@ class FlowStateManager:
         try:
             if self._start is not None:  # before the place in the queue, which the digests name
                 self._ready()
-            begin = partial(handle, message=message, imports=base.imports, sends=send)
+            begin = partial(Handling, message=message, imports=base.imports, sends=send)
             return self._run(begin, base.enter(message), base.call_wait)
         except NotAnswered as error:
             base.not_answered(message, error)
@@ -1245,7 +1245,7 @@ class AsyncFlowStateManager:
         try:
             if self._start is not None:  # before the place in the queue, which the digests name
                 await self._ready()
-            begin = partial(handle, message=message, imports=base.imports, sends=send)
+            begin = partial(Handling, message=message, imports=base.imports, sends=send)
             key = base.enter(message)
             if base.cache.document(key) is not None:
                 return await self._run(begin, key, base.call_wait)
@@ -1356,8 +1356,13 @@ class AsyncFlowStateManager:
             await self._ready()
             began = time.monotonic()
         queue = self._loops.get().queue
-        async with AsyncMemberLock(queue, key, self._base.patience, cached=cached) as place:
+        place = AsyncMemberLock(queue, key, self._base.patience, cached=cached)
+        if not place.enter():
+            await place.wait()
+        try:
             return await self._drive(begin, began, place, call_wait)
+        finally:
+            place.leave()
 
     async def _operate(self, begin: Begin[R], member_id: str | None = None) -> R:
         """Run an operation without calls outside the queue. See `FlowStateManager._operate`."""

@@ -24,7 +24,7 @@ L = TypeVar("L")
 
 @attrs.define
 class _Place(Generic[L]):
-    """The queue of one member.
+    """The queue of one member with more than one message.
 
     Attributes:
         lock: The lock, held by the message that is handled now.
@@ -32,32 +32,45 @@ class _Place(Generic[L]):
     """
 
     lock: L
-    waiting: int = 0
+    waiting: int = 1
 
 
 class _Places(Generic[L]):
-    """The queues of all members that have a message now."""
+    """The queues of all members that have a message now.
+
+    A message that is alone has no lock, and None in place of a queue. The lock is made for the message in its name when
+    another one comes, or when it lets others go first.
+    """
 
     def __init__(self, new_lock: Callable[[], L]) -> None:
+        """Make the queues. `new_lock` makes a lock that is held."""
         self._new_lock = new_lock
-        self._places: dict[object, _Place[L]] = {}
-        self._guard = threading.Lock()
+        self._places: dict[object, _Place[L] | None] = {}
 
-    def join(self, key: object) -> _Place[L]:
-        """Enter the queue."""
-        with self._guard:
-            place = self._places.get(key)
-            if place is None:
-                place = self._places[key] = _Place(self._new_lock())
-            place.waiting += 1
-            return place
+    def _shared(self, key: object) -> _Place[L]:
+        """Return the queue of a member with a message, with its lock."""
+        place = self._places[key]
+        if place is None:
+            place = self._places[key] = _Place(self._new_lock())
+        return place
 
-    def leave(self, key: object, place: _Place[L]) -> None:
-        """Leave the queue; the last message removes it."""
-        with self._guard:
+    def _join(self, key: object) -> _Place[L] | None:
+        """Enter the queue; None if no other message is there."""
+        if key not in self._places:
+            self._places[key] = None
+            return None
+        place = self._shared(key)
+        place.waiting += 1
+        return place
+
+    def _leave(self, key: object) -> _Place[L] | None:
+        """Leave the queue, and return it if other messages are there. The last message removes it."""
+        place = self._places[key]
+        if place is not None and place.waiting > 1:
             place.waiting -= 1
-            if not place.waiting:
-                self._places.pop(key, None)
+            return place
+        del self._places[key]
+        return None
 
 
 class MemberLock:
@@ -69,11 +82,9 @@ class MemberLock:
         held: Whether the lock is held.
     """
 
-    __slots__ = ("_key", "_lock", "_patience", "_place", "_queue", "held")
+    __slots__ = ("_key", "_patience", "_queue", "held")
 
     held: bool
-    _lock: threading.Lock
-    _place: _Place[threading.Lock]
 
     def __init__(self, queue: Queue, key: object, patience: float) -> None:
         """Make the lock of a member's queue. `patience`: seconds to wait for it."""
@@ -86,22 +97,24 @@ class MemberLock:
         Raises:
             Contended: The lock was not released within the patience.
         """
-        self._place = self._queue.join(self._key)
-        self._lock = self._place.lock
+        queue = self._queue
+        with queue._guard:
+            place = queue._join(self._key)
         try:
-            self.held = self._lock.acquire(timeout=self._patience)
+            self.held = place is None or place.lock.acquire(timeout=self._patience)
         finally:
             if not self.held:
-                self._queue.leave(self._key, self._place)
+                self.__exit__()
         if not self.held:
             raise Contended("", self._patience, 0)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.held:
-            self._lock.release()
-            self.held = False
-        self._queue.leave(self._key, self._place)
+        with self._queue._guard:
+            place = self._queue._leave(self._key)
+        if self.held and place is not None:
+            place.lock.release()
+        self.held = False
 
     def release(self) -> None:
         """Release the lock, if it is held."""
@@ -113,12 +126,24 @@ class MemberLock:
         """Acquire the lock again, if that is possible within the patience."""
         self.held = self.held or self._lock.acquire(timeout=self._patience)
 
+    @property
+    def _lock(self) -> threading.Lock:
+        with self._queue._guard:
+            return self._queue._shared(self._key).lock
+
 
 class Queue(_Places[threading.Lock]):
     """The queues of all members, for threads."""
 
     def __init__(self) -> None:
-        super().__init__(threading.Lock)
+        super().__init__(_held_lock)
+        self._guard = threading.Lock()
+
+
+def _held_lock() -> threading.Lock:
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
 
 
 class Slots:
@@ -177,11 +202,9 @@ class AsyncMemberLock:
         held: Whether the lock is held.
     """
 
-    __slots__ = ("_has_slot", "_key", "_lock", "_patience", "_place", "_queue", "_slots", "held")
+    __slots__ = ("_has_slot", "_key", "_patience", "_queue", "_slots", "held")
 
     held: bool
-    _lock: Slots
-    _place: _Place[Slots]
 
     def __init__(self, queue: AsyncQueue, key: object, patience: float, *, cached: bool = True) -> None:
         """Make the lock of a member's queue.
@@ -197,35 +220,49 @@ class AsyncMemberLock:
         self._slots = queue.slots if cached else queue.slots_of_others
         self.held = self._has_slot = False
 
-    async def __aenter__(self) -> Self:
+    def enter(self) -> bool:
+        """Acquire the lock, if no other message of the member is there and a slot is free; return whether it is."""
+        places, slots = self._queue._places, self._slots
+        if self._key in places or not slots.free:
+            return False
+        slots.free -= 1
+        places[self._key] = None
+        self.held = self._has_slot = True
+        return True
+
+    async def wait(self) -> None:
         """Acquire the lock.
 
         Raises:
             Contended: The lock was not released within the patience.
         """
-        self._place = self._queue.join(self._key)
-        self._lock = self._place.lock
+        place = self._queue._join(self._key)
         try:
-            self.held = self._lock.take() or await self._waited()
+            self.held = place is None or place.lock.take() or await self._waited(place.lock)
             self._has_slot = self.held and (self._slots.take() or await self._slots.wait())
         except BaseException:
-            self._leave()
+            self.leave()
             raise
         if not self.held:
-            self._leave()
+            self.leave()
             raise Contended("", self._patience, 0)
+
+    def leave(self) -> None:
+        """Leave the queue."""
+        if self._has_slot:
+            self._slots.give()
+        place = self._queue._leave(self._key)
+        if self.held and place is not None:
+            place.lock.give()
+        self.held = self._has_slot = False
+
+    async def __aenter__(self) -> Self:
+        if not self.enter():
+            await self.wait()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._leave()
-
-    def _leave(self) -> None:
-        if self._has_slot:
-            self._slots.give()
-        if self.held:
-            self._lock.give()
-        self.held = self._has_slot = False
-        self._queue.leave(self._key, self._place)
+        self.leave()
 
     def give_up_slot(self) -> None:
         """Give up the slot, and keep the lock."""
@@ -236,21 +273,22 @@ class AsyncMemberLock:
     def release(self) -> None:
         """Release the lock, if it is held."""
         if self.held:
-            self._lock.give()
+            self._queue._shared(self._key).lock.give()
         self.held = False
 
     async def reacquire(self) -> None:
         """Acquire the lock again, if that is possible within the patience, and a slot, without a time limit."""
-        self.held = self.held or self._lock.take() or await self._waited()
+        lock = self._queue._shared(self._key).lock
+        self.held = self.held or lock.take() or await self._waited(lock)
         self._has_slot = self._has_slot or self._slots.take() or await self._slots.wait()
 
-    async def _waited(self) -> bool:
+    async def _waited(self, lock: Slots) -> bool:
         """Wait for the lock; return whether it came within the patience."""
         import asyncio
 
         try:
             async with asyncio.timeout(self._patience):
-                return await self._lock.wait()
+                return await lock.wait()
         except TimeoutError:
             return False
 
@@ -271,6 +309,6 @@ class AsyncQueue(_Places[Slots]):
 
     def __init__(self, slots: int, slots_of_others: int | None = None) -> None:
         """Make the queues. Without `slots_of_others`, all members share the slots."""
-        super().__init__(partial(Slots, 1))
+        super().__init__(partial(Slots, 0))
         self.slots = Slots(slots)
         self.slots_of_others = self.slots if slots_of_others is None else Slots(slots_of_others)
