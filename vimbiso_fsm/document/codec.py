@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime
-from operator import attrgetter
+from itertools import compress
+from operator import attrgetter, is_not
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 import attrs
@@ -68,38 +69,57 @@ def document_from_raw(raw: Fields) -> Document:
     return Document(**parts)
 
 
-def document_to_raw(document: Document, before: Document | None = None) -> dict[str, Any]:
-    """Return a document as plain data of the wire's shape.
+def document_to_raw(document: Document) -> dict[str, Any]:
+    """Return a document as plain data of the wire's shape."""
+    raw = {
+        part.wire: part.write(value)
+        for part, value in zip(_PARTS, _values_of(document), strict=True)
+        if not part.omitted or value != part.default
+    }
+    _write_run(raw, document.run, _write_notes)
+    return raw
+
+
+def rewrite(document: Document, before: Document) -> tuple[dict[str, Any], Collection[str] | None]:
+    """Return a document as plain data, where it was made from another one.
+
+    An attribute that is the same object in both is not written again if the plain data of `before` is known. Instants
+    stay instants, for `dumps_unstructured`.
 
     Args:
         document: The document to write.
-        before: The document that it was made from. Where the plain data of `before` is known, an attribute that is the
-            same object in both is taken from there, and instants stay instants, for `dumps_unstructured`.
+        before: The document that it was made from.
+
+    Returns:
+        The plain data, and the names of the parts that were written; None if that are all of them.
     """
-    raw: dict[str, Any] = {}
-    run = document.run
-    if before is None or before.judged is None:
-        for part, value in zip(_PARTS, _values_of(document), strict=True):
-            if not part.omitted or value != part.default:
-                raw[part.wire] = part.write(value)
-        notes = _write_notes(run) if run else None
+    if before.judged is None:
+        return document_to_raw(document), None
+    known, values = before.judged.plain, _values_of(document)
+    raw, written = {**known}, list[str]()
+    for part, value in compress(zip(_PARTS, values, strict=True), map(is_not, values, _values_of(before))):
+        if part.omitted and value == part.default:
+            raw.pop(part.wire, None)
+            continue
+        kind = type(value)
+        plain = kind is int or (kind is datetime and value.tzinfo is UTC)
+        raw[part.wire] = value if plain else part.write_changed(value)
+        written.append(part.wire)
+    if document.run is not before.run:
+        raw.pop("_run", None)
+        _write_run(raw, document.run, _write_changed_notes)
+        written.append("flow_data")
+    if not raw.keys() <= known.keys():
+        raw = {wire: raw[wire] for wire in _ORDER if wire in raw}
+    return raw, written
+
+
+def _write_run(raw: dict[str, Any], run: Run | None, write_notes: Callable[[Run], Any]) -> None:
+    """Write the current run, which stands in two parts on the wire."""
+    if run is None:
+        raw["flow_data"] = {}
     else:
-        known = before.judged.plain
-        for part, value, old in zip(_PARTS, _values_of(document), _values_of(before), strict=True):
-            if value is old:
-                if part.wire in known:
-                    raw[part.wire] = known[part.wire]
-            elif type(value) is datetime and value.tzinfo is UTC:
-                raw[part.wire] = value
-            elif not part.omitted or value != part.default:
-                raw[part.wire] = part.write_changed(value)
-        if run is not None and run is before.run:
-            return {**raw, "flow_data": known["flow_data"], "_run": known["_run"]}
-        notes = _write_changed_notes(run) if run else None
-    raw["flow_data"] = {} if run is None else flow_data_to_raw(run)
-    if notes is not None:
-        raw["_run"] = notes
-    return raw
+        raw["flow_data"], raw["_run"] = flow_data_to_raw(run), write_notes(run)
 
 
 def keep_judged(
@@ -242,6 +262,7 @@ _write_waiting: Final[Callable[[Undelivered], Any]] = converter.get_unstructure_
 _OUTBOX: Final = wire_name("outbox")
 
 _PARTS: Final = sorted(_parts(), key=lambda part: part.omitted)
+_ORDER: Final = (*[part.wire for part in _PARTS], "flow_data", "_run")
 _values_of: Final = attrgetter(*[part.name for part in _PARTS])
 _write_notes: Final = object_writer(Run, SEED_OF_RUN)
 _write_changed_notes: Final = object_writer(Run, SEED_OF_RUN, since=_instant, due=_instant)

@@ -7,7 +7,7 @@ rules that shape alone cannot state are in `state_validator.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any, Final, Literal
@@ -74,7 +74,6 @@ _ADDRESS: Final = frozenset({"type", "identifier"})
 _CHANNEL: Final = _ADDRESS | {"metadata"}
 _SUSPENDED: Final = frozenset({"", *Suspended})
 _MISSING: Final = object()
-_NOTHING: Final[Fields] = {}
 
 
 def wire_name(attribute: str) -> str:
@@ -83,30 +82,30 @@ def wire_name(attribute: str) -> str:
 
 
 def parts_of(
-    raw: Fields, known: Fields = _NOTHING, written: Run | None = None
+    raw: Fields, written: Collection[str] | None = None, run: Run | None = None
 ) -> tuple[dict[str, Any], tuple[Fault, ...]]:
     """Read a document in plain data, part by part.
 
     Args:
         raw: Plain data of the wire's shape.
-        known: Plain data that is known to be well shaped. A part that is the very same object in both is left out.
-        written: The run that the plain data was written from, where it is at hand. It is read only if its attributes
-            do not show that it is well shaped.
+        written: The names of the parts to read, where the others are known to be well shaped; all by default.
+        run: The run that the plain data was written from, where it is at hand. It is read only if its attributes do not
+            show that it is well shaped.
 
     Returns:
         The parts that are well shaped, by the name of the document's attribute, and what is wrong with the others.
     """
     parts: dict[str, Any] = {}
     faults: list[Fault] = []
-    if not known or raw.keys() != known.keys():
+    if written is None:
         faults += [Fault(name, "is missing") for name in sorted(SEED - raw.keys())]
         faults += [Fault(str(name)[:40], "is not a field of a document") for name in raw.keys() - SEED - BOOKKEEPING]
-    for wire, name, read, kind in _READERS:
-        if wire not in raw:
+        written = _NAMES
+    for wire in written:
+        if wire not in raw or wire == "flow_data":
             continue
+        name, read, kind = _READERS[wire]
         value = raw[wire]
-        if wire in known and value is known[wire]:
-            continue
         if type(value) is datetime and value.tzinfo is UTC and wire in _INSTANTS:
             parts[name] = value
             continue
@@ -114,15 +113,14 @@ def parts_of(
             parts[name] = read(value, kind)
         except READ_ERRORS as error:
             faults += _faults_of(error, wire)
-    flow_data, notes = raw.get("flow_data", _MISSING), raw.get("_run", _MISSING)
-    if flow_data is not known.get("flow_data", _MISSING) or notes is not known.get("_run", _MISSING):
-        if written is not None and _is_plainly_shaped(written):
-            parts["run"] = written
+    if "flow_data" in written:
+        if run is not None and _is_plainly_shaped(run):
+            parts["run"] = run
             return parts, tuple(faults)
-        run, wrong = _run_part(flow_data, notes)
+        found, wrong = _run_part(raw.get("flow_data", _MISSING), raw.get("_run", _MISSING))
         faults += wrong
         if not wrong:
-            parts["run"] = run
+            parts["run"] = found
     return parts, tuple(faults)
 
 
@@ -269,11 +267,13 @@ _reader.register_structure_hook(Run, _run)
 
 attrs.resolve_types(Document)
 _read_wire: Final = _reader.get_structure_hook(_WireRun)
-_READERS: Final[tuple[tuple[str, str, Callable[[object, Any], Any], Any], ...]] = tuple(
-    (wire_name(field.name), field.name, _reader.get_structure_hook(field.type), field.type)
+_READERS: Final[Mapping[str, tuple[str, Callable[[object, Any], Any], Any]]] = {
+    wire_name(field.name): (field.name, _reader.get_structure_hook(field.type), field.type)
     for field in attrs.fields(Document)
     if field.init and field.name not in ("run", "upgraded", "ahead")
-)
-"""Of each attribute of a document but `run`: its name on the wire, its own, how it is read, its type."""
+}
+"""Of each attribute of a document but `run`, by its name on the wire: its own name, how it is read, its type."""
+_NAMES: Final = (*_READERS, "flow_data")
+"""The names of all parts."""
 _INSTANTS: Final = frozenset({"_last_updated", "_deadline", "_session_since", "_warn_at"})
 """The parts that are instants. One in UTC is read as it is."""

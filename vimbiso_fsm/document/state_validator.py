@@ -84,27 +84,30 @@ class StateValidator:
     kept: Mapping[tuple[str, int], Collection[str]] = attrs.field(factory=dict)
     profile: type | None = None
 
-    def validate(self, document: Document | Fields, known: Fields | None = None, run: Run | None = None) -> Verdict:
+    def validate(
+        self, document: Document | Fields, written: Collection[str] | None = None, run: Run | None = None
+    ) -> Verdict:
         """Judge a document.
 
         Args:
             document: The document, as attrs objects or as plain data of the wire's shape.
-            known: Plain data that this rule book found valid. A part that is the very same object in both is not
-                judged again.
+            written: The names of the parts to judge, where this rule book found the others valid; all by default.
             run: The run that the plain data was written from, where it is at hand.
 
         Returns:
             The verdict, which names every broken rule and quotes no value.
         """
-        return Verdict(self._judged(document, known or {}, run)[1])
+        return Verdict(self._judged(document, written, run)[1])
 
-    def check(self, document: Document | Fields, known: Fields | None = None, run: Run | None = None) -> None:
+    def check(
+        self, document: Document | Fields, written: Collection[str] | None = None, run: Run | None = None
+    ) -> None:
         """Raise an error unless a document is valid. The arguments are those of `validate`.
 
         Raises:
             InvalidState: The document breaks rules; the error names all of them.
         """
-        _, faults = self._judged(document, known or {}, run)
+        _, faults = self._judged(document, written, run)
         if faults:
             raise InvalidState(faults)
 
@@ -114,18 +117,20 @@ class StateValidator:
         Raises:
             Unreadable: The document breaks rules; the error names all of them.
         """
-        parts, faults = self._judged(raw, {})
+        parts, faults = self._judged(raw)
         if faults:
             raise Unreadable(map(str, faults))
         return Document(**parts)
 
-    def _judged(self, raw: object, known: Fields, run: Run | None = None) -> tuple[dict[str, Any], tuple[Fault, ...]]:
-        """Return the parts of a document that differ from `known`, and every fault."""
+    def _judged(
+        self, raw: object, written: Collection[str] | None = None, run: Run | None = None
+    ) -> tuple[dict[str, Any], tuple[Fault, ...]]:
+        """Return the parts of a document that were judged, and every fault."""
         if isinstance(raw, Document):
             raw = document_to_raw(raw)
         if not is_object(raw):
             return {}, (Fault("document", f"is a {kind_of(raw)}, not an object"),)
-        parts, faults = parts_of(raw, known, run)
+        parts, faults = parts_of(raw, written, run)
         faults = (*faults, *self._faults(raw, parts))
         if not faults and "_suspended" in raw and parts.keys() & {"run", "suspended"}:
             faults = tuple(_twice(raw))

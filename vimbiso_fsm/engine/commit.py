@@ -15,7 +15,7 @@ import attrs
 
 from vimbiso_fsm.audit.entries import AuditEntry, entry_for, seal
 from vimbiso_fsm.audit.redaction import changed_fields, redacted
-from vimbiso_fsm.document.codec import document_from_raw, document_to_raw, is_intact, keep_judged
+from vimbiso_fsm.document.codec import document_from_raw, document_to_raw, is_intact, keep_judged, rewrite
 from vimbiso_fsm.document.data_types import data_type
 from vimbiso_fsm.document.document import (
     Document,
@@ -212,9 +212,9 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
     if replies and route == "send" and not draft.parts:
         lease_replies(draft)
     document = _document(draft, event)
-    raw = document_to_raw(document, draft.before)
+    raw, written = rewrite(document, draft.before)
     rules, judged = draft.bot.validator, draft.before.judged
-    rules.check(raw, judged.plain if judged is not None and judged.rules is rules else None, document.run)
+    rules.check(raw, written if judged is not None and judged.rules is rules else None, document.run)
     data = dumps_unstructured(raw)
     check_room(draft, event, raw, len(data))
     keep_judged(document, raw, rules, draft.before, _lasting_member(draft, document))
