@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import Any, Final, Generic, TypeVar, get_origin
@@ -19,7 +19,7 @@ import attrs
 from vimbiso_fsm.document.differences import differences
 from vimbiso_fsm.document.json_codec import dumps, loads
 from vimbiso_fsm.document.type_proof import SCALARS, Test, prove
-from vimbiso_fsm.document.typed_data import READ_ERRORS, faults_in, name_of, read, unstructure, write
+from vimbiso_fsm.document.typed_data import READ_ERRORS, faults_in, name_of, read, unstructure, write, writer
 from vimbiso_fsm.errors import Misfit, NotStorable, VimbisoError
 
 T = TypeVar("T")
@@ -36,12 +36,14 @@ class DataType(Generic[T]):
         kind: The type.
         fits: Tests whether a value is of exactly this type, so that an equal one will be read back.
         stable: Tests whether a value fits and can never change, so that it may be kept in place of being read again.
+        plain: Writes a value that is stable as plain data.
         classes: The classes with named fields of which a value may hold an instance, however deep.
     """
 
     kind: type[T]
     fits: Test
     stable: Test
+    plain: Callable[[T], Any] = attrs.field(repr=False)
     classes: tuple[type, ...] = attrs.field(repr=False)
 
     def settled(self, value: Any, place: str) -> T:
@@ -100,7 +102,7 @@ def data_type(kind: type[T]) -> DataType[T]:
         UnstorableType: Its values cannot be stored and read back equal. The error names the field and the remedy.
     """
     node, classes = prove(kind)
-    return DataType(kind, node.fits, node.stable, classes)
+    return DataType(kind, node.fits, node.stable, writer(kind), classes)
 
 
 def _settles(given: object, back: object) -> bool:

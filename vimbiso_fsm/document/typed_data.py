@@ -68,6 +68,11 @@ def unstructure(value: object) -> Any:
         raise NotStorable("value", type(value).__name__) from None
 
 
+def writer(kind: Any) -> Callable[[Any], Any]:
+    """Return the function that writes values of a type as plain data. It raises whatever `write` raises."""
+    return converter.get_unstructure_hook(kind)
+
+
 def write(value: object, kind: object) -> Any:
     """Return a value as plain data of a type. Raises whatever cattrs and the classes of an author raise."""
     return converter.unstructure(value, unstructure_as=kind)

@@ -410,7 +410,7 @@ def settle(flow: Declared, data: Any) -> tuple[Any, Fields, Any]:
     """
     kind = flow.data_type
     if kind.stable(data):
-        return data, unstructure(data), data
+        return data, kind.plain(data), data
     data = kind.settled(data, f"data of flow {flow.name!r}")
     return data, unstructure(data), data if kind.stable(data) else None
 

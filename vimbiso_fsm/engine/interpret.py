@@ -75,7 +75,7 @@ def interpret(draft: Draft, message: Message, *, recovered: Text | None, arrived
         draft.say(Text(recovered.key, **recovered.params, reference=draft.token[:10]))
     if draft.handed is not None:
         return take_passed_message(draft, message)
-    if _is_too_old(draft, message):
+    if draft.bot.limits.age is not None and _is_too_old(draft, message):
         return _closed(draft, "message.too_late")
     if draft.pending is not None:
         wait_for_call(draft, draft.pending, message)
@@ -142,7 +142,7 @@ def _typed(draft: Draft, message: Message, text: str | None, arrived: datetime) 
     the answer, and no global word.
     """
     if text is not None:
-        if _follow_anywhere(draft, message):
+        if draft.bot.is_heard_anywhere and _follow_anywhere(draft, message):
             return None
         command = global_word(draft, message)
         if command:
@@ -298,7 +298,7 @@ def _try(draft: Draft, trigger: str, answer: object = None) -> None:
     if fired.to is None:
         draft.effects = effects
         _refuse(draft, fired.reasons or [Refused("choice.unknown")])
-    elif draft.pending is None:
+    elif draft.pending is None and draft.run is not None and draft.run.context:
         give_queued_answers(draft)
 
 

@@ -71,8 +71,10 @@ def fire(draft: Draft, trigger: str, answer: Any = None, *, reason: Refused | No
         message=draft.message, by=draft.by, zone_of=draft.bot.zone_for, proof_of=draft.bot.proves,
     )  # fmt: skip
     fired = here.fire(turn)
+    version, print_ = flow.version, flow.fingerprint
     to = here.machine.positions[fired.to] if fired.to is not None else None
-    _note_step(draft, run.id, flow, state.name, to, trigger, fired.verdicts)
+    dest, effect = (None, False) if to is None else (to.name, to.has_effect)
+    draft.steps.append(AuditStep(flow.name, run.id, state.name, dest, trigger, fired.verdicts, version, print_, effect))
     if to is not None:
         draft.trigger = draft.trigger or trigger
         if fired.reasons:
@@ -81,7 +83,8 @@ def fire(draft: Draft, trigger: str, answer: Any = None, *, reason: Refused | No
         if fired.reminders:
             place = f"prepare of {trigger!r} in {flow.name}.{state.name}"
             change_reminders(draft, checked_changes(fired.reminders, place), turn, place)
-        _remind(draft, to)
+        if to.state.reminds is not None:
+            _remind(draft, to)
         if reason is not None and reason.field and run.trail[-1:] == (to.name,):
             # The call has checked the answer to the question that the run goes back to, and has refused it.
             count_refusal(draft, reason, run.attempts)
@@ -102,7 +105,7 @@ def _take_over(draft: Draft, run: Run, here: AnyPosition, fired: Fired[Any], to:
     if (here.has_effect or here.state.flow) and _was_made(draft, run, here, turn.reason):
         run, trail = attrs.evolve(run, made=True), ()
     elif _was_answered(draft, here, turn.trigger):
-        trail = (*trail_before(trail, step), step)
+        trail = (*(trail_before(trail, step) if step in trail else trail), step)
     _enter(draft, run, to, trail, verdict, (fields, typed))
 
 
@@ -158,6 +161,7 @@ def _enter(
     """
     flow, state, step = to.flow, to.state, to.name
     fields, typed = filled or (run.fields, run.typed)
+    trail = run.trail if trail is None else trail
     known = without(fields, flow.secrets) if flow.secrets else fields
     context = run.context
     if context and not filled:
@@ -177,7 +181,7 @@ def _enter(
         flow.version,
         flow.fingerprint,
         draft.version,
-        trail_before(run.trail if trail is None else trail, step),
+        trail_before(trail, step) if step in trail else trail,
         made=run.made,
         since=draft.now if state.timeout is None else None,
         stamp=stamp(f"{draft.token} {run.id} {step}", dumps_unstructured(known)),
@@ -361,20 +365,6 @@ def start(draft: Draft, flow: Declared, data: Any = None) -> bool:
     return True
 
 
-def _note_step(
-    draft: Draft,
-    run: str,
-    flow: Declared,
-    source: str,
-    to: AnyPosition | None,
-    trigger: str,
-    guards: tuple[tuple[str, str], ...] = (),
-) -> None:
-    """Note a step for the audit, with the version of the flow that decided it."""
-    dest, effect = (None, False) if to is None else (to.name, to.has_effect)
-    draft.steps.append(AuditStep(flow.name, run, source, dest, trigger, guards, flow.version, flow.fingerprint, effect))
-
-
 def _begin(draft: Draft, flow: Declared, data: Any) -> Run:
     """Begin a run of a flow in its first state."""
     if not isinstance(data, flow.data):
@@ -388,7 +378,8 @@ def _begin(draft: Draft, flow: Declared, data: Any) -> Run:
     channel = draft.channel.address.without_account
     fresh = Run(run_id, flow.name, flow.initial, channel, fields=fields, typed=typed, version=flow.version)
     to = draft.bot.position(fresh)
-    _note_step(draft, run_id, flow, "", to, "start")
+    step = AuditStep(flow.name, run_id, "", to.name, "start", (), flow.version, flow.fingerprint, to.has_effect)
+    draft.steps.append(step)
     _enter(draft, fresh if flow is draft.bot.flow(flow.name) else finishing(fresh), to)
     _remind(draft, to)
     return draft.standing
