@@ -147,7 +147,7 @@ def keep_judged(
     ):
         exposed = before.judged.exposed
     else:
-        exposed = _exposed(document)
+        exposed = snapshot((document.profile, document.current_account, document.channel.metadata))
     document.keep_judged(Judged(raw, rules, exposed, member))
 
 
@@ -172,7 +172,10 @@ def is_intact(document: Document) -> bool:
     changes one in place would go unnoticed where the same object counts as unchanged.
     """
     judged = document.judged
-    return judged is None or (judged.exposed is not None and judged.exposed == _exposed(document))
+    if judged is None:
+        return True
+    exposed = snapshot((document.profile, document.current_account, document.channel.metadata))
+    return exposed is not None and judged.exposed == exposed
 
 
 def restored(document: Document) -> Document:
@@ -182,11 +185,6 @@ def restored(document: Document) -> Document:
     profile, current_account, metadata = loads(document.judged.exposed)
     channel = attrs.evolve(document.channel, metadata=metadata)
     return attrs.evolve(document, profile=profile, current_account=current_account, channel=channel)
-
-
-def _exposed(document: Document) -> bytes | None:
-    """Return the values that callbacks can change in place; None means that the document is always judged whole."""
-    return snapshot((document.profile, document.current_account, document.channel.metadata))
 
 
 # The attributes of a document as plain data --------------------------------------------------------------------------

@@ -40,7 +40,7 @@ _NAMES: Final = {kind: name for name, kind in _KINDS.items()}
 
 def replies_to_raw(replies: Iterable[Reply]) -> list[Any]:
     """Return replies as plain data, without their final words."""
-    return [_reply_to_raw(reply) for reply in replies]
+    return [*map(_reply_to_raw, replies)]
 
 
 def replies_to_keep(replies: Iterable[Reply]) -> tuple[Any, ...]:

@@ -128,7 +128,7 @@ class StateValidator:
         """Return the parts of a document that were judged, and every fault."""
         if isinstance(raw, Document):
             raw = document_to_raw(raw)
-        if not is_object(raw):
+        elif type(raw) is not dict and not is_object(raw):
             return {}, (Fault("document", f"is a {kind_of(raw)}, not an object"),)
         parts, faults = parts_of(raw, written, run)
         faults = (*faults, *self._faults(raw, parts))

@@ -41,7 +41,8 @@ def shorten(status: str, replies: Sequence[Any], run: Run | None, data: Fields, 
         if run.context:
             short["context"] = run.context
         trail, step = run.trail, run.verdict.get("step")
-        is_accepted = isinstance(step, str) and run.verdict == _accepted(step) and run.verdict["ok"] is True
+        accepted = {"step": step, "ok": True, "code": ""}
+        is_accepted = isinstance(step, str) and run.verdict == accepted and run.verdict["ok"] is True
         verdict = step if is_accepted else run.verdict
         if verdict != (trail[-1] if trail else {}):
             short["verdict"] = verdict

@@ -232,7 +232,7 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
         entry=_entry(draft, document),
         call=draft.call,
         renews=draft.renews,
-        forgets=drops_token(draft.before, document),
+        forgets=draft.before.jwt_token is not None and drops_token(draft.before, document),
         stranger=stranger,
         delivery=draft.delivery,
         not_after=session_bound(draft, event),
@@ -286,7 +286,7 @@ def _document(draft: Draft, event: Event) -> Document:
     channel = draft.channel if intact or draft.channel is not before.channel else attrs.evolve(draft.channel)
     if isinstance(event, Fact) and before.version and not draft.begun:  # the member has not spoken there
         channel = before.channel if intact else attrs.evolve(before.channel)
-    token = life_of(draft.bot, before, member, draft.now)
+    token = life_of(draft.bot, before, member, draft.now) if member.jwt_token and draft.bot.tokens is not None else None
     session = session_after(draft, event)
     after = Document(
         member_id=before.member_id,
@@ -457,5 +457,7 @@ def _entry(draft: Draft, document: Document) -> AuditEntry:
         after=redacted(draft.bot, same),
         changed=changed_fields(before, same),
         verdict=after.verdict if after else {},
-        detail={**draft.detail, **migrated(draft.before)},
+        detail={**draft.detail, **migrated(draft.before)}
+        if draft.before.upgraded or draft.before.ahead
+        else draft.detail,
     )

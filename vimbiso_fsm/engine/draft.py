@@ -106,6 +106,33 @@ class Draft:
         by: The name of the system that pulled a trigger.
     """
 
+    # What few turns change has its default in the class, so that no turn has to set it.
+    earlier: tuple[str, ...] = ()
+    stood: timedelta | None = None
+    off_session: bool = False
+    leaves: bool = False
+    answered: bool = False
+    from_effect: bool = False
+    parts: bool = False
+    call: Call[Any] | None = None
+    renews: bool = False
+    delivery: Undelivered | None = None
+    kind: str = "transition"
+    status: str = "advanced"
+    trigger: str = ""
+    changed: bool = True
+    stands: bool = False
+    sends: bool = False
+    ended: Run | None = None
+    begun: int = 0
+    passed: int = 0
+    busy: frozenset[str] = frozenset()
+    stays: bool = False
+    notices: int = 0
+    burst: str = ""
+    message: Message | None = None
+    by: str = ""
+
     def __init__(self, bot: Bot, document: Document, channel: Channel, now: datetime, token: str, root: str) -> None:
         self.bot: Bot = bot
         self.before: Document = document
@@ -114,7 +141,6 @@ class Draft:
         self.version: int = document.version + 1
         self.token: str = token
         self.root: str = root
-        self.earlier: tuple[str, ...] = ()
         self.roots: str = root
         self.member: Member = _known(bot, document, self.now)
         self.met: Member = self.member
@@ -127,36 +153,12 @@ class Draft:
         self.opted_out: tuple[OptOut, ...] = document.opted_out
         self.handed: Handed | None = document.handed
         self.passing: tuple[Passing, ...] = document.passing
-        self.stood: timedelta | None = None
         self.session_since: datetime | None = document.session_since
-        self.off_session: bool = False
-        self.leaves: bool = False
-        self.answered: bool = False
-        self.from_effect: bool = False
-        self.parts: bool = False
-        self.call: Call[Any] | None = None
-        self.renews: bool = False
-        self.delivery: Undelivered | None = None
         self.replies: list[Reply] = []
         self.steps: list[AuditStep] = []
         self.codes: list[str] = []
-        self.kind: str = "transition"
-        self.status: str = "advanced"
-        self.trigger: str = ""
         self.detail: dict[str, Any] = {}
-        self.changed: bool = True
-        self.stands: bool = False
-        self.sends: bool = False
         self.typed: dict[str, Any] = {}
-        self.ended: Run | None = None
-        self.begun: int = 0
-        self.passed: int = 0
-        self.busy: frozenset[str] = frozenset()
-        self.stays: bool = False
-        self.notices: int = 0
-        self.burst: str = ""
-        self.message: Message | None = None
-        self.by: str = ""
 
     def take_member(self, member: Member[Any]) -> None:
         """Take over the member that a callback made.
@@ -220,8 +222,10 @@ class Draft:
     @property
     def reader(self) -> Callable[[str], object] | None:
         """The reader of the current state in this turn."""
-        reads = self.here.state.reads
-        return reads.at(self.turn(self.standing)) if isinstance(reads, TurnReader) else reads
+        run = self.run
+        assert run is not None
+        reads = self.bot.versions[run.flow, run.version].positions[run.step].state.reads
+        return reads.at(self.turn(run)) if isinstance(reads, TurnReader) else reads
 
     @property
     def policy(self) -> CallPolicy:
@@ -255,10 +259,10 @@ class Draft:
 
     def turn(self, run: Run) -> Turn[Any]:
         """Return the turn as a callback of the run sees it."""
-        bot = self.bot
+        bot, data = self.bot, self.typed.get(run.id)
         return Turn(
-            self.data(run), self.member, self.channel, self.now, run.flow, run.step, message=self.message,
-            zone_of=bot.zone_for, proof_of=bot.proves,
+            self.data(run) if data is None else data, self.member, self.channel, self.now, run.flow, run.step,
+            message=self.message, zone_of=bot.zone_for, proof_of=bot.proves,
         )  # fmt: skip
 
     # The replies --------------------------------------------------------------------------------------------------

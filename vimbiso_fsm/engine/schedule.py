@@ -54,8 +54,9 @@ def due(document: Document, *, delivers: bool = True) -> list[tuple[datetime, Ev
     if document.passing:
         found += ((item.again_at, PassingDue(item.id, item.tries)) for item in first_passing(document.passing))
     if not call and handed is None:
-        runs = (document.run, *(document.suspended if document.session_since is None else ()))
-        found += [(run.due, StateTimeout(run.id, run.fence, run.due)) for run in runs if run and run.due]
+        for run in (document.run, *(document.suspended if document.session_since is None else ())):
+            if run and run.due:
+                found.append((run.due, StateTimeout(run.id, run.fence, run.due)))
     for reminder in document.reminders:
         if not ((call or handed) and reminder.flow):
             found.append((reminder.at, ReminderDue(reminder.id, reminder.at)))

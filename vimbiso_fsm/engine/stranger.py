@@ -17,7 +17,7 @@ def is_stranger(bot: Bot, document: Document) -> bool:
     """
     if not document.guest or document.moved or document.jwt_token or document.profile or document.current_account:
         return False
-    if not all(waiting.is_recorded for waiting in document.outbox):
+    if document.outbox and not all(waiting.is_recorded for waiting in document.outbox):
         return False
     if document.reminders or document.effects or (document.call is not None and document.call.done):
         return False
@@ -32,7 +32,7 @@ def _is_blank(bot: Bot, run: Run) -> bool:
     """Return whether a run is as it began: without answers, a timer, an effect, and data other than the defaults."""
     if run.trail or run.made or run.due is not None or run.context.get("answers"):
         return False
-    kind = bot.definition(run).data
+    kind = bot.versions[run.flow, run.version].flow.data
     return bool(run.fields == _defaults(kind))  # type: ignore[arg-type]  # a class is hashable
 
 

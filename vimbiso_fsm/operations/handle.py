@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
@@ -113,6 +114,22 @@ class Handling(Beginning[Outcome]):
     decided on it.
     """
 
+    # What few messages change has its default in the class.
+    _then: Callable[[Handling], Awaitable[Outcome | None]]  # what is to be done next
+    _answer: requests.CommitResult | DocumentTooLarge  # to the first commit; set if it has stored nothing
+    _decided_at = 0.0
+    _elsewhere = False
+    _looked_before = False
+    _admitted = False
+    _presumed = False
+    _linked = False
+    _owner_is_cached = False
+    _owner_asked_at = -1  # the version of the guest at which the owner was asked for again
+    _salvage: Salvage | None = None
+    _repeating = False
+    _status = ""
+    _kept = 0  # the number of replies that turns have stored
+
     def __init__(self, context: Context, message: Message, *, imports: bool = False, sends: bool = True) -> None:
         """Prepare to handle a message.
 
@@ -127,29 +144,15 @@ class Handling(Beginning[Outcome]):
         self._message = message
         self._place = context.bot.route(message.channel)
         self._names = tuple(map(context.bot.route, message.channel.names)) if NAMES in message.channel.metadata else ()
-        self._elsewhere = False
-        self._looked_before = False
-        self._admitted = False
-        self._presumed = False
         self._imports = imports and context.bot.importer is not None
         self._event: Event = message
         self._turns = MemberTurns(context)
-        self._then: Callable[[Handling], Awaitable[Outcome | None]] = Handling.locate  # what is to be done next
-        self._answer: requests.CommitResult | DocumentTooLarge  # to the first commit; set if it has stored nothing
-        self._decided_at = 0.0
-        self._linked = False
-        self._owner_is_cached = False
-        self._owner_asked_at = -1  # the version of the guest at which the owner was asked for again
-        self._salvage: Salvage | None = None
-        self._repeating = False
-        self._status = ""
         self._replies: list[Reply] = []
         self.leases = message.channel.type in context.senders
         self._route: ReplyRoute = "send" if self.leases else "handle"  # "keep" once the channel has left the member
         self._sends = sends
         self._leased: list[tuple[Undelivered, tuple[Reply, ...]]] = []
         self._answers: list[Answer | None] = []
-        self._kept = 0  # the number of replies that turns have stored
         self._repeated: dict[str, list[Any]] = {}  # the raw replies of earlier turns, by their id in the outbox
 
     # The way of a message -------------------------------------------------------------------------------------------
@@ -160,11 +163,13 @@ class Handling(Beginning[Outcome]):
         None if there is more to do first: the document is not cached, something comes before the decision, or it
         proposes a call, which needs a place.
         """
+        self._then = Handling.locate
         if not self.is_cached():
             return None
         turns, self._then = self._turns, Handling.turn
         document = turns.document
-        if document.outbox or document.moved is not None or self._is_ahead(document):
+        is_ahead = document.last_updated.timestamp() - SKEW > self._context.now
+        if document.outbox or document.moved is not None or is_ahead:
             return None
         decision = turns.decision = self._decide()
         self._then = Handling._commit
@@ -506,7 +511,7 @@ class Handling(Beginning[Outcome]):
         turns, context = self._turns, self._context
         if turns.document.outbox:
             turns.document = await whole_outbox(context, turns.member_id, turns.document)
-        if self._is_ahead(turns.document):
+        if turns.document.last_updated.timestamp() - SKEW > context.now:
             turns.correct(instant(context.now))
         if self._event is self._message:
             if self._repeating:
@@ -516,21 +521,18 @@ class Handling(Beginning[Outcome]):
         turns.decision = self._decide()
         return await self._commit()
 
-    def _is_ahead(self, document: Document) -> bool:
-        """Whether a document is from the future."""
-        return document.last_updated.timestamp() - SKEW > self._context.now
-
     def _decide(self, busy: frozenset[str] = NONE_BUSY) -> Decision:
         """Decide the event on the document."""
         turns, context, saved = self._turns, self._context, self._salvage
-        self._decided_at = now = context.now
+        self._decided_at = context.now
+        now = instant(context.now)
         return decide(
             context.bot,
             turns.document,
             self._event,
-            instant(now),
+            now,
             recovered=saved.words if saved is not None else None,
-            arrived=instant(now - context.waited),
+            arrived=now - timedelta(seconds=context.waited),
             route=self._route,
             busy=busy,
         )

@@ -20,7 +20,7 @@ from functools import partial
 from os import PathLike
 from threading import get_ident
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, Unpack, cast
 
 from vimbiso_fsm.archive.keeping import Archiving
 from vimbiso_fsm.audit.entries import AuditEntry, Incident
@@ -141,6 +141,8 @@ OTHERS_AT_ONCE: Final = 32
 """The number of them that are of members whose documents are not cached, besides those that are: a flood of unknown
 senders delays nobody whom the process remembers."""
 
+_BY_SHELL: Final = (RunCall, Deliver, PassOn, TakePlace, StandBack, Pause, ReadLegacy)
+"""The effects that are no request to the store."""
 _OUTSIDE: Final = (RunCall, Deliver, PassOn, TakePlace, StandBack)
 """Effects whose duration is not counted as waiting. During a long call and a delivery, other messages of the member may
 be handled."""
@@ -681,10 +683,16 @@ class FlowStateManager:
             if stretch[1]:
                 settle()
             try:
+                answer: Any
+                if not isinstance(effect, _BY_SHELL):
+                    answer = self._store.perform(effect)
+                    base.clock.adjust(answer)
+                    if base.clock.unreported:
+                        self._report_clock()
+                    return answer
                 if place is None or not isinstance(effect, _OUTSIDE):
-                    return self._perform(effect)
+                    return self._perform(cast(Effect[Any], effect))
                 since = time.monotonic()
-                answer: object
                 if isinstance(effect, Deliver | PassOn):
                     answer = self._deliver(effect, place, taken.pop(DELIVERY, None))
                 elif isinstance(effect, TakePlace):
@@ -739,12 +747,16 @@ class FlowStateManager:
             answer = self._store.perform(effect)
             self._base.clock.adjust(answer)
             if self._base.clock.unreported:
-                with suppress(VimbisoError):
-                    self._store.perform(self._base.clock_incident())
+                self._report_clock()
         elif self._legacy is not None:
             answer = self._legacy.read(effect.number)
         result: R = answer
         return result
+
+    def _report_clock(self) -> None:
+        """Record that the store's clock and that of the process differ."""
+        with suppress(VimbisoError):
+            self._store.perform(self._base.clock_incident())
 
     def _take(self, step: TakePlace, lock: MemberLock, taken: dict[str, Place]) -> bool:
         """Take a place at a service, unless the operation has one there; return whether it has one."""
@@ -1391,11 +1403,17 @@ class AsyncFlowStateManager:
             if stretch[1]:
                 settle()
             try:
+                answer: Any
+                if not isinstance(effect, _BY_SHELL):
+                    answer = await self._store.perform(effect)
+                    base.clock.adjust(answer)
+                    if base.clock.unreported:
+                        await self._report_clock()
+                    return answer
                 if place is None or not isinstance(effect, _OUTSIDE):
-                    return await self._perform(effect)
+                    return await self._perform(cast(Effect[Any], effect))
                 since = time.monotonic()
                 place.give_up_slot()
-                answer: object
                 if isinstance(effect, Deliver | PassOn):
                     answer = await self._deliver(effect, place, taken.pop(DELIVERY, None))
                 elif isinstance(effect, TakePlace):
@@ -1449,12 +1467,15 @@ class AsyncFlowStateManager:
             answer = await self._store.perform(effect)
             self._base.clock.adjust(answer)
             if self._base.clock.unreported:
-                with suppress(VimbisoError):
-                    await self._store.perform(self._base.clock_incident())
+                await self._report_clock()
         elif self._legacy is not None:
             answer = await self._legacy.read(effect.number)
         result: R = answer
         return result
+
+    async def _report_clock(self) -> None:
+        with suppress(VimbisoError):
+            await self._store.perform(self._base.clock_incident())
 
     async def _take(self, step: TakePlace, lock: AsyncMemberLock, taken: dict[str, Place]) -> bool:
         """Take a place at a service. See `FlowStateManager._take`."""
