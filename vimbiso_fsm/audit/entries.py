@@ -98,7 +98,7 @@ def entry_for(
     stands: Run | None = None,
     **facts: Unpack[Facts],
 ) -> AuditEntry:
-    """Make the entry of one commit. All entries are made here.
+    """Make the entry of one commit that is no turn. `engine.commit.close` makes those of turns.
 
     Args:
         kind: What the commit is, as in `AuditEntry`.

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import attrs
 
-from vimbiso_fsm.audit.entries import AuditEntry, entry_for, seal
+from vimbiso_fsm.audit.entries import AuditEntry, seal
 from vimbiso_fsm.audit.redaction import changed_fields, redacted
 from vimbiso_fsm.document.codec import document_from_raw, document_to_raw, is_intact, keep_judged, rewrite
 from vimbiso_fsm.document.data_types import data_type
@@ -437,17 +437,17 @@ def _entry(draft: Draft, document: Document) -> AuditEntry:
     first = draft.steps[0] if draft.steps else None
     stood = before or after
     same = after if before and after and before.id == after.id else None
-    return entry_for(
-        draft.kind,
-        draft.token,
-        member_id=document.member_id,
+    return AuditEntry(
         version=draft.version,
         at=draft.now,
+        member_id=document.member_id,
         channel=draft.bot.digests.shown(draft.channel),
-        stands=after,
+        kind=draft.kind,
         status=draft.status,
+        token=draft.token,
         root=draft.root,
         source=first.source if first else before.step if before else "",
+        dest=after.step if after else "",
         flow=first.flow if first else stood.flow if stood else "",
         run=first.run if first else stood.id if stood else "",
         trigger=draft.trigger or (first.trigger if first else ""),
@@ -457,7 +457,5 @@ def _entry(draft: Draft, document: Document) -> AuditEntry:
         after=redacted(draft.bot, same),
         changed=changed_fields(before, same),
         verdict=after.verdict if after else {},
-        detail={**draft.detail, **migrated(draft.before)}
-        if draft.before.upgraded or draft.before.ahead
-        else draft.detail,
+        detail=draft.detail | migrated(draft.before) if draft.before.upgraded or draft.before.ahead else draft.detail,
     )
