@@ -13,7 +13,7 @@ from vimbiso_fsm.errors import DocumentTooLarge, StoreUnavailable
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.context import Context
-from vimbiso_fsm.operations.effects import Operation, Pause, run, run_awaited
+from vimbiso_fsm.operations.effects import Beginning, Operation, Pause, run, run_awaited
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.requests import Commit, Effect, FindOwner, Linked
@@ -30,7 +30,7 @@ async def owner_after_a_pause() -> str | None:
     return linked.member_id
 
 
-def drive(kind: str, operation: Operation[Any], answers: list[Any], seen: list[Effect[Any]]) -> Any:
+def drive(kind: str, operation: Operation[Any] | Beginning[Any], answers: list[Any], seen: list[Effect[Any]]) -> Any:
     """Run an operation with the sync or the async driver. An answer that is an exception is raised."""
 
     def perform(effect: Effect[Any]) -> object:
@@ -132,3 +132,55 @@ def test_commits_before_an_error_are_reported_to_observers():
     assert bank.calls
     assert [event.entry.version for event in told] == [chat.document().version]
     assert chat.document().call is not None
+
+
+# An operation that begins as straight code ------------------------------------------------------------------------
+
+
+class Asked(Beginning[str]):
+    """An operation whose first effect ends it if the answer is short; `starts` says whether it has one."""
+
+    def __init__(self, *, starts: bool = True) -> None:
+        self.starts = starts
+        self.answer: object = None
+
+    def first(self) -> Effect[Any] | None:
+        return Pause(1) if self.starts else None
+
+    def answered(self, answer: Any) -> str | None:
+        self.answer = answer
+        return answer if answer == "short" else None
+
+    async def rest(self) -> str:
+        return f"{self.answer} {await FindOwner(CHANNEL)}"
+
+
+DRIVERS = ["sync", "async", "whole"]
+
+
+def begun(kind: str, operation: Beginning[str], answers: list[Any], seen: list[Effect[Any]]) -> Any:
+    """Run an operation with a driver that begins it, or as one coroutine."""
+    return drive("sync", operation.whole(), answers, seen) if kind == "whole" else drive(kind, operation, answers, seen)
+
+
+@pytest.mark.parametrize("kind", DRIVERS)
+def test_the_answer_to_the_first_effect_may_end_an_operation(kind: str):
+    """An operation that the first answer ends makes no coroutine; another one goes on from it."""
+    ended, went_on, began_late = list[Effect[Any]](), list[Effect[Any]](), list[Effect[Any]]()
+    assert begun(kind, Asked(), ["short"], ended) == "short"
+    assert begun(kind, Asked(), ["long", "owner"], went_on) == "long owner"
+    assert begun(kind, Asked(starts=False), ["owner"], began_late) == "None owner"
+    assert [[type(each) for each in seen] for seen in (ended, went_on, began_late)] == [
+        [Pause],
+        [Pause, FindOwner],
+        [FindOwner],
+    ]
+
+
+@pytest.mark.parametrize("kind", DRIVERS)
+def test_a_document_too_large_is_an_answer_and_another_error_ends_an_operation(kind: str):
+    """An operation goes on from a document that is too large. Another error of its first effect is raised."""
+    too_large = DocumentTooLarge(70_000, 65_536)
+    assert begun(kind, Asked(), [too_large, "owner"], []) == f"{too_large} owner"
+    with pytest.raises(StoreUnavailable):
+        begun(kind, Asked(), [StoreUnavailable("s"), "owner"], [])

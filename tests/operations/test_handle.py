@@ -33,7 +33,7 @@ from vimbiso_fsm.messages.message import Address, Channel, Message
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import LegacyRecord, Pause, RunCall
-from vimbiso_fsm.operations.handle import Outcome, handle
+from vimbiso_fsm.operations.handle import Handling, Outcome, handle
 from vimbiso_fsm.operations.update import save
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.store.memory import MemoryStore
@@ -366,6 +366,26 @@ def test_another_worker_has_repaired_it_first():
     assert outcome.status == "advanced"
     assert outcome.state.run is not None
     assert outcome.state.run.flow == "order"
+    chat.check()
+
+
+def test_a_plain_turn_is_one_commit_and_no_coroutine():
+    """The answer to its commit ends the turn of a cached member who goes on, or is refused. Other turns go on."""
+    chat = member_chat()
+    chat.say("hi", "order")
+    for text, status in (("", "refused"), ("ada", "advanced")):
+        handling = Handling(Context(chat.bot, chat.cache, chat.clock.at), chat.message(text or "x" * 5_000))
+        commit = handling.first()
+        assert isinstance(commit, Commit)
+        outcome = handling.answered(chat.store.perform(commit))
+        assert outcome is not None
+        assert (outcome.status, outcome.state) == (status, chat.document())
+    stale = Handling(Context(chat.bot, chat.cache, chat.clock.at), chat.message("menu"))
+    commit = stale.first()
+    chat.say("help")
+    assert commit is not None
+    assert stale.answered(chat.store.perform(commit)) is None
+    assert Handling(Context(chat.bot, Cache(), chat.clock.at), chat.message("menu")).first() is None
     chat.check()
 
 

@@ -233,6 +233,43 @@ def test_the_patience_with_conflicts_begins_when_a_message_is_served():
         exchange.take(Conflict(stored), 1_000.0, 65.1)
 
 
+# A lock only where a second message comes --------------------------------------------------------------------------
+
+
+def test_a_message_alone_has_no_lock_and_a_second_one_waits_for_it():
+    """The lock is made when a second message comes, or when the first lets others go first; it is held by the first."""
+    queue = Queue()
+    with MemberLock(queue, "m", 0.01) as first:
+        assert queue._places == {"m": None}
+        with pytest.raises(Contended), MemberLock(queue, "m", 0.0):
+            pass
+        first.release()
+        with MemberLock(queue, "m", 0.0):
+            first.reacquire()  # in vain, because the patience ends
+            assert not first.held
+        first.reacquire()
+        assert first.held
+    assert queue._places == {}
+
+
+def test_a_message_of_a_task_alone_has_no_lock():
+    """In an event loop, too, the lock is made when a second message comes."""
+
+    async def alone() -> tuple[dict[object, Any], bool, dict[object, Any]]:
+        queue = AsyncQueue(2)
+        async with AsyncMemberLock(queue, "m", 60.0):
+            before = dict(queue._places)
+            second = AsyncMemberLock(queue, "m", 60.0)
+            went_in = second.enter()
+            waiting = asyncio.create_task(second.wait())
+            await asyncio.sleep(0)
+        await waiting
+        second.leave()
+        return before, went_in, queue._places
+
+    assert asyncio.run(alone()) == ({"m": None}, False, {})
+
+
 # A wait that does not end well -------------------------------------------------------------------------------------
 
 
