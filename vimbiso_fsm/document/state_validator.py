@@ -19,13 +19,13 @@ The validator changes nothing, reads no clock and writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
 
 from vimbiso_fsm.document.codec import document_to_raw
-from vimbiso_fsm.document.document import Document, Fields, Run
+from vimbiso_fsm.document.document import Document, Fields, Passing, Reminder, Run, Undelivered
 from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.document.shape import parts_of
 from vimbiso_fsm.document.typed_data import is_object, kind_of, structure
@@ -48,8 +48,6 @@ EVERY_CHANNEL_TYPE: Final = _EveryType()
 """The channel types of a document of another bot, which may have declared any."""
 
 _NOT_EMPTY: Final = "must be text, not empty"
-_TEXTS: Final = (("call", ("key", "service", "method", "root")), ("moved", ("to",)))
-"""Parts of a document, and which of their texts must not be empty."""
 
 
 @attrs.frozen
@@ -136,46 +134,18 @@ class StateValidator:
             faults = tuple(_twice(raw))
         return parts, faults
 
-    def _faults(self, raw: Fields, parts: Fields) -> Iterator[Fault]:
-        for name in ("member_id", "jwt_token"):
-            if parts.get(name) == "":
-                yield Fault(name, _NOT_EMPTY)
+    def _faults(self, raw: Fields, parts: Fields) -> list[Fault]:
+        """Return what each part breaks by itself, and what is broken of a login, which stands in several parts."""
+        faults: list[Fault] = []
         if raw.get("jwt_token") is None:
             if raw.get("authenticated") is True:
-                yield Fault("authenticated", "is true without a token")
+                faults.append(Fault("authenticated", "is true without a token"))
             if raw.get("_token") is not None:
-                yield Fault("_token", "is there without a token")
-        if "profile" in parts:
-            yield from self._profile(parts["profile"])
-        if "current_account" in parts:
-            account = parts["current_account"].get("account_id", _NOT_EMPTY)
-            if not (isinstance(account, str) and account):
-                yield Fault("current_account", "has an account_id that is not text")
-        if "channel" in parts:
-            yield from self._address("channel", parts["channel"])
-        if parts.get("run") is not None:
-            yield from self._run("flow_data", parts["run"])
-        for place, run in enumerate(parts.get("suspended", ())):
-            yield from self._run(f"_suspended.{place}.flow_data", run)
-        for name, texts in _TEXTS:
-            if (part := parts.get(name)) is not None:
-                yield from _empty(f"_{name}", part, texts)
-        for place, waiting in enumerate(parts.get("outbox", ())):
-            yield from _empty(f"_outbox.{place}", waiting, ("id",))
-            try:
-                replies_from_raw(waiting.replies)
-            except Unreadable:
-                yield Fault(f"_outbox.{place}.replies", "must be a list of replies")
-        if (handed := parts.get("handed")) is not None:
-            yield from _empty("_handed", handed, ("inbox",))
-        for place, item in enumerate(parts.get("passing", ())):
-            yield from _empty(f"_passing.{place}", item, ("id", "inbox"))
-        for place, reminder in enumerate(parts.get("reminders", ())):
-            yield from _empty(f"_reminders.{place}", reminder, ("key", "id"))
-            try:
-                replies_from_raw(reminder.replies)
-            except Unreadable:
-                yield Fault(f"_reminders.{place}.replies", "must be a list of replies")
+                faults.append(Fault("_token", "is there without a token"))
+        for name, part in parts.items():
+            if part is not None and name in _RULES:
+                faults += _RULES[name](self, part)
+        return faults
 
     def _profile(self, profile: Fields) -> Iterator[Fault]:
         if not isinstance(profile.get("accounts", []), list):
@@ -187,13 +157,18 @@ class StateValidator:
         except Unreadable as error:
             yield Fault("profile", f"is no {self.profile.__name__}: {error}")
 
-    def _address(self, path: str, channel: Channel | Address) -> Iterator[Fault]:
+    def _account(self, account: Fields) -> Iterator[Fault]:
+        account_id = account.get("account_id", _NOT_EMPTY)
+        if not (isinstance(account_id, str) and account_id):
+            yield Fault("current_account", "has an account_id that is not text")
+
+    def _address(self, channel: Channel | Address, path: str = "channel") -> Iterator[Fault]:
         if channel.type not in self.channel_types:
             yield Fault(f"{path}.type", "is no known channel type; name it in Bot(channels=…)")
         if not channel.identifier:
             yield Fault(f"{path}.identifier", _NOT_EMPTY)
 
-    def _run(self, path: str, run: Run) -> Iterator[Fault]:
+    def _run(self, run: Run, path: str = "flow_data") -> Iterator[Fault]:
         if not run.id.startswith(f"{run.flow}:"):
             yield Fault(f"{path}.id", "must be text that begins with the flow's name and a colon")
         attempts = run.context.get("attempts", 0)
@@ -201,7 +176,7 @@ class StateValidator:
             yield Fault(f"{path}.data._validation_context.attempts", "must be a whole number, not negative")
         if "member_id" in run.fields:
             yield Fault(f"{path}.data.member_id", "must stand at the top level only")
-        yield from self._address(f"{path}.data.channel", run.channel)
+        yield from self._address(run.channel, f"{path}.data.channel")
         if self.flows is None:
             return
         if run.flow not in self.flows:
@@ -227,3 +202,45 @@ def _empty(path: str, part: object, names: tuple[str, ...]) -> Iterator[Fault]:
     for name in names:
         if not getattr(part, name):
             yield Fault(f"{path}.{name}", _NOT_EMPTY)
+
+
+def _waiting(path: str, waiting: Sequence[Undelivered | Reminder], names: tuple[str, ...]) -> Iterator[Fault]:
+    """Yield the faults of replies that wait."""
+    for place, each in enumerate(waiting):
+        yield from _empty(f"{path}.{place}", each, names)
+        try:
+            replies_from_raw(each.replies)
+        except Unreadable:
+            yield Fault(f"{path}.{place}.replies", "must be a list of replies")
+
+
+def _passing(_: StateValidator, passing: Sequence[Passing]) -> Iterator[Fault]:
+    for place, item in enumerate(passing):
+        yield from _empty(f"_passing.{place}", item, ("id", "inbox"))
+
+
+def _suspended(rules: StateValidator, suspended: Sequence[Run]) -> Iterator[Fault]:
+    for place, run in enumerate(suspended):
+        yield from rules._run(run, f"_suspended.{place}.flow_data")
+
+
+def _text(name: str) -> Callable[[StateValidator, str], Sequence[Fault]]:
+    return lambda _, text: () if text else (Fault(name, _NOT_EMPTY),)
+
+
+_RULES: Final[Mapping[str, Callable[[StateValidator, Any], Iterable[Fault]]]] = {
+    "member_id": _text("member_id"),
+    "jwt_token": _text("jwt_token"),
+    "profile": StateValidator._profile,
+    "current_account": StateValidator._account,
+    "channel": StateValidator._address,
+    "run": StateValidator._run,
+    "suspended": _suspended,
+    "call": lambda _, call: _empty("_call", call, ("key", "service", "method", "root")),
+    "moved": lambda _, moved: _empty("_moved", moved, ("to",)),
+    "outbox": lambda _, outbox: _waiting("_outbox", outbox, ("id",)),
+    "handed": lambda _, handed: _empty("_handed", handed, ("inbox",)),
+    "passing": _passing,
+    "reminders": lambda _, reminders: _waiting("_reminders", reminders, ("key", "id")),
+}
+"""The rules of each part that has any, by the name of the document's attribute."""
