@@ -238,7 +238,8 @@ def test_a_running_manager_asks_again_whose_the_store_is(
         mine = store.perform(ReadOwner())
         store.perform(Claim(record, mine))
         assert shell.handle(shell.message("yes")).status == "advanced"
-        monkeypatch.setattr("vimbiso_fsm.runtime.flow_state.OWNER_KNOWN", 0.0)
+        for shells in ("shell", "async_shell"):
+            monkeypatch.setattr(f"vimbiso_fsm.runtime.{shells}.OWNER_KNOWN", 0.0)
         shell.manager._ready_until = 0.0  # as when the time is over
         for name, *arguments in (("handle", shell.message("hi")), ("wake", member), ("state", member)):
             with pytest.raises(error):

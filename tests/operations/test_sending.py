@@ -24,7 +24,8 @@ from vimbiso_fsm.messages.sending import LONGEST_WAIT, MAX_IDS, Later, Never, Se
 from vimbiso_fsm.messages.told import ChatOpened, Reacted, StatusChanged
 from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.operations.sent_notes import SentNotes
-from vimbiso_fsm.runtime import flow_state
+from vimbiso_fsm.runtime import async_shell
+from vimbiso_fsm.runtime import shell as sync_shell
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.requests import Load, Request, Stored
 from vimbiso_fsm.store.retention import MESSAGES_KEPT
@@ -334,7 +335,8 @@ def test_an_exception_that_names_a_pause_asks_for_it(scene: Scene):
 @KINDS
 def test_a_sender_that_hangs_holds_up_nobody_else(scene: Scene, monkeypatch: pytest.MonkeyPatch):
     """A sender that does not answer in time leaves the outcome unknown, and another one says the reply later."""
-    monkeypatch.setattr(flow_state, "DELIVERY_TIMEOUT", 0.05)
+    for module in (sync_shell, async_shell):
+        monkeypatch.setattr(module, "DELIVERY_TIMEOUT", 0.05)
     goes_on = threading.Event()
     shell = scene.shell(senders={"whatsapp": lambda channel, replies, /: goes_on.wait(30)})
     outcome = shell.handle(said("hi"))

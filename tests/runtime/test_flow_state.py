@@ -1015,7 +1015,7 @@ def test_a_worker_dies_inside_the_call(store: AtomicStateManager, monkeypatch: p
             raise Died
         return result
 
-    monkeypatch.setattr("vimbiso_fsm.runtime.flow_state.with_retries", deadly)
+    monkeypatch.setattr("vimbiso_fsm.runtime.shell.with_retries", deadly)
     story = Story(store, EVERYTHING, services=services)
     outcome = story.tell()
     assert story.crashed == "yes"

@@ -18,7 +18,7 @@ from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.handle import handle
-from vimbiso_fsm.runtime import flow_state
+from vimbiso_fsm.runtime import loop_state
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.runtime.queue import AsyncMemberLock, AsyncQueue, MemberLock, Queue, Slots
 from vimbiso_fsm.store.requests import Commit, Conflict, Head, Linked, Stored
@@ -179,7 +179,7 @@ class Gated(SimulatedCredexCore):
 
 def test_neither_a_call_nor_messages_that_wait_for_it_delay_other_members(monkeypatch: pytest.MonkeyPatch):
     """Neither a call nor a message that waits for it takes up a slot."""
-    monkeypatch.setattr(flow_state, "AT_ONCE", 1)
+    monkeypatch.setattr(loop_state, "AT_ONCE", 1)
 
     async def talk() -> tuple[str, list[str]]:
         core = Gated()

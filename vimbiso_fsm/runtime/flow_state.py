@@ -15,12 +15,11 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
-from contextlib import AsyncExitStack, ExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 from os import PathLike
-from threading import get_ident
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, Unpack
 
 from vimbiso_fsm.archive.keeping import Archiving
 from vimbiso_fsm.audit.entries import AuditEntry, Incident
@@ -28,42 +27,19 @@ from vimbiso_fsm.audit.flow_audit import Observer
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.encryption.settings import Encryption
 from vimbiso_fsm.errors import (
-    AnotherBotsStore,
-    CallbackTimedOut,
-    MissingSecret,
     NotAnswered,
-    ServiceError,
-    UnknownLayout,
-    Unreadable,
-    VimbisoError,
 )
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.flow import AnyFlow
-from vimbiso_fsm.flow.interrupts import CallbackStopped
 from vimbiso_fsm.flow.rates import DEFAULT_RATES, Pace, Rates
 from vimbiso_fsm.messages.given import Given, HandedBack, HandedOver
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Reply, Said
 from vimbiso_fsm.messages.sending import Answer
 from vimbiso_fsm.messages.told import Told
-from vimbiso_fsm.operations.claim import claim
 from vimbiso_fsm.operations.effects import (
-    DELIVERY,
-    LEASE_OVER,
-    STILL_RUNNING,
     AsyncLegacyReader,
-    Deliver,
     LegacyReader,
-    NotMade,
-    PassOn,
-    Pause,
-    ReadLegacy,
-    RunCall,
-    StandBack,
-    TakePlace,
-    is_lease_over,
-    run,
-    run_awaited,
 )
 from vimbiso_fsm.operations.erase import Erasure, erase
 from vimbiso_fsm.operations.export import Exported, export
@@ -78,43 +54,28 @@ from vimbiso_fsm.operations.shared import find_owner
 from vimbiso_fsm.operations.update import Change, read, save, update
 from vimbiso_fsm.operations.wipe import Wiped, wipe
 from vimbiso_fsm.runtime.arguments import checked
-from vimbiso_fsm.runtime.base import BaseManager, Begin, delay
-from vimbiso_fsm.runtime.binding import bind
+from vimbiso_fsm.runtime.async_shell import AsyncShell
+from vimbiso_fsm.runtime.base import BaseManager
 from vimbiso_fsm.runtime.giving import flow_opened, person_said, trigger_pulled, words_given
-from vimbiso_fsm.runtime.queue import AsyncMemberLock, AsyncQueue, MemberLock, Queue
-from vimbiso_fsm.runtime.sending import AsyncRecorder, AsyncSender, AsyncTakesPassedOn, Recorder, Sender, TakesPassedOn
-from vimbiso_fsm.runtime.services import (
-    DELIVERY_TIMEOUT,
-    Place,
-    attempt,
-    attempt_awaited,
-    is_async,
-    result_of,
-    take,
-    take_awaited,
-    with_retries,
-    with_retries_async,
-)
-from vimbiso_fsm.runtime.startup import OWNER_KNOWN, StartupCheck
-from vimbiso_fsm.runtime.watchdog import LOOKER, NO_STRETCH, RUNNING, Watchdog, settle
+from vimbiso_fsm.runtime.loop_state import LoopState
+from vimbiso_fsm.runtime.queue import Queue
+from vimbiso_fsm.runtime.sending import AsyncSender, AsyncTakesPassedOn, Recorder, Sender, TakesPassedOn
+from vimbiso_fsm.runtime.shell import CALL_WAIT, Shell
+from vimbiso_fsm.runtime.startup import StartupCheck
+from vimbiso_fsm.runtime.watchdog import LOOKER, Watchdog
 from vimbiso_fsm.store.doctor import Durability
 from vimbiso_fsm.store.index import Secret
 from vimbiso_fsm.store.requests import (
     AsyncStore,
     Effect,
     Load,
-    MarkSent,
     Quarantined,
-    ReadDigests,
     ReadQuarantine,
     RecordIncident,
-    Request,
     Store,
 )
 
 if TYPE_CHECKING:
-    import asyncio  # not at run time: `import vimbiso_fsm` does not load it
-
     from vimbiso_fsm.archive.procedures import Moved
     from vimbiso_fsm.archive.store import AsyncArchivedStore
     from vimbiso_fsm.encryption.store import AsyncEncryptedStore
@@ -124,28 +85,8 @@ R = TypeVar("R")
 
 CONFLICT_TIMEOUT: Final = 5.0
 """Seconds for which a message waits for earlier ones of its member, and then may lose races, before `Contended`."""
-CALL_WAIT: Final = 10.0
-"""Seconds for which `handle` waits for its calls. Then it replies that the call is being worked on."""
-HOLD: Final = 0.4
-"""The part of the patience for which a call keeps the member's lock.
-
-A message that arrives meanwhile waits, and is decided on the result of the call. One that has waited longer is answered
-with the notice that the call is being worked on.
-"""
 DEFAULT_WATCHDOG: Final = Watchdog()
 """The bounds of the time that callbacks may take, unless a manager is given others."""
-AT_ONCE: Final = 500
-"""The number of messages that an async manager handles at the same time, without those that wait for a call or a
-delivery."""
-OTHERS_AT_ONCE: Final = 32
-"""The number of them that are of members whose documents are not cached, besides those that are: a flood of unknown
-senders delays nobody whom the process remembers."""
-
-_BY_SHELL: Final = (RunCall, Deliver, PassOn, TakePlace, StandBack, Pause, ReadLegacy)
-"""The effects that are no request to the store."""
-_OUTSIDE: Final = (RunCall, Deliver, PassOn, TakePlace, StandBack)
-"""Effects whose duration is not counted as waiting. During a long call and a delivery, other messages of the member may
-be handled."""
 
 
 class Delivery(Protocol):
@@ -170,7 +111,7 @@ class AsyncDelivery(Protocol):
         ...
 
 
-class FlowStateManager:
+class FlowStateManager(Shell):
     """Handles messages on a store. Each message takes effect once.
 
     A manager can be shared between threads. It is a context manager.
@@ -615,221 +556,6 @@ class FlowStateManager:
         """
         return self.ask(self._base.moving(member_id, archives=self.archives))
 
-    def _claim(self) -> None:
-        """Record the bot as the owner of the store, or check that it is, and take the digests of the store."""
-        run(claim(self.bot), self._store.perform)
-        self._base.bot = self.bot.with_digests(self._store.perform(ReadDigests()))
-
-    def _ready(self) -> None:
-        """Check whether this manager may start on its servers, and later whether the store is still its bot's.
-
-        A store that does not answer the later question is left to the request that follows.
-        """
-        with self._starting:
-            if self._start is None and time.monotonic() < self._ready_until:
-                return
-            if self._start is not None:
-                self._start()
-            asks_again, self._start = self._start is None, None
-            self._ready_until = time.monotonic() + OWNER_KNOWN
-        if asks_again:  # without the lock, so that the others go on meanwhile
-            try:
-                self._claim()
-            except (AnotherBotsStore, UnknownLayout, MissingSecret):
-                self._start, self._ready_until = self._claim, float("-inf")
-                raise
-            except NotAnswered as error:
-                self._base.owner_unknown(error)
-
-    def _run(self, begin: Begin[R], key: object, call_wait: float | None = None) -> R:
-        """Run an operation in the member's place in the queue.
-
-        Args:
-            begin: Makes the operation.
-            key: The key of the queue.
-            call_wait: Seconds for all calls together; None waits for their end.
-        """
-        began = time.monotonic()
-        if began >= self._ready_until:
-            self._ready()
-            began = time.monotonic()
-        with MemberLock(self._queue, key, self._base.patience) as place:
-            return self._drive(begin, began, place, call_wait)
-
-    def _operate(self, begin: Begin[R], member_id: str | None = None) -> R:
-        """Run an operation without calls outside the queue. `member_id`: the member whose document it may change."""
-        if time.monotonic() >= self._ready_until:
-            self._ready()
-        try:
-            return self._drive(begin, time.monotonic())
-        finally:
-            if member_id is not None:  # the cached document may share values with the object that the caller holds
-                self._base.cache.forget(member_id)
-
-    def _drive(
-        self, begin: Begin[R], began: float, place: MemberLock | None = None, call_wait: float | None = None
-    ) -> R:
-        """Perform the effects of an operation begun at the monotonic time `began`, and report what it has stored."""
-        base, outside = self._base, 0.0
-        context = base.context(time.monotonic() - began)
-        taken: dict[str, Place] = {}
-        watched, ident, stretch = base.watched, get_ident(), NO_STRETCH
-        if watched is not None and not LOOKER.runs:
-            LOOKER.start()
-
-        def perform(effect: Request) -> object:
-            nonlocal outside, stretch
-            RUNNING[ident] = NO_STRETCH  # the operation waits for the effect, and its code does not run
-            if stretch[1]:
-                settle()
-            try:
-                answer: Any
-                if not isinstance(effect, _BY_SHELL):
-                    answer = self._store.perform(effect)
-                    base.clock.adjust(answer)
-                    if base.clock.unreported:
-                        self._report_clock()
-                    return answer
-                if place is None or not isinstance(effect, _OUTSIDE):
-                    return self._perform(cast(Effect[Any], effect))
-                since = time.monotonic()
-                if isinstance(effect, Deliver | PassOn):
-                    answer = self._deliver(effect, place, taken.pop(DELIVERY, None))
-                elif isinstance(effect, TakePlace):
-                    answer = self._take(effect, place, taken)
-                elif isinstance(effect, StandBack):
-                    place.release()
-                    self._perform(effect)
-                    answer = None
-                else:
-                    wait = None if call_wait is None else max(call_wait - outside, 0)
-                    answer = self._call(effect, wait, place, taken.pop(effect.call.service, None))
-                place.reacquire()
-                outside += time.monotonic() - since
-                return answer
-            finally:
-                context.now, context.waited = base.clock.now(), time.monotonic() - began - outside
-                if watched is not None:
-                    stretch = [watched, False]
-                    RUNNING[ident] = stretch
-
-        try:
-            try:
-                if watched is not None:
-                    stretch = [watched, False]
-                    RUNNING[ident] = stretch
-                return run(begin(context), perform)
-            finally:
-                RUNNING[ident] = NO_STRETCH
-                if stretch[1]:
-                    settle()
-        except CallbackStopped:  # outside of a decision, which takes it for the failure of a callback
-            RUNNING[ident] = NO_STRETCH
-            raise CallbackTimedOut from None
-        finally:
-            for unused in taken.values():
-                unused.withdraw()
-            if base.observing is not None:  # observers are not ended, because what they have done is not undone
-                RUNNING[ident] = [base.observing, False]
-            try:
-                base.report(context)
-            finally:
-                RUNNING[ident] = NO_STRETCH
-            if base.sent:
-                self._recorder.soon()
-
-    def _perform(self, effect: Effect[R]) -> R:
-        """Perform an effect other than a call or a delivery."""
-        answer: Any = None
-        if isinstance(effect, Pause | StandBack):
-            time.sleep(delay(effect.attempt))
-        elif not isinstance(effect, ReadLegacy):
-            answer = self._store.perform(effect)
-            self._base.clock.adjust(answer)
-            if self._base.clock.unreported:
-                self._report_clock()
-        elif self._legacy is not None:
-            answer = self._legacy.read(effect.number)
-        result: R = answer
-        return result
-
-    def _report_clock(self) -> None:
-        """Record that the store's clock and that of the process differ."""
-        with suppress(VimbisoError):
-            self._store.perform(self._base.clock_incident())
-
-    def _take(self, step: TakePlace, lock: MemberLock, taken: dict[str, Place]) -> bool:
-        """Take a place at a service, unless the operation has one there; return whether it has one."""
-        if step.service not in taken:
-            places = self._base.places(step)
-            if step.call is None:
-                lock.release()  # deliveries may be waited for longer than a member waits
-            place = take(places, places.limits.wait)
-            if place is not None:
-                taken[step.service] = place
-        return step.service in taken
-
-    def _call(self, step: RunCall, wait: float | None, lock: MemberLock, place: Place | None) -> object:
-        """Make a call at a place of its service, and wait for its result for `wait` seconds, or without a limit."""
-        base = self._base
-        place = place or take(base.services.at(step.call.service), 0)
-        if place is None:
-            return base.busy(step)
-        if is_lease_over(step, self.now()):
-            place.withdraw()
-            return LEASE_OVER
-        try:
-            method = bind(self.bot.services, step)
-        except (Unreadable, ServiceError) as error:
-            place.withdraw()
-            return error if isinstance(error, Unreadable) else NotMade(error)
-        taken = place
-
-        def make() -> object:
-            result = with_retries(method, step.policy, step.refuses, taken, partial(base.may_begin, step))
-            taken.service.ended(step.member_id, result)
-            return result
-
-        future = place.start(make)
-        hold = HOLD * base.patience
-        try:
-            done, _ = wait_for([future], hold if wait is None else min(hold, wait))
-            if not done:
-                lock.release()
-            return result_of(future, None if wait is None else max(wait - hold, 0))
-        except TimeoutError:
-            stored: Future[None] = Future()
-            self._late.add(stored)
-            future.add_done_callback(partial(self._store_late_result, step, stored))
-            return STILL_RUNNING
-
-    def _store_late_result(self, step: RunCall, stored: Future[None], future: Future[object]) -> None:
-        """Store the result of a call that took longer than `handle` waited."""
-        try:
-            member_id, answer = step.member_id, self._base.late_answer(step, result_of(future))
-            self._run(self._base.wake(member_id, answer), member_id)
-        except VimbisoError as error:
-            self._base.late_result_lost(error)
-        finally:
-            self._late.discard(stored)
-            stored.set_result(None)
-
-    def _deliver(self, step: Deliver | PassOn, lock: MemberLock, place: Place | None) -> Answer | BaseException:
-        """Send replies at a place for deliveries; return the answer of the channel, or the exception that was raised.
-
-        A reply that a member waits for waits for its place.
-        """
-        base = self._base
-        lock.release()
-        function, places = base.sending(step)
-        place = place or take(places, places.limits.wait if step.is_reply else 0)
-        if place is None:
-            return base.sending_busy(step, places)
-        try:
-            return base.sent_answer(step, attempt(place, function, DELIVERY_TIMEOUT))
-        finally:
-            place.leave()
-
     # Members ------------------------------------------------------------------------------------------------------
 
     @checked
@@ -1094,7 +820,7 @@ class FlowStateManager:
         self.close()
 
 
-class AsyncFlowStateManager:
+class AsyncFlowStateManager(AsyncShell):
     """Handles messages on a store, for asyncio. See `FlowStateManager`.
 
     A manager can be shared between the tasks of an event loop, and between event loops, one after the other or in
@@ -1140,7 +866,7 @@ class AsyncFlowStateManager:
         )  # fmt: skip
         self._store = store
         self._legacy = legacy
-        self._loops = PerLoop(_LoopState)
+        self._loops = PerLoop(LoopState)
         self._start: Callable[[], Awaitable[None]] | None = self._claim
         self._ready_until = float("-inf")
         self._on_close = on_close
@@ -1323,238 +1049,6 @@ class AsyncFlowStateManager:
         """Move the audit entries of a member to the archive. See `FlowStateManager.archive`."""
         return await self.ask(self._base.moving(member_id, archives=self.archives))
 
-    async def _claim(self) -> None:
-        """Record the bot as the owner of the store, or check that it is, and take the digests of the store."""
-        await run_awaited(claim(self.bot), self._store.perform)
-        self._base.bot = self.bot.with_digests(await self._store.perform(ReadDigests()))
-
-    async def _ready(self) -> None:
-        """Check whether this manager may start, and later whether the store is still its bot's.
-
-        See `FlowStateManager._ready`. One task makes the first check, and the others wait for it, even if the first one
-        is cancelled.
-        """
-        import asyncio
-
-        if self._start is None:
-            if time.monotonic() >= self._ready_until:
-                self._ready_until = time.monotonic() + OWNER_KNOWN
-                await self._claim_again()
-            return
-        state = self._loops.get()
-        if state.starting is None:
-            state.starting = asyncio.ensure_future(self._begin())
-            state.starting.add_done_callback(state.started)
-        await asyncio.shield(state.starting)
-
-    async def _begin(self) -> None:
-        if (start := self._start) is not None:
-            await start()
-            self._start, self._ready_until = None, time.monotonic() + OWNER_KNOWN
-
-    async def _claim_again(self) -> None:
-        try:
-            await self._claim()
-        except (AnotherBotsStore, UnknownLayout, MissingSecret):
-            self._start, self._ready_until = self._claim, float("-inf")
-            raise
-        except NotAnswered as error:
-            self._base.owner_unknown(error)
-
-    async def _run(self, begin: Begin[R], key: object, call_wait: float | None = None, *, cached: bool = True) -> R:
-        """Run an operation in the member's place in the queue. See `FlowStateManager._run` and `AsyncMemberLock`."""
-        began = time.monotonic()
-        if began >= self._ready_until:
-            await self._ready()
-            began = time.monotonic()
-        queue = self._loops.get().queue
-        place = AsyncMemberLock(queue, key, self._base.patience, cached=cached)
-        if not place.enter():
-            await place.wait()
-        try:
-            return await self._drive(begin, began, place, call_wait)
-        finally:
-            place.leave()
-
-    async def _operate(self, begin: Begin[R], member_id: str | None = None) -> R:
-        """Run an operation without calls outside the queue. See `FlowStateManager._operate`."""
-        if time.monotonic() >= self._ready_until:
-            await self._ready()
-        try:
-            return await self._drive(begin, time.monotonic())
-        finally:
-            if member_id is not None:
-                self._base.cache.forget(member_id)
-
-    async def _drive(
-        self, begin: Begin[R], began: float, place: AsyncMemberLock | None = None, call_wait: float | None = None
-    ) -> R:
-        """Perform the effects of an operation, and report what it has stored. See `FlowStateManager._drive`."""
-        base, outside = self._base, 0.0
-        context = base.context(time.monotonic() - began)
-        taken: dict[str, Place] = {}
-        watched, ident, stretch = base.watched, get_ident(), NO_STRETCH
-        if watched is not None and not LOOKER.runs:
-            LOOKER.start()
-
-        async def perform(effect: Request) -> object:
-            nonlocal outside, stretch
-            RUNNING[ident] = NO_STRETCH  # the operation waits for the effect, and its code does not run
-            if stretch[1]:
-                settle()
-            try:
-                answer: Any
-                if not isinstance(effect, _BY_SHELL):
-                    answer = await self._store.perform(effect)
-                    base.clock.adjust(answer)
-                    if base.clock.unreported:
-                        await self._report_clock()
-                    return answer
-                if place is None or not isinstance(effect, _OUTSIDE):
-                    return await self._perform(cast(Effect[Any], effect))
-                since = time.monotonic()
-                place.give_up_slot()
-                if isinstance(effect, Deliver | PassOn):
-                    answer = await self._deliver(effect, place, taken.pop(DELIVERY, None))
-                elif isinstance(effect, TakePlace):
-                    answer = await self._take(effect, place, taken)
-                elif isinstance(effect, StandBack):
-                    place.release()
-                    await self._perform(effect)
-                    answer = None
-                else:
-                    wait = None if call_wait is None else max(call_wait - outside, 0)
-                    answer = await self._call(effect, wait, place, taken.pop(effect.call.service, None))
-                await place.reacquire()
-                outside += time.monotonic() - since
-                return answer
-            finally:
-                context.now, context.waited = base.clock.now(), time.monotonic() - began - outside
-                if watched is not None:
-                    stretch = [watched, False]
-                    RUNNING[ident] = stretch
-
-        try:
-            try:
-                if watched is not None:
-                    stretch = [watched, False]
-                    RUNNING[ident] = stretch
-                return await run_awaited(begin(context), perform)
-            finally:
-                RUNNING[ident] = NO_STRETCH
-                if stretch[1]:
-                    settle()
-        except CallbackStopped:  # outside of a decision, which takes it for the failure of a callback
-            RUNNING[ident] = NO_STRETCH
-            raise CallbackTimedOut from None
-        finally:
-            for unused in taken.values():
-                unused.withdraw()
-            if base.observing is not None:  # observers are not ended, because what they have done is not undone
-                RUNNING[ident] = [base.observing, False]
-            try:
-                base.report(context)
-            finally:
-                RUNNING[ident] = NO_STRETCH
-            if base.sent:
-                self._loops.get().recorder(base, self._perform).soon()
-
-    async def _perform(self, effect: Effect[R]) -> R:
-        answer: Any = None
-        if isinstance(effect, Pause | StandBack):
-            await _sleep(delay(effect.attempt))
-        elif not isinstance(effect, ReadLegacy):
-            answer = await self._store.perform(effect)
-            self._base.clock.adjust(answer)
-            if self._base.clock.unreported:
-                await self._report_clock()
-        elif self._legacy is not None:
-            answer = await self._legacy.read(effect.number)
-        result: R = answer
-        return result
-
-    async def _report_clock(self) -> None:
-        with suppress(VimbisoError):
-            await self._store.perform(self._base.clock_incident())
-
-    async def _take(self, step: TakePlace, lock: AsyncMemberLock, taken: dict[str, Place]) -> bool:
-        """Take a place at a service. See `FlowStateManager._take`."""
-        if step.service not in taken:
-            if step.call is None:
-                lock.release()
-            place = await self._place_at(step)
-            if place is not None:
-                taken[step.service] = place
-        return step.service in taken
-
-    async def _place_at(self, step: TakePlace, *, waits: bool = True) -> Place | None:
-        places, call = self._base.places(step), step.call
-        service: object = None if call is None else self.bot.services.get(call.service)
-        method: object = self._base.any_sender if call is None else getattr(service, call.method, None)
-        return await take_awaited(places, places.limits.wait if waits else 0, threaded=not is_async(method))
-
-    async def _call(self, step: RunCall, wait: float | None, lock: AsyncMemberLock, place: Place | None) -> object:
-        import asyncio
-
-        base = self._base
-        place = place or await self._place_at(TakePlace(step.call), waits=False)
-        if place is None:
-            return base.busy(step)
-        if is_lease_over(step, self.now()):
-            place.withdraw()
-            return LEASE_OVER
-        try:
-            method = bind(self.bot.services, step)
-        except (Unreadable, ServiceError) as error:
-            place.withdraw()
-            return error if isinstance(error, Unreadable) else NotMade(error)
-        taken = place
-
-        async def make() -> object:
-            may_begin = partial(base.may_begin, step)
-            result = await with_retries_async(method, step.policy, step.refuses, taken, may_begin)
-            taken.service.ended(step.member_id, result)
-            return result
-
-        call = asyncio.ensure_future(make())
-        hold = HOLD * base.patience
-        done: set[asyncio.Task[object]] = set()
-        try:
-            done, _ = await asyncio.wait({call}, timeout=hold if wait is None else min(hold, wait))
-            if not done:
-                lock.release()
-                done, _ = await asyncio.wait({call}, timeout=None if wait is None else max(wait - hold, 0))
-        finally:  # the call goes on, also when the task that waits is cancelled
-            if not done:
-                late = asyncio.ensure_future(self._store_late_result(step, call))
-                running = self._loops.get().late
-                running.add(late)
-                late.add_done_callback(running.discard)
-        return call.result() if done else STILL_RUNNING
-
-    async def _store_late_result(self, step: RunCall, call: asyncio.Future[object]) -> None:
-        """Store the result of a call that took longer than `handle` waited."""
-        member_id, answer = step.member_id, self._base.late_answer(step, await call)
-        try:
-            await self._run(self._base.wake(member_id, answer), member_id)
-        except VimbisoError as error:
-            self._base.late_result_lost(error)
-
-    async def _deliver(
-        self, step: Deliver | PassOn, lock: AsyncMemberLock, place: Place | None
-    ) -> Answer | BaseException:
-        base = self._base
-        lock.release()
-        function, places = base.sending(step)
-        threaded = not is_async(function.func)
-        place = place or await take_awaited(places, places.limits.wait if step.is_reply else 0, threaded=threaded)
-        if place is None:
-            return base.sending_busy(step, places)
-        try:
-            return base.sent_answer(step, await attempt_awaited(place, function, DELIVERY_TIMEOUT))
-        finally:
-            place.leave()
-
     # Members ------------------------------------------------------------------------------------------------------
 
     @checked
@@ -1675,52 +1169,3 @@ class AsyncFlowStateManager:
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
         await self.close()
-
-
-class _LoopState:
-    """The parts of an async manager that serve one event loop.
-
-    Attributes:
-        queue: The queues of the members.
-        late: The tasks that store late results of calls.
-        starting: The startup check while it runs.
-        others: The number of messages that are handled or wait, of members whose documents are not cached.
-    """
-
-    def __init__(self) -> None:
-        self.queue = AsyncQueue(AT_ONCE, OTHERS_AT_ONCE)
-        self.late: set[asyncio.Task[None]] = set()
-        self.starting: asyncio.Future[None] | None = None
-        self.others = 0
-        self._recorder: AsyncRecorder | None = None
-
-    def recorder(self, base: BaseManager, perform: Callable[[MarkSent], Awaitable[object]]) -> AsyncRecorder:
-        """Return what lets the store know what was sent in this loop."""
-        self._recorder = self._recorder or AsyncRecorder(base, perform)
-        return self._recorder
-
-    def started(self, starting: asyncio.Future[None]) -> None:
-        """Let the next use check again after a failure."""
-        self.starting = None
-        if not starting.cancelled():
-            starting.exception()  # retrieved here, because the tasks that waited may all be cancelled
-
-    async def close(self) -> None:
-        """Wait for late results, at most `CALL_WAIT` seconds."""
-        import asyncio
-
-        if self.late:
-            _, slow = await asyncio.wait(tuple(self.late), timeout=CALL_WAIT)
-            for task in slow:
-                task.cancel()
-        if self._recorder is not None:
-            await self._recorder.close()
-
-    def abandon(self) -> None:
-        """Do nothing: the state has no resources outside its loop."""
-
-
-async def _sleep(seconds: float) -> None:
-    import asyncio  # not at the top: `import vimbiso_fsm` does not load asyncio
-
-    await asyncio.sleep(seconds)
