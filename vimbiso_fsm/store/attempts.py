@@ -95,9 +95,11 @@ class Attempts:
         split: How often a node has refused the request because it has only some of its keys. The next attempt is made
             at the node that has them (`handover.py`); 0 after another failure.
         lasting: Whether the request writes what must outlive the server.
+        seen: How often the topology had been read when the latest attempt began, so that of many that fail together
+            one reads it again.
     """
 
-    __slots__ = ("_last", "_made", "_place", "_unknown", "asking", "lasting", "redirect", "request", "split")
+    __slots__ = ("_last", "_made", "_place", "_unknown", "asking", "lasting", "redirect", "request", "seen", "split")
 
     def __init__(self, request: requests.Request | None, place: str, timeout: float) -> None:
         """Begin.
@@ -113,7 +115,7 @@ class Attempts:
         self._unknown = False
         self.redirect: AskError | None = None
         self.asking = False
-        self.split = 0
+        self.split = self.seen = 0
         if isinstance(request, requests.Commit):
             self.lasting = request.document is not None
         else:

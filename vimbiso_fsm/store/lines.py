@@ -226,6 +226,7 @@ class LoopLines:
 
         Raises whatever took the place of the answer: an error of redis-py, or `NotSent`.
         """
+        attempts.seen = self.servers.seen
         try:
             pool = await self.servers.pool(key, attempts.redirect)
         except VimbisoError:

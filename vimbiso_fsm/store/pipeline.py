@@ -105,18 +105,13 @@ def exchange(connection: Connection, commands: list[Words]) -> list[Any]:
                 replies.append(connection.read_response(disable_decoding=True))
             except ResponseError as error:
                 replies.append(error)
-        usable = _leaves_usable(replies)
+        usable = ReadOnlyError not in map(type, replies)  # the server is no longer the primary
     except Exception as error:  # noqa: BLE001  # a connection that another thread closes raises whatever it meets
         _fill(replies, error, len(commands))
     finally:
         if not usable:
             connection.disconnect()
     return replies
-
-
-def _leaves_usable(replies: Sequence[Any]) -> bool:
-    """Return whether the connection can be used again: not if the server is no longer the primary."""
-    return ReadOnlyError not in map(type, replies)
 
 
 def _fill(replies: list[Any], error: Exception, due: int) -> None:

@@ -359,14 +359,13 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
             What was read, and whether it is confirmed; see `Answer`.
         """
         while True:
-            seen = self.servers.seen  # before the attempt: many that fail together refresh once
             try:
                 sent = await self._restated(words, attempts) if attempts.split else words
                 reply, confirmed = await self._call(sent, attempts)
             except (RedisError, OSError, NotSent) as error:
                 wait = attempts.wait(error)
                 if may_be_elsewhere(error):
-                    await self._refresh(seen)
+                    await self._refresh(attempts.seen)
             else:
                 try:
                     return read(reply), confirmed
@@ -410,8 +409,8 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
         return at
 
     @abstractmethod
-    async def _call(self, words: Words, attempts: Attempts) -> Answer:
-        """Send a command once.
+    def _call(self, words: Words, attempts: Attempts) -> Coroutine[Any, Any, Answer]:
+        """Send a command once, and note in `attempts.seen` how often the topology was read before.
 
         redis-py's `execute_command` is not used: it repeats what must not be repeated, hides whether anything was sent,
         takes any connection for WAIT, and costs more than the rest of the call.
@@ -497,7 +496,13 @@ class AtomicStateManager(_Manager[redis.Redis | redis.RedisCluster | Servers, Se
 
     def perform(self, request: Effect[R], /) -> R:
         """Perform a request; its class documents the answer and the errors."""
-        return _result_of(self._perform(request))
+        coroutine = self._perform(request)
+        try:
+            coroutine.send(None)
+        except StopIteration as end:
+            result: R = end.value
+            return result
+        raise AssertionError(f"{coroutine} has suspended")
 
     def load(self, member_id: str, *, previous: bool = False) -> requests.Stored | requests.Broken:
         """Read what is stored of a member; with `previous`, also the document before."""
@@ -540,8 +545,10 @@ class AtomicStateManager(_Manager[redis.Redis | redis.RedisCluster | Servers, Se
         return self._servers.place
 
     async def _call(self, words: Words, attempts: Attempts) -> Answer:
+        servers = self._servers
+        attempts.seen = servers.seen
         try:
-            pool = self._servers.pool(_first_key(words), attempts.redirect)
+            pool = servers.pool(_first_key(words), attempts.redirect)
             connections = connections_of(pool)
             connection = connections.take(pool)
         except VimbisoError:
@@ -605,16 +612,6 @@ class AtomicStateManager(_Manager[redis.Redis | redis.RedisCluster | Servers, Se
         time.sleep(seconds)  # noqa: ASYNC251 – no event loop runs this
 
 
-def _result_of(coroutine: Coroutine[Any, Any, R]) -> R:
-    """Run a coroutine that never suspends."""
-    try:
-        coroutine.send(None)
-    except StopIteration as end:
-        result: R = end.value
-        return result
-    raise AssertionError(f"{coroutine} has suspended")
-
-
 class AsyncAtomicStateManager(
     _Manager[redis.asyncio.Redis | redis.asyncio.RedisCluster | Callable[[], AsyncServers], AsyncServers]
 ):
@@ -637,9 +634,9 @@ class AsyncAtomicStateManager(
         """The servers of the running event loop."""
         return self._loops.get().servers
 
-    async def perform(self, request: Effect[R], /) -> R:
+    def perform(self, request: Effect[R], /) -> Coroutine[Any, Any, R]:
         """Perform a request; its class documents the answer and the errors."""
-        return await self._perform(request)
+        return self._perform(request)
 
     async def load(self, member_id: str, *, previous: bool = False) -> requests.Stored | requests.Broken:
         """Read what is stored of a member; with `previous`, also the document before."""
@@ -675,8 +672,8 @@ class AsyncAtomicStateManager(
         self._loops = PerLoop(lambda: LoopLines(next(servers), confirm))
         return first.place
 
-    async def _call(self, words: Words, attempts: Attempts) -> Answer:
-        return await self._loops.get().answer(words, _first_key(words), attempts)
+    def _call(self, words: Words, attempts: Attempts) -> Coroutine[Any, Any, Answer]:
+        return self._loops.get().answer(words, _first_key(words), attempts)
 
     async def _find_owners(self, each: Sequence[requests.FindOwner], digests: Digests) -> tuple[requests.Linked, ...]:
         """Find owners at the same moment, which is one pipeline for each server."""

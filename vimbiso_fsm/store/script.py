@@ -409,6 +409,7 @@ def _each(ids: Sequence[str]) -> bytes:
 
 def _encode_commit(commit: requests.Commit, keys: Keys) -> Command:
     expected, document, record = commit.expected, commit.document, commit.record
+    not_after, wake_at = commit.not_after, commit.wake_at
     entry = None if document is None else requests.check_commit(commit)
     token, root, content, before, digest = words_of(
         commit.token, commit.root, commit.content, expected.digest, "" if entry is None else entry.digest
@@ -425,7 +426,7 @@ def _encode_commit(commit: requests.Commit, keys: Keys) -> Command:
         repr(commit.shift) if commit.shift else b"0",
         expected.version,
         before,
-        _instant(commit.not_after),
+        "" if not_after is None else repr(float(not_after)),
     )
     if document is None or entry is None:
         return Command((*checked, _frame(token, b"", content, record)) if record else checked, named[0], token)
@@ -440,7 +441,7 @@ def _encode_commit(commit: requests.Commit, keys: Keys) -> Command:
         document,
         _frame(token, root, content, record) if record or not commit.stranger else b"",
         body,
-        _instant(commit.wake_at),
+        "" if wake_at is None else repr(float(wake_at)),
         commit.member_id.encode("utf-8", "surrogatepass"),
         commit.life,
         b"s" if commit.stranger else b"f" if commit.forgets else b"",
