@@ -225,7 +225,7 @@ def test_no_stored_byte_holds_a_secret(scope: Any, own: bool, server: Server):
         document = state_of(EncryptedStore(store, Encryption(OLD, scope, own))).document or b""
         assert PIN.encode() in document
         secrets = [PIN, NAME, BALANCE, TOKEN, "receipt", digest(document)]
-        secrets += [content_digest(said(number, text)) for number, text in enumerate(CONVERSATION)]
+        secrets += [content_digest(said(number, text), b"") for number, text in enumerate(CONVERSATION)]
         secrets += [PHONE.identifier, "Which PIN?"] if scope == "whole" else []
         for text in secrets:
             assert not any(text.encode() in each for each in seen), text

@@ -1186,8 +1186,8 @@ def test_tokens():
     tokens = [token_of(event) for event in (base, *others)]
     assert len(set(tokens)) == len(tokens)
     assert token_of(base) == token_of(Message(CHANNEL, "m", "other words"))
-    assert content_digest(base) != content_digest(Message(CHANNEL, "m", "other words"))
-    assert content_digest(base) != content_digest(Message(CHANNEL, "m", choice="hi"))
+    assert content_digest(base, b"") != content_digest(Message(CHANNEL, "m", "other words"), b"")
+    assert content_digest(base, b"") != content_digest(Message(CHANNEL, "m", choice="hi"), b"")
     assert token_of(CallReturned("k", "r", 1)) == token_of(CallReturned("k", "r", 2))
 
 
@@ -1602,13 +1602,13 @@ def test_known_valid_parts_change_no_verdict(one: Document, other: Document, cha
 def test_every_attribute_of_a_document_outlasts_a_turn():
     """A decision keeps each attribute of the document."""
     kept = {"member_id", "guest", "jwt_token", "authenticated", "profile", "current_account", "channels", "moved"}
-    kept |= {"leaving", "opted_out", "reminders"}
+    kept |= {"leaving", "opted_out", "reminders", "salt"}
     made = {"channel", "last_updated", "version", "token", "run", "suspended", "call", "outbox", "effects"}
     made |= {"upgraded", "judged", "ahead", "handed", "passing"}
     session = {"deadline", "session_since", "warn_at"}
     assert {field.name for field in attrs.fields(Document)} == kept | made | session
     document = member_document(
-        profile={"name": "Ada"}, current_account={"account_id": "a"}, channels=(Address("sms", "1"),)
+        profile={"name": "Ada"}, current_account={"account_id": "a"}, channels=(Address("sms", "1"),), salt="s"
     )
     reminder = Reminder("visit", "0", START + timedelta(days=9), ({"text": "x"},))
     document = attrs.evolve(document, opted_out=(OptOut(Address("sms", "1")),), reminders=(reminder,))

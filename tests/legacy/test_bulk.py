@@ -945,7 +945,7 @@ def test_the_audit_names_the_record_by_its_token_and_nothing_else(manage: Manage
     migrate(manage.url)
     [entry] = manage().history(MEMBER)
     assert (entry.token, entry.detail) == (
-        import_token(LegacyRecord(NUMBER, client.get(NUMBER))),
+        import_token(LegacyRecord(NUMBER, client.get(NUMBER)), digests_at(manage.url).token_key),
         {"shape": "phone"},
     )
     entries = manage().ask(ReadAudit(MEMBER))

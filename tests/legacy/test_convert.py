@@ -285,9 +285,9 @@ def test_a_number_has_seven_to_fifteen_digits(name: str, expected: bool):
 def test_the_token_is_of_the_number_and_of_every_byte():
     """The token of an import depends on the number and on each byte of the record."""
     record = LegacyRecord(NUMBER, b"{}")
-    assert import_token(record) == import_token(LegacyRecord(NUMBER, b"{}"))
-    assert import_token(record) != import_token(LegacyRecord(NUMBER, b"{ }"))
-    assert import_token(record) != import_token(LegacyRecord("263771234568", b"{}"))
+    assert import_token(record, b"a key") == import_token(LegacyRecord(NUMBER, b"{}"), b"a key")
+    assert import_token(record, b"a key") != import_token(LegacyRecord(NUMBER, b"{ }"), b"a key")
+    assert import_token(record, b"a key") != import_token(LegacyRecord("263771234568", b"{}"), b"a key")
 
 
 # What a bot declares -------------------------------------------------------------------------------------------------

@@ -85,6 +85,8 @@ def _masked(bot: Bot, raw: dict[str, Any]) -> dict[str, Any]:
     token = raw.get("jwt_token") and MASK
     profile = privacy.masked(raw.get("profile", {}), bot.secrets, MASK)
     masked = {**raw, "jwt_token": token, "profile": profile, "flow_data": _without_secrets(bot, raw["flow_data"])}
+    if "_salt" in raw:
+        masked["_salt"] = MASK
     if "_suspended" in raw:
         masked["_suspended"] = [
             {**run, "flow_data": _without_secrets(bot, run["flow_data"])} for run in raw["_suspended"]

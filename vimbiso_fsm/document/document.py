@@ -418,6 +418,8 @@ class Document:
         opted_out: The addresses at which the member wants no messages.
         handed: The hand-over to a person; None while the bot has the conversation.
         passing: What passes to inboxes and was not taken there yet, in order.
+        salt: A text that no reader of the audit can guess, so that the digest of a document in an audit entry tells
+            nothing of it (`Digests.salt_of`). The next commit makes it where it is empty.
         ahead: Seconds by which the clock was ahead when the document was stored, if its instants have been corrected
             since (`engine.ahead`). They are not stored; the next audit entry has them.
         upgraded: The upgrades of runs that were made when the document was read. They are not stored; the next audit
@@ -450,6 +452,7 @@ class Document:
     opted_out: tuple[OptOut, ...] = ()
     handed: Handed | None = None
     passing: tuple[Passing, ...] = ()
+    salt: str = attrs.field(default="", eq=False, repr=False)
     upgraded: tuple[Fields, ...] = attrs.field(default=(), eq=False, repr=False)
     ahead: float = attrs.field(default=0.0, eq=False, repr=False)
     judged: Judged | None = attrs.field(init=False, default=None, eq=False, repr=False)
@@ -717,14 +720,20 @@ def whole(run: Run) -> Run:
     return _with_context(run, _without(run.context, NARROWED))
 
 
-def is_of_burst(run: Run | None, burst: str) -> bool:
-    """Return whether a message of this burst was answered while the run was the current one."""
-    return run is not None and run.context.get(_BURST) == stamp(burst)
+def is_of_burst(run: Run | None, burst: str, key: bytes) -> bool:
+    """Return whether a message of this burst was answered while the run was the current one.
+
+    Args:
+        run: The run.
+        burst: The name of the burst, which the channel may make of the sender.
+        key: The key of the note, `Digests.words_key`.
+    """
+    return run is not None and run.context.get(_BURST) == stamp(burst, key=key)
 
 
-def with_burst(run: Run, burst: str) -> Run:
-    """Return the run with the note that a message of this burst was answered."""
-    return _with_context(run, {**run.context, _BURST: stamp(burst)})
+def with_burst(run: Run, burst: str, key: bytes) -> Run:
+    """Return the run with the note that a message of this burst was answered, as `is_of_burst` reads it."""
+    return _with_context(run, {**run.context, _BURST: stamp(burst, key=key)})
 
 
 def to_be_asked(run: Run) -> Run:

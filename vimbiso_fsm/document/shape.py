@@ -60,6 +60,7 @@ WIRE_NAMES: Final[Mapping[str, str]] = {
     "opted_out": "_opted_out",
     "handed": "_handed",
     "passing": "_passing",
+    "salt": "_salt",
     "suspended": "_suspended",
     "version": "_version",
     "last_updated": "_last_updated",

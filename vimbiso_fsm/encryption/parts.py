@@ -13,6 +13,7 @@ part, which JSON text never holds, so the two are put together again byte for by
 | `shown` of a run                          | titles that were shown, which can quote secrets         |
 | `_call.arguments`, `_call.answer`         | what was made of secrets, or answers to it              |
 | `_outbox`, `_reminders`, `_passing`       | words and data, which can quote secrets                 |
+| `_salt`                                   | it keeps a digest of the document from telling them     |
 
 In a turn record the replies and the context are hidden. Everything else stays readable: ids, addresses of channels,
 names of flows and states, instants, and the fields of a run that are not marked.
@@ -34,7 +35,9 @@ SecretsOf: TypeAlias = Callable[[str], Collection[str]]
 
 _HOLE: Final = "\ue000hidden\ue000"
 _WRITTEN: Final = dumps(_HOLE)
-_HIDDEN: Final = frozenset({"jwt_token", "profile", "current_account", "_outbox", "_reminders", "_passing", "replies"})
+_HIDDEN: Final = frozenset(
+    {"jwt_token", "profile", "current_account", "_outbox", "_reminders", "_passing", "_salt", "replies"}
+)
 _OF_CALL: Final = frozenset({"arguments", "answer"})
 _Place: TypeAlias = tuple[dict[str, Any], str]
 

@@ -38,6 +38,7 @@ from vimbiso_fsm.engine.events import (
     ReplyRoute,
     SessionExpired,
     content_digest,
+    earlier_contents,
     other_tokens,
     turn_token,
 )
@@ -76,6 +77,7 @@ class Decision:
         earlier: Its tokens of other keys and names, see `Commit`.
         root: The token of the message that caused it.
         content: The digest of the message's content; empty for other events.
+        contents: Its digests by other keys, see `Commit`.
         changed: Whether there is a document to store. Otherwise the commit only remembers a message by its record.
         raw: The document as bytes.
         record: The turn record as bytes; empty where nothing is to be remembered.
@@ -106,6 +108,7 @@ class Decision:
     delivery: Undelivered | None = None
     not_after: datetime | None = None
     earlier: tuple[str, ...] = ()
+    contents: tuple[str, ...] = ()
     error: BaseException | None = attrs.field(default=None, eq=False)
 
 
@@ -121,7 +124,16 @@ def commit_of(decision: Decision, head: Head) -> Commit:
     if not decision.changed or decision.entry is None:
         token, root, earlier = decision.token, decision.root, decision.earlier
         return Commit(
-            document.member_id, head, token, root, decision.content, None, None, decision.record, earlier=earlier
+            document.member_id,
+            head,
+            token,
+            root,
+            decision.content,
+            None,
+            None,
+            decision.record,
+            earlier=earlier,
+            contents=decision.contents,
         )
     wake = wake_at(document, stranger=decision.stranger)
     return Commit(
@@ -131,6 +143,7 @@ def commit_of(decision: Decision, head: Head) -> Commit:
         earlier=decision.earlier,
         root=decision.root,
         content=decision.content,
+        contents=decision.contents,
         document=decision.raw,
         entry=seal(decision.entry, decision.raw, head.digest),
         record=decision.record,
@@ -151,8 +164,9 @@ def verifying(digests: Digests, event: Event, known: Sequence[Address] = ()) -> 
         known: The linked channels of the member.
     """
     token = turn_token(event, digests.token_key)
-    earlier = other_tokens(event, digests, known)
-    return Commit("", NO_HEAD, token, token, content_digest(event), None, None, earlier=earlier)
+    earlier, contents = other_tokens(event, digests, known), earlier_contents(event, digests)
+    content = content_digest(event, digests.words_key)
+    return Commit("", NO_HEAD, token, token, content, None, None, earlier=earlier, contents=contents)
 
 
 def _life(document: Document, *, least: int) -> int:
@@ -181,7 +195,9 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
         InvalidState: The new document breaks the rule book.
         NotStorable: A value in it cannot be written as JSON.
     """
-    content = content_digest(event)
+    digests = draft.bot.digests
+    content = content_digest(event, digests.words_key)
+    contents = earlier_contents(event, digests) if digests.of_tokens else ()
     if not draft.changed and route == "send" and draft.replies and isinstance(event, Message):
         draft.changed = draft.stands = True
         draft.kind = "refusal"
@@ -192,7 +208,16 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
             record = dumps_unstructured(shorten(draft.status, replies_to_raw(said), None, {}, called=False), _RECORD)
         token, root, earlier = draft.token, draft.root, draft.earlier
         return Decision(
-            draft.status, draft.before, said, token, root, content, changed=False, record=record, earlier=earlier
+            draft.status,
+            draft.before,
+            said,
+            token,
+            root,
+            content,
+            changed=False,
+            record=record,
+            earlier=earlier,
+            contents=contents,
         )
     if draft.outbox and isinstance(event, Message | SessionExpired) and draft.kind != "error":
         drop_warning(draft)
@@ -227,6 +252,7 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
         earlier=draft.earlier,
         root=draft.root,
         content=content,
+        contents=contents,
         raw=data,
         record=record_of(draft.bot, draft.status, replies, document, stranger=stranger),
         entry=_entry(draft, document),
@@ -275,9 +301,16 @@ def life_of(bot: Bot, before: Document | None, member: Member, now: datetime) ->
 def _document(draft: Draft, event: Event) -> Document:
     """The new document. After an error, or where the member stays, only its version, instant and outbox are new."""
     before, intact = draft.before, is_intact(draft.before)
+    salt = before.salt or draft.bot.digests.salt_of(before.member_id)
     if draft.kind == "error" or draft.stands:
         return attrs.evolve(
-            before, version=draft.version, last_updated=draft.now, outbox=draft.outbox, upgraded=(), ahead=0.0
+            before,
+            version=draft.version,
+            last_updated=draft.now,
+            outbox=draft.outbox,
+            salt=salt,
+            upgraded=(),
+            ahead=0.0,
         ).at(draft.now)
     member, profile, account = draft.member, before.profile, before.current_account
     if member is not draft.met or not intact:
@@ -314,6 +347,7 @@ def _document(draft: Draft, event: Event) -> Document:
         opted_out=draft.opted_out,
         handed=draft.handed,
         passing=draft.passing,
+        salt=salt,
     )
     if not draft.parts:
         return after
@@ -396,6 +430,8 @@ def as_stored(bot: Bot, document: Document) -> tuple[Document, bytes]:
         InvalidState: It breaks the rule book.
         NotStorable: A value in it cannot be written as JSON.
     """
+    if not document.salt:
+        document = attrs.evolve(document, salt=bot.digests.salt_of(document.member_id))
     try:
         raw = document_to_raw(document)
     except (AttributeError, TypeError, KeyError, ValueError) as error:

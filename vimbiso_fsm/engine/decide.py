@@ -125,7 +125,7 @@ def decide(
             case Message():
                 interpret(draft, event, recovered=recovered, arrived=arrived or now)
                 if event.burst and draft.changed and draft.run is not None:
-                    draft.run = with_burst(draft.run, event.burst)
+                    draft.run = with_burst(draft.run, event.burst, bot.digests.words_key)
                 draft.kind = draft.kind if recovered is None else "recovery"
             case CallReturned():
                 take_call_returned(draft, event, route)

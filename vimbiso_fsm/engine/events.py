@@ -26,6 +26,7 @@ from vimbiso_fsm.messages.message import MAX_NAMES, NAMED, NAMES, Address, Messa
 from vimbiso_fsm.messages.sending import Later, Never
 from vimbiso_fsm.messages.told import Fact, Told
 from vimbiso_fsm.messages.value import Value
+from vimbiso_fsm.store.requests import CONTENT_DIGEST, UNKEYED_CONTENT
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -255,8 +256,9 @@ def turn_token(event: Event, key: bytes, name: str = "") -> str:
     """Return the token of an event. Equal events have equal tokens, so a redelivered one is the same turn.
 
     A message is named by the type of its channel, the account, the sender and its id, and a fact by its class, too.
-    Such a token has a key, else the sender could be found by trying all telephone numbers. What another system gives is
-    named by the member and the key. Other events are named by what was made of such a token, and by ids.
+    What another system gives is named by the member and its key, which may name a person. Such a token has a key, else
+    the sender could be found by trying all telephone numbers. Other events are named by what was made of such a token,
+    and by ids.
 
     Args:
         event: The event.
@@ -295,7 +297,7 @@ def turn_token(event: Event, key: bytes, name: str = "") -> str:
         case ClockReturned():
             return hashed("clock", event.at.isoformat(), str(event.version))
         case GivenFact():
-            return hashed("given", event.member_id, event.key)
+            return hashed("given", event.member_id, event.key, key=key)
         case _:  # a fact
             about = event.channel
             whom = ("", "") if about is None else (about.type, name or about.identifier)
@@ -313,6 +315,8 @@ def other_tokens(event: Event, digests: Digests, known: Sequence[Address] = ()) 
         digests: The digests of the store.
         known: The linked channels of the member.
     """
+    if isinstance(event, GivenFact):
+        return tuple(turn_token(event, key) for key in digests.earlier_token_keys)
     if not isinstance(event, Message | Fact) or event.channel is None:
         return ()
     names = [""]
@@ -326,36 +330,46 @@ def other_tokens(event: Event, digests: Digests, known: Sequence[Address] = ()) 
     return tuple(turn_token(event, key, name) for name in names[: 2 * MAX_NAMES] for key in keys)[1:]
 
 
-def content_digest(event: Event) -> str:
+def content_digest(event: Event, key: bytes) -> str:
     """Return the digest of what a message says, a fact tells or another system gives, "" for other events.
 
-    One with a known token and another content is no duplicate.
+    One with a known token and another content is no duplicate. Such a digest has a key, else a PIN that a member wrote
+    could be found by trying.
+
+    Args:
+        event: The event.
+        key: The key of the digests, `Digests.words_key`.
     """
+    length = CONTENT_DIGEST if key else UNKEYED_CONTENT
     if isinstance(event, Message):
         words = (event.kind, event.text or "", event.choice or "")
         if event.content is not None or event.payload or event.referral is not None:
-            return hashed(*words, event.beside_words)[:16]
-        return hashed(*words)[:16]
+            return hashed(*words, event.beside_words, key=key)[:length]
+        return hashed(*words, key=key)[:length]
     if isinstance(event, Fact):  # without the instant, which is not read while the channel's clock is ahead
-        return hashed(*(str(getattr(event, name)) for name in attrs.fields_dict(type(event)) if name not in _BESIDE))[
-            :16
-        ]
+        told = (str(getattr(event, name)) for name in attrs.fields_dict(type(event)) if name not in _BESIDE)
+        return hashed(*told, key=key)[:length]
+    parts: tuple[object, ...]
     match event:
         case WordsGiven(text=text):
-            return _digest("words", replies_to_raw([text]))
+            parts = ("words", replies_to_raw([text]))
         case FlowOpened(flow=flow, data=data):
-            return _digest("flow", flow, data)
+            parts = ("flow", flow, data)
         case TriggerPulled(name=name, by=by, data=data):
-            return _digest("trigger", name, by, data)
+            parts = ("trigger", name, by, data)
         case PersonSaid(text=text, by=by):
-            return _digest("person", by, replies_to_raw([text]))
+            parts = ("person", by, replies_to_raw([text]))
         case HandedOver(inbox=inbox, by=by):
-            return _digest("hand over", inbox, by)
+            parts = ("hand over", inbox, by)
         case HandedBack(by=by):
-            return _digest("hand back", by)
+            parts = ("hand back", by)
         case _:
             return ""
+    return hashed(dumps(parts, "given").decode(), key=key)[:length]
 
 
-def _digest(*parts: object) -> str:
-    return hashed(dumps(parts, "given").decode())[:16]
+def earlier_contents(event: Event, digests: Digests) -> tuple[str, ...]:
+    """Return the other digests that the content of an event may have, made by a worker with another current key."""
+    if not isinstance(event, Message | Fact | GivenFact):
+        return ()
+    return tuple(content_digest(event, key) for key in digests.earlier_words_keys)

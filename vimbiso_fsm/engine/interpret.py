@@ -304,7 +304,7 @@ def _try(draft: Draft, trigger: str, answer: object = None) -> None:
 
 def _refuse(draft: Draft, reasons: Sequence[Refused]) -> None:
     """Say the reasons, ask again and count the refusal. Of a burst, this is done once."""
-    if draft.burst and is_of_burst(draft.before.run, draft.burst):
+    if draft.burst and is_of_burst(draft.before.run, draft.burst, draft.bot.digests.words_key):
         return draft.ignore()
     draft.kind, draft.status = "refusal", "refused"
     say_reasons(draft, reasons)

@@ -184,7 +184,7 @@ def _enter(
         trail_before(trail, step) if step in trail else trail,
         made=run.made,
         since=draft.now if state.timeout is None else None,
-        stamp=stamp(f"{draft.token} {run.id} {step}", dumps_unstructured(known)),
+        stamp=stamp(f"{draft.token} {run.id} {step}", dumps_unstructured(known), draft.bot.digests.words_key),
     )
 
 

@@ -56,13 +56,15 @@ def _key(draft: Draft, run: Run, proposed: Call[Any], arguments: Mapping[str, An
     """Return the idempotency key of a call: another one for each message that leads to it, and for other arguments.
 
     A call that only reads may be made again in a later turn of the same message, with a key of its own.
-    The value of a secret field is left out, because services log keys, and a PIN can be guessed from a hash.
+    It has a key itself, because services log it, and the answers of a member can be found from a hash by trying. The
+    value of a secret field is left out of it all the same: a service may know the key of the deployment.
     """
     secrets = [run.fields.get(name) for name in draft.flow.secrets]
     known = {name: value for name, value in arguments.items() if value not in secrets} if secrets else arguments
     method = f"{proposed.service}.{proposed.method}"
     cause = draft.root if draft.policy.effect else draft.token
-    return hashed("call", cause, run.id, run.step, method, dumps(known, "call").decode())
+    words = dumps(known, "call").decode()
+    return hashed("call", cause, run.id, run.step, method, words, key=draft.bot.digests.words_key)
 
 
 def _settled_arguments(proposed: Call[Any]) -> tuple[Call[Any], dict[str, Any]]:

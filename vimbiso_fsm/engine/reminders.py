@@ -89,7 +89,7 @@ def _made(draft: Draft, change: SetReminder, turn: Turn[Any], place: str) -> Rem
     if at - draft.now > timedelta(seconds=LONGEST_WAIT):
         raise WrongCallback(place, "a reminder of more than ten years ahead", "an instant before that")
     until = None if change.until is None else _instant(change.until, turn)
-    id = hashed("reminder", draft.token, change.key)[:16]
+    id = hashed("reminder", draft.token, change.key, key=draft.bot.digests.words_key)[:16]
     return Reminder(change.key, id, at, said, flow.name if flow is not None else "", fields, until)
 
 

@@ -71,6 +71,7 @@ _CORE: Final = (
     ("_reminders",),
     ("_handed",),
     ("_passing",),
+    ("_salt",),
     ("_deadline", "_session_since", "_warn_at"),
     ("_last_updated",),
 )

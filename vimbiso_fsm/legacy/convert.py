@@ -46,9 +46,14 @@ from vimbiso_fsm.operations.update import commit, updated, with_entry
 from vimbiso_fsm.store import requests
 
 
-def import_token(record: LegacyRecord) -> str:
-    """Return the token under which a record is imported. Each number and each content has its own."""
-    return hashed("legacy", record.number, requests.long_digest(record.data))
+def import_token(record: LegacyRecord, key: bytes) -> str:
+    """Return the token under which a record is imported. Each number and each content has its own.
+
+    Args:
+        record: The record.
+        key: The key of the tokens, `Digests.token_key`.
+    """
+    return hashed("legacy", record.number, requests.long_digest(record.data), key=key)
 
 
 # Conversion --------------------------------------------------------------------------------------------------------
@@ -298,8 +303,8 @@ class ImportRecord:
         """
         self._bot, self._record, self._known_only, self._dry = bot, record, known_only, dry
         self._accounts = accounts
-        self._token = import_token(record)
-        self._content = requests.long_digest(record.data)[:16]
+        self._token = import_token(record, bot.digests.token_key)
+        self._earlier = tuple(import_token(record, key) for key in bot.digests.earlier_token_keys)
         self.state: LegacyState = read(record)
         if self.state.channel.type not in bot.validator.channel_types:
             raise self._refusal("channel.type", "is no type of channel that the bot knows")
@@ -318,22 +323,20 @@ class ImportRecord:
         guest_id = self._bot.digests.guest_id(channel)
         member_id = owner or guest_id
         verified = await requests.Commit(
-            member_id, requests.NO_HEAD, self._token, self._token, self._content, None, None
+            member_id, requests.NO_HEAD, self._token, self._token, "", None, None, earlier=self._earlier
         )
         match verified:
             case requests.Committed(at=at):
                 for account in self._accounts:
                     await self._check_account(context, account)
                 decision = self._decide(owner, at)
-            case requests.Duplicate():
-                return Imported("already")
             case requests.Conflict():  # the token of an earlier import may have expired
                 return await self._imported_before(member_id, guest_id)
             case requests.Broken():
                 fault = "cannot be stored: the member's stored data is damaged; `vimbiso recover` repairs it"
                 raise self._refusal("", fault)
-            case _:
-                raise self._refusal("", "was converted before, with another content")
+            case _:  # the token is of every byte of the record
+                return Imported("already")
         document = decision.document
         if (earlier := await earlier_guest(self._bot.digests, channel)) is not None:
             return await self._imported_before(earlier[0])
@@ -399,7 +402,7 @@ class ImportRecord:
             raise self._refusal("", fault) from None
         except NotStorable as error:
             raise self._refusal("", f"cannot be stored: {error}") from None
-        return attrs.evolve(with_entry(decision, kind="migration", detail=converted.detail), content=self._content)
+        return attrs.evolve(with_entry(decision, kind="migration", detail=converted.detail), earlier=self._earlier)
 
     async def _imported_before(self, *member_ids: str) -> Imported:
         """Return "already" if the audit of one of the members has the entry of this import.
@@ -407,9 +410,10 @@ class ImportRecord:
         Raises:
             RecordNotImported: No audit has it. The member has a document that was not imported.
         """
+        tokens = {import_token(self._record, key) for key in self._bot.digests.every_token_key}
         for member_id in member_ids:
             for entry in await read_legible(member_id):
-                if entry.kind == "migration" and entry.token == self._token:
+                if entry.kind == "migration" and entry.token in tokens:
                     return Imported("already")
         raise self._too_late()
 

@@ -1,17 +1,19 @@
-"""Digests of the addresses of channels, which stand for them in keys, ids, logs and audits. All are made here.
+"""Digests of the addresses of channels, which stand for them in keys, ids, logs and audits, and the keys of others.
 
 There are so few telephone numbers that all can be tried, so a digest has a key (HMAC-SHA256): it says nothing to a
 reader without the key. Digests for two purposes cannot be compared. Earlier releases named guests and the channels of
 audit entries by digests without a key; a store that has such names finds them by the key `UNKEYED`.
 
 The token of a message is made of its sender, too (`engine/events.py`), so it has a key. The tokens of earlier keys are
-looked for as long as they may be kept.
+looked for as long as they may be kept. A digest that is made of what a member wrote has a key for the same reason: a
+PIN of four digits is found at the ten thousandth try at the latest.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+from binascii import b2a_base64
 from collections.abc import Callable
 from functools import cached_property, lru_cache
 from typing import Final
@@ -30,6 +32,8 @@ _INDEX: Final = b"vimbiso channel index"
 _GUEST: Final = b"vimbiso guest"
 _AUDIT: Final = b"vimbiso audit"
 _TOKEN: Final = b"vimbiso turn token"
+_WORDS: Final = b"vimbiso words of members"
+_SALT: Final = b"vimbiso salt of documents"
 
 
 @attrs.frozen
@@ -48,6 +52,11 @@ class Digests:
     )
 
     @cached_property
+    def every_token_key(self) -> tuple[bytes, ...]:
+        """All keys with which tokens may ever have been made, for tokens that are kept as long as an audit is."""
+        return tuple(_made_for(_TOKEN, key) for key in dict.fromkeys((*self.keys, UNKEYED)))
+
+    @cached_property
     def token_key(self) -> bytes:
         """The key of the tokens of messages; empty for tokens without a key."""
         return _made_for(_TOKEN, self.keys[0])
@@ -56,6 +65,26 @@ class Digests:
     def earlier_token_keys(self) -> tuple[bytes, ...]:
         """The keys with which the tokens of messages may have been made that were handled before."""
         return tuple(_made_for(_TOKEN, key) for key in self.of_tokens)
+
+    @cached_property
+    def words_key(self) -> bytes:
+        """The key of digests that are made of what a member wrote: of contents of messages, keys of calls, fences."""
+        return _made_for(_WORDS, self.keys[0])
+
+    @cached_property
+    def earlier_words_keys(self) -> tuple[bytes, ...]:
+        """The keys of the digests of contents that may be kept of messages that were handled before."""
+        return tuple(_made_for(_WORDS, key) for key in self.of_tokens)
+
+    def salt_of(self, member_id: str) -> str:
+        """Return the salt of a new member's documents, 96 bits in 16 characters; empty without a key.
+
+        An audit entry has a digest of the whole document, and says most of what stands in it. What it hides, such as a
+        telephone number or a PIN, could be found by trying, if the document held nothing that cannot be tried.
+        """
+        key = _made_for(_SALT, self.keys[0])
+        words = member_id.encode("utf-8", "surrogatepass")
+        return b2a_base64(hmac.digest(key, words, "sha256")[:12], newline=False).decode() if key else ""
 
     def guest_id(self, place: Address | Channel) -> str:
         """Return the id of a new guest on a channel. Guests on two accounts of the bot are two guests."""

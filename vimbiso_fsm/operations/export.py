@@ -149,7 +149,7 @@ def document_without_secrets(bot: Bot, document: Document) -> dict[str, Any]:
         document: The document.
     """
     raw = document_to_raw(document)
-    found: dict[str, Any] = {**without(raw, ("jwt_token",)), "profile": without(raw["profile"], bot.secrets)}
+    found: dict[str, Any] = {**without(raw, ("jwt_token", "_salt")), "profile": without(raw["profile"], bot.secrets)}
     found["flow_data"] = _flow_data_without_secrets(bot, raw["flow_data"])
     if "_run" in raw:
         found["_run"] = without(raw["_run"], _CHOICES)

@@ -180,7 +180,7 @@ def _entry(bot: Bot, before: Document | None, after: Document, token: str) -> Au
     names = [
         field.name
         for field in attrs.fields(Document)
-        if field.name not in ("version", "last_updated", "upgraded", "ahead")
+        if field.name not in ("version", "last_updated", "salt", "upgraded", "ahead")
     ]
     changed = [name for name in names if before is None or getattr(before, name) != getattr(after, name)]
     return entry_for(

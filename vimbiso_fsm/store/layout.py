@@ -130,11 +130,12 @@ LAYOUTS: Final = (
     ),
     Layout(
         4,
-        "09cf3841a891dc1f",
+        "6e9565578b1be9d7",
         "An audit entry and a turn record are stored in a short form, and the digest of an entry has 22 characters. "
         "Entries and records of an earlier layout stay as they are, are read, and form one chain with new ones. A "
         "document may hold reminders, the addresses that have opted out, and a hand-over to a person with what waits "
-        "for the inbox; one without them is as before. "
+        "for the inbox; one without them is as before. A document holds a salt, which the next commit adds, and the "
+        "digest of a content in a record has 15 characters and a key; one of before is not compared with it. "
         "Replies of a turn wait in the outbox until they are sent, which is noted beside the document with the "
         "messages as which they were sent; they may be urgent. A change of the index for a way leaves a mark, so that "
         "it is made once. What a pace counts has keys of its own, which end after an hour.",

@@ -131,6 +131,10 @@ def _short(sha: bytes) -> str:
 
 
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
+CONTENT_DIGEST: Final = 15
+"""Characters of the digest of a content, which has a key."""
+UNKEYED_CONTENT: Final = 16
+"""Characters of one without a key, by an earlier release."""
 _LONG: Final = 64
 """Characters of the digests of entries up to layout 3."""
 
@@ -409,6 +413,7 @@ class Commit(Effect["CommitResult"]):
         stranger: Whether the member is a stranger: the audit ends with the document, if it is not kept for longer
             already, no document before and no empty record is kept, and the store may pack what it stores.
         earlier: Other tokens of the same event, by other keys and names (rule 3).
+        contents: Other digests of its content, by other keys.
 
     Raises:
         DocumentTooLarge: The document is over `MAX_DOCUMENT`; nothing was written.
@@ -432,6 +437,7 @@ class Commit(Effect["CommitResult"]):
     life: int = DOCUMENT_LIFE
     stranger: bool = False
     earlier: tuple[str, ...] = ()
+    contents: tuple[str, ...] = ()
 
     def names(self, *tokens: str) -> bool:
         """Return whether one of these tokens is one of the commit."""
@@ -442,8 +448,14 @@ class Commit(Effect["CommitResult"]):
         return tuple(record for record in records if self.names(record.token, record.root))
 
     def contradicts(self, record: Record) -> bool:
-        """Return whether a record was made under a token of the commit, of other content."""
-        return record.content != self.content and self.names(record.token)
+        """Return whether a record was made under a token of the commit, of other content.
+
+        A record of an earlier release, whose digest has no key and another length, is not compared with one of now.
+        """
+        content = record.content
+        if content == self.content or content in self.contents or not self.names(record.token):
+            return False
+        return len(content) != UNKEYED_CONTENT or len(self.content) != CONTENT_DIGEST
 
 
 @attrs.frozen(eq=False, repr=False)
