@@ -336,6 +336,14 @@ def test_free_text_keeps_visible_characters():
     assert code(free_text(100)("a" + "\u0301" * 31)) == "text.format"
 
 
+def test_free_text_takes_the_same_signs_of_ascii_alone_and_beside_others():
+    """Each sign of ASCII is taken or refused alike in a text of ASCII alone and in one with another letter."""
+    read = free_text()
+    for sign in map(chr, range(128)):
+        taken = sign.isprintable() or sign in "\t\n"
+        assert [isinstance(read(text), Refused) for text in (f"a{sign}b", f"é{sign}b")] == [not taken] * 2
+
+
 def test_a_telephone_number():
     """A telephone number in any usual spelling is returned in the form E.164."""
     pytest.importorskip("phonenumbers")

@@ -18,13 +18,14 @@ def hashed(*parts: str, key: bytes = b"") -> str:
     The latter has 20 small letters and digits: it stands several times in what a turn stores, and people read it out. A
     key has at most 64 bytes.
     """
-    words = "\0".join(map("{}:{}".format, map(len, parts), parts)).encode()
+    words = ""
+    for part in parts:
+        words += f"\0{len(part)}:{part}"
+    data = words[1:].encode()
     if not key:
-        return hashlib.sha256(words).hexdigest()[:32]
+        return hashlib.sha256(data).hexdigest()[:32]
     # BLAKE2 takes a key itself, with one call for each turn less than HMAC.
-    return (
-        b2a_base64(hashlib.blake2b(words, digest_size=15, key=key).digest(), newline=False).translate(_SMALL).decode()
-    )
+    return b2a_base64(hashlib.blake2b(data, digest_size=15, key=key).digest(), newline=False).translate(_SMALL).decode()
 
 
 _OF_BASE64: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"

@@ -546,6 +546,8 @@ def free_text(limit: int = 1000) -> Reader[str]:
 
 
 def _is_clean(text: str) -> bool:
+    if text.isascii() and text.isprintable():  # letters, digits and signs, and spaces between them
+        return not text.isspace()
     marks = 0
     seen = False
     for character in text:
