@@ -188,6 +188,63 @@ def test_a_message_beside_another_on_its_way_is_passed_once_and_in_order() -> No
     assert chat.document().passing == ()
 
 
+def test_two_workers_at_once_pass_a_message_on_once() -> None:
+    """A worker takes a lease before it passes something on, so that another one leaves it alone meanwhile."""
+    chat = talk("hi", "agent", "one", inbox=False)
+    chat.inboxes.add("support")
+    first = chat.wait(31).waking()
+    while not isinstance(first.request, PassOn):
+        chat.step(first)
+    chat.wake()
+    assert passed(chat) == []
+    chat.end(first)
+    assert passed(chat) == [("begun", ""), ("said", "one")]
+    assert [entry.kind for entry in entries(chat)][-4:] == ["passing"] * 4
+
+
+def test_a_worker_that_dies_holds_nothing_up() -> None:
+    """What a worker has taken a lease on is passed on by another one after the lease."""
+    chat = talk("hi", "agent", inbox=False)
+    chat.inboxes.add("support")
+    dead = chat.wait(31).waking()
+    while not isinstance(dead.request, PassOn):
+        chat.step(dead)
+    chat.wait(29).wake()
+    assert passed(chat) == []
+    chat.wait(2).wake()
+    assert passed(chat) == [("begun", "")]
+
+
+def test_a_failure_that_is_told_late_hides_no_success() -> None:
+    """A worker that took too long tells of its success, though another one has failed at the same attempt since."""
+    chat = talk("hi", "agent", inbox=False)
+    chat.inboxes.add("support")
+    first = chat.wait(31).waking()
+    while not isinstance(first.request, PassOn):
+        chat.step(first)
+    chat.inbox_plan = [None, OSError("it does not answer")]
+    answer = chat.perform(first.request)
+    chat.wait(31).wake()
+    assert chat.document().passing != ()
+    first.take(answer, chat.clock.at)
+    chat.end(first)
+    assert chat.document().passing == ()
+
+
+def test_a_process_that_was_slow_leaves_the_rest_to_a_worker() -> None:
+    """A process passes on only what it has a lease on for long enough, since a worker takes the rest up."""
+    chat = talk("hi", "agent")
+    first = chat.begin(chat.message("one"))
+    while not isinstance(first.request, PassOn):
+        chat.step(first)
+    chat.say("two")
+    chat.wait(16)
+    chat.finish(first)
+    assert passed(chat) == [("begun", ""), ("said", "one")]
+    chat.wait(15).wake()
+    assert passed(chat)[2:] == [("said", "two")]
+
+
 def test_a_press_passes_as_its_title_and_a_content_as_plain_data() -> None:
     """A person reads what the member has read on a button, and gets what a message carries beside words."""
     chat = talk("hi")

@@ -21,6 +21,7 @@ PARTS: Final = (
     "archives",
     "wakes",
     "sendings",
+    "handovers",
     "broken_entries",
     "servers",
     "deployments",

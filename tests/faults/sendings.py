@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -38,7 +39,7 @@ from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.testing.chat import STORE_SECRET
 
-__all__ = ["repeater_bot"]
+__all__ = ["ROUNDS", "FailingChannel", "judge_numbers", "repeater_bot"]
 
 ROUNDS = 60
 """The rounds of waking, each on a clock that is two minutes further, in which everything must be said."""
@@ -70,7 +71,7 @@ def repeater_bot() -> Bot:
 
 
 @attrs.define
-class _Channel:
+class FailingChannel:
     """Sends replies, and fails now and then: before they were sent, after it, or by asking to be left alone.
 
     Attributes:
@@ -105,17 +106,33 @@ class _Channel:
             return Sent("id")
 
 
-def _judge(channel: _Channel, members: Sequence[str], numbers: int, report: Report) -> None:
+def judge_numbers(
+    name: str, found: Sequence[int], wanted: Sequence[int], unknown: Callable[[int], int], report: Report
+) -> None:
+    """Check that each number came, again only where the outcome was unknown, and in order.
+
+    Args:
+        name: Whose numbers they are, and how they came.
+        found: The numbers that came, in their order.
+        wanted: The numbers that had to come, in their order.
+        unknown: Returns how often the outcome of a number was unknown.
+        report: The report.
+    """
+    lost, strange = set(wanted).difference(found), set(found).difference(wanted)
+    report.demand(not lost, f"{name}: {sorted(lost)} were lost")
+    report.demand(not strange, f"{name}: {sorted(strange)} came from nowhere")
+    for number, times in Counter(found).items():
+        may = 1 + unknown(number)
+        report.demand(times <= may, f"{name}: {number} came {times} times, {may} may be")
+    firsts = list(dict.fromkeys(found))
+    report.demand(firsts == [number for number in wanted if number in firsts], f"{name}: out of order {found}")
+
+
+def _judge(channel: FailingChannel, members: Sequence[str], numbers: int, report: Report) -> None:
     """Check that each number was said, again only where the outcome was unknown, and in order."""
     for member in members:
-        said = channel.said.get(member, [])
-        lost = set(range(1, numbers + 1)).difference(said)
-        report.demand(not lost, f"{member}: {sorted(lost)} were lost")
-        for number, times in Counter(said).items():
-            may = 1 + channel.unknown[member, number]
-            report.demand(times <= may, f"{member}: {number} was said {times} times, {may} may be")
-        firsts = list(dict.fromkeys(said))
-        report.demand(firsts == sorted(firsts), f"{member}: out of order {said}")
+        unknown = partial(lambda member, number: channel.unknown[member, number], member)
+        judge_numbers(member, channel.said.get(member, []), range(1, numbers + 1), unknown, report)
     report.demand(not channel.early, f"the channel was asked {channel.early} times in the pause that it asked for")
     report.count(said=sum(map(len, channel.said.values())), unknown=channel.unknown.total())
 
@@ -159,7 +176,7 @@ class _Post:
         self.clock.forward(seconds)
 
 
-def _wake_all(url: Path | str, channel: _Channel, clock: Clock, members: Sequence[str], report: Report) -> None:
+def _wake_all(url: Path | str, channel: FailingChannel, clock: Clock, members: Sequence[str], report: Report) -> None:
     """Wake the members again and again, as a worker does, until nothing is left to be said."""
     with (
         AtomicStateManager.from_url(str(url), secret=STORE_SECRET) as store,
@@ -189,7 +206,7 @@ def said(profile: Profile, seed: int) -> Report:
     report, chance, clock = Report(), random.Random(seed), Clock()
     members = [f"2637712{number:05d}" for number in range(profile.of(4, 100))]
     numbers = profile.of(5, 20)
-    channel = _Channel(random.Random(seed + 1), clock)
+    channel = FailingChannel(random.Random(seed + 1), clock)
     with own_server(valkey_program()) as server, ExitStack() as stack:
         proxy = stack.enter_context(proxied(server.socket, Plan(seed, drop=0.15, reset=0.15)))
         stores = [stack.enter_context(AtomicStateManager.from_url(proxy.url, secret=STORE_SECRET)) for _ in range(3)]

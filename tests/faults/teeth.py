@@ -18,6 +18,7 @@ from tests.faults.checker import check
 from tests.faults.clock import Clock, Clocked
 from tests.faults.flips import FIRST, Errand, Flip, flipped_bits
 from tests.faults.given import given_at_each_step
+from tests.faults.handovers import handed_to_failing_inboxes
 from tests.faults.identities import identities_under_load
 from tests.faults.members import deliver
 from tests.faults.mutants import counted_fences, counted_keys, mutated
@@ -35,9 +36,11 @@ from tests.faults.servers import killed_server
 from tests.faults.services import misbehaving
 from vimbiso_fsm.document import marks
 from vimbiso_fsm.document.document import Member
+from vimbiso_fsm.engine import schedule
 from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.flow import bot as bot_module
 from vimbiso_fsm.messages.proof import PROOFS
+from vimbiso_fsm.operations import wake
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.runtime import worker
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
@@ -259,3 +262,17 @@ def buttons_by_version(profile: Profile, seed: int) -> Report:
             return sold_around_a_restore(profile.of(16, 50), 10, seed)
 
     return _bitten(broken, "one choice stands for two questions|a button of .* has sold")
+
+
+@row("teeth-overtaking", "an inbox that fails, and words that do not wait for those before them", "found out")
+def overtaking(profile: Profile, seed: int) -> Report:
+    """Everything that waits is on its way at once, and passes before what the inbox has not taken yet."""
+
+    def broken() -> Report:
+        with (
+            mock.patch.object(schedule, "first_passing", list),
+            mock.patch.object(wake, "first_passing", list),
+        ):
+            return handed_to_failing_inboxes(profile.of(3, 10), 12, seed)
+
+    return _bitten(broken, "passed: out of order")

@@ -42,7 +42,7 @@ from vimbiso_fsm.engine.events import (
 )
 from vimbiso_fsm.engine.given import hindrance, take_given, take_reminder_due
 from vimbiso_fsm.engine.global_words import leave_all
-from vimbiso_fsm.engine.handover import take_hand_over_ended, take_passing_done
+from vimbiso_fsm.engine.handover import take_hand_over_ended, take_passing_done, take_passing_due
 from vimbiso_fsm.engine.interpret import give_answers_after_call, interpret, refuse_busy
 from vimbiso_fsm.engine.interpreter import begin_next, run_to_completion
 from vimbiso_fsm.engine.kept_answer import failed_again, rest_after, with_answer, without_value
@@ -152,7 +152,7 @@ def decide(
             case HandOverEnded():
                 take_hand_over_ended(draft, event)
             case PassingDue():
-                draft.ignore()
+                take_passing_due(draft, event)
             case WordsGiven() | FlowOpened() | TriggerPulled() | HandedOver() | HandedBack() | PersonSaid():
                 take_given(draft, event)
             case _:

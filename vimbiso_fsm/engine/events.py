@@ -180,15 +180,15 @@ class PassingDone(Value):
 
 @attrs.frozen(eq=False, repr=False)
 class PassingDue(Value):
-    """Something waits to be passed on. No turn is made of it: an inbox takes what it has taken before once.
+    """Something waits to be passed on, and no process has a lease on it. Its turn takes one.
 
     Attributes:
         id: The name of what is passed on.
-        tries: The number of attempts so far.
+        at: The instant at which it is due.
     """
 
     id: str
-    tries: int
+    at: datetime
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -289,9 +289,9 @@ def turn_token(event: Event, key: bytes, name: str = "") -> str:
         case LeaseExpired():
             return hashed("stray", event.key, str(event.tries))
         case PassingDone():
-            return hashed("passed", event.id, str(event.tries))
+            return hashed("passed", event.id, str(event.tries), *(["done"] if event.done else []))
         case PassingDue():
-            return hashed("passing", event.id, str(event.tries))
+            return hashed("passing", event.id, event.at.isoformat())
         case HandOverEnded():
             return hashed("handed", event.member_id, event.until.isoformat())
         case ClockReturned():

@@ -16,9 +16,9 @@ import attrs
 from vimbiso_fsm.document.document import Document, Handed, Passing, Run, needs_asking
 from vimbiso_fsm.engine import question
 from vimbiso_fsm.engine.draft import Draft
-from vimbiso_fsm.engine.events import HandOverEnded, PassingDone
+from vimbiso_fsm.engine.events import HandOverEnded, PassingDone, PassingDue
 from vimbiso_fsm.engine.interpreter import enter_again, run_to_completion
-from vimbiso_fsm.engine.passing import fits, hand_over, item_of, pass_on, until_of
+from vimbiso_fsm.engine.passing import PASSING_LEASE, fits, hand_over, item_of, pass_on, until_of
 from vimbiso_fsm.flow.calls import STANDARD
 from vimbiso_fsm.flow.inboxes import Inbox
 from vimbiso_fsm.messages.contents import as_json
@@ -169,6 +169,15 @@ def _content_of(message: Message) -> dict[str, Any]:
     if message.content is None:
         return {} if message.text is not None or message.choice is not None else {"kind": message.kind}
     return {**json.loads(as_json(message.content)), "kind": message.kind}
+
+
+def take_passing_due(draft: Draft, event: PassingDue) -> None:
+    """Take a lease on what is to be passed on, so that no other worker passes it meanwhile."""
+    item = next((each for each in draft.passing if each.id == event.id), None)
+    if item is None or item.again_at != event.at:
+        return draft.ignore()
+    draft.kind, draft.detail = "passing", {"inbox": item.inbox}
+    _replace(draft, item, attrs.evolve(item, again_at=draft.now + PASSING_LEASE))
 
 
 def take_passing_done(draft: Draft, event: PassingDone) -> None:

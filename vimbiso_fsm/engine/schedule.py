@@ -52,7 +52,7 @@ def due(document: Document, *, delivers: bool = True) -> list[tuple[datetime, Ev
     if handed is not None:
         found.append((handed.until, HandOverEnded(handed.until, document.member_id)))
     if document.passing:
-        found += ((item.again_at, PassingDue(item.id, item.tries)) for item in first_passing(document.passing))
+        found += ((item.again_at, PassingDue(item.id, item.again_at)) for item in first_passing(document.passing))
     if not call and handed is None:
         for run in (document.run, *(document.suspended if document.session_since is None else ())):
             if run and run.due:

@@ -39,8 +39,7 @@ class _PassingOn(Waking):
         if self._follow_up is not None or self._unstored is not None:
             return await super().step()
         if self._turns.document.moved is None:
-            for item in self._next_passing:
-                if item.inbox in self._turns.passes and not item.tries:
-                    self._follow_up = await self._pass_on(item)
-                    return True
+            for item in self._fresh_passing:
+                self._follow_up = await self._pass_on(item)
+                return True
         return False

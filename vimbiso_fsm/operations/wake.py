@@ -31,7 +31,7 @@ from vimbiso_fsm.engine.events import (
     ReplyRoute,
     turn_token,
 )
-from vimbiso_fsm.engine.passing import passed_on
+from vimbiso_fsm.engine.passing import PASSING_LEASE, passed_on
 from vimbiso_fsm.engine.reading import Damaged, Encrypted, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.engine.schedule import due, first_passing, wake_at
 from vimbiso_fsm.engine.stranger import is_stranger
@@ -56,6 +56,9 @@ to a call of a service that takes none now, or to a delivery for which no thread
 
 _FACTS: Final = (CallReturned, Delivered, PassingDone)
 """The events that are facts, whatever another writer has stored meanwhile."""
+
+PASSING_ROOM: Final = PASSING_LEASE / 2
+"""The time that must be left of a lease when something is passed on: an inbox has ten seconds to answer."""
 
 DELIVERY_DELAY: Final = timedelta(hours=1)
 """The delay of the next waking by a worker that delivers nothing, when only one that delivers has anything to do."""
@@ -177,10 +180,11 @@ class Waking:
         if self._unstored is not None:
             event, self._unstored = self._unstored, None
             return await self._turn(event)
-        for item in self._next_passing if document.passing else ():
-            passing = PassingDue(item.id, item.tries)
-            if item.inbox in turns.passes and not item.tries and self._name(passing) not in self._resting:
-                return await self._pass_due(passing)
+        for item in self._fresh_passing if document.passing else ():
+            if not await TakePlace(None):
+                break
+            self._follow_up = await self._pass_on(item)
+            return True
         for at, event in due(document, delivers=self._delivers):
             if self._name(event) not in self._resting:
                 if at <= now and self._made <= TURNS_PER_WAKE:
@@ -234,6 +238,10 @@ class Waking:
                 stored = turns.decision
                 if stored.changed and stored.document.moved is not None:
                     return await self._promote(stored.document, stored)
+                if isinstance(event, PassingDue) and stored.changed:
+                    item = self._next_passing(event.id)
+                    self._follow_up = None if item is None else await self._pass_on(item)
+                    return True
                 return await self._go_on(stored)
             case Duplicate():  # an event that is due all the same must not be decided again and again
                 self._rests(event)
@@ -286,20 +294,25 @@ class Waking:
             self._follow_up = turns.returned(call, result)
         return True
 
+    def _next_passing(self, id: str) -> Passing | None:
+        """Return what is next on its way to an inbox of the shell, by its name."""
+        waiting = (each for each in first_passing(self._turns.document.passing) if each.id == id)
+        return next((item for item in waiting if item.inbox in self._context.inboxes), None)
+
     @property
-    def _next_passing(self) -> list[Passing]:
-        """What is next on its way to an inbox of the shell."""
-        waiting = first_passing(self._turns.document.passing)
-        return [item for item in waiting if item.inbox in self._context.inboxes]
+    def _fresh_passing(self) -> list[Passing]:
+        """What these turns pass on at once. What no process has a lease on for long enough is left to a worker."""
+        own, at_hand = self._turns.passes, self._context.inboxes
+        waiting = (item for item in first_passing(self._turns.document.passing) if item.inbox in own)
+        latest = instant(self._context.now) + PASSING_ROOM
+        return [item for item in waiting if item.inbox in at_hand and not item.tries and item.again_at >= latest]
 
     async def _pass_due(self, event: PassingDue) -> bool:
-        """Pass on what is due. It rests where the shell has no such inbox, or no place for it."""
-        item = next((each for each in self._next_passing if each.id == event.id), None)
-        if item is None or not await TakePlace(None):
+        """Take a lease on what is due, and pass it on. It rests where the shell has no such inbox, or no place."""
+        if self._next_passing(event.id) is None or not await TakePlace(None):
             self._rests(event)
-        else:
-            self._follow_up = await self._pass_on(item)
-        return True
+            return True
+        return await self._turn(event)
 
     async def _pass_on(self, item: Passing) -> PassingDone:
         """Give an inbox what passes to it. An exception is reported, and it is given again later."""
