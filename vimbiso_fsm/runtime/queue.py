@@ -54,23 +54,20 @@ class _Places(Generic[L]):
             place = self._places[key] = _Place(self._new_lock())
         return place
 
-    def _join(self, key: object) -> _Place[L] | None:
-        """Enter the queue; None if no other message is there."""
-        if key not in self._places:
-            self._places[key] = None
-            return None
+    def _join(self, key: object) -> L:
+        """Enter the queue of a member with a message, and return its lock."""
         place = self._shared(key)
         place.waiting += 1
-        return place
+        return place.lock
 
-    def _leave(self, key: object) -> _Place[L] | None:
-        """Leave the queue, and return it if other messages are there. The last message removes it."""
+    def _leave(self, key: object, held: bool) -> L | None:
+        """Leave the queue; the last message removes it. Return the lock if it is held and others wait for it."""
         place = self._places[key]
-        if place is not None and place.waiting > 1:
-            place.waiting -= 1
-            return place
-        del self._places[key]
-        return None
+        if place is None or place.waiting == 1:
+            del self._places[key]
+            return None
+        place.waiting -= 1
+        return place.lock if held else None
 
 
 class MemberLock:
@@ -99,9 +96,13 @@ class MemberLock:
         """
         queue = self._queue
         with queue._guard:
-            place = queue._join(self._key)
+            if self._key not in queue._places:
+                queue._places[self._key] = None
+                self.held = True
+                return self
+            lock = queue._join(self._key)
         try:
-            self.held = place is None or place.lock.acquire(timeout=self._patience)
+            self.held = lock.acquire(timeout=self._patience)
         finally:
             if not self.held:
                 self.__exit__()
@@ -111,9 +112,9 @@ class MemberLock:
 
     def __exit__(self, *_: object) -> None:
         with self._queue._guard:
-            place = self._queue._leave(self._key)
-        if self.held and place is not None:
-            place.lock.release()
+            lock = self._queue._leave(self._key, self.held)
+        if lock is not None:
+            lock.release()
         self.held = False
 
     def release(self) -> None:
@@ -236,9 +237,13 @@ class AsyncMemberLock:
         Raises:
             Contended: The lock was not released within the patience.
         """
-        place = self._queue._join(self._key)
+        queue = self._queue
+        lock = queue._join(self._key) if self._key in queue._places else None
         try:
-            self.held = place is None or place.lock.take() or await self._waited(place.lock)
+            if lock is None:
+                queue._places[self._key], self.held = None, True
+            else:
+                self.held = lock.take() or await self._waited(lock)
             self._has_slot = self.held and (self._slots.take() or await self._slots.wait())
         except BaseException:
             self.leave()
@@ -251,9 +256,9 @@ class AsyncMemberLock:
         """Leave the queue."""
         if self._has_slot:
             self._slots.give()
-        place = self._queue._leave(self._key)
-        if self.held and place is not None:
-            place.lock.give()
+        lock = self._queue._leave(self._key, self.held)
+        if lock is not None:
+            lock.give()
         self.held = self._has_slot = False
 
     async def __aenter__(self) -> Self:
