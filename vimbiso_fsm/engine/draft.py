@@ -290,7 +290,11 @@ class Draft:
             return
         run = asked(self.run) if self.run.context else self.run
         here = self.bot.versions[run.flow, run.version].positions[run.step]
-        built = question.build(self.bot, here, run, self.turn(run))
+        if here.words and not here.has_choices:  # it is the same in each turn, so that no callback sees the turn
+            language = self.bot.language(self.member.stored_profile, self.channel)
+            built = question.Question(here.words[language], (), 0)
+        else:
+            built = question.build(self.bot, here, run, self.turn(run))
         if (built.shown, built.page) != (run.shown, run.page):
             run = attrs.evolve(run, shown=built.shown, page=built.page)
         self.run = run
