@@ -5,7 +5,8 @@ of a network (`network.py`). The placements are never mixed. `--fsync always` me
 the code. Other figures instead of these: `--counts`, those that do not depend on the machine (`counts.py`); `--length`,
 what is stored and how long a turn takes, early and late in a long conversation (`length.py`); `--members`, many members
 at once and a count of what is wrong afterwards (`members.py`); `--threads`, how many turns each
-of many threads on one manager makes (`threads.py`); `--growth`, a turn's cost as a deployment grows (`growth.py`), with
+of many threads on one manager makes (`threads.py`); `--sending`, turns whose replies the manager sends itself beside
+turns whose replies its caller sends; `--growth`, a turn's cost as a deployment grows (`growth.py`), with
 `--plots FOLDER` also as an SVG (`plots.py`); `--sizing`, the machines that a number of members needs (`sizing.py`).
 """
 
@@ -24,7 +25,7 @@ from pathlib import Path
 
 import attrs
 
-from tests.bench.contenders import AT_ONCE, Bare, BareAsync, Contender, Turns, TurnsAsync
+from tests.bench.contenders import AT_ONCE, Bare, BareAsync, Contender, Turns, TurnsAsync, recorded_late
 from tests.bench.conversation import OFFER, TILL
 from tests.bench.counts import table
 from tests.bench.growth import GROWTHS, grow, lines
@@ -56,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.counts:
                 print(f"server    {server}", f"client    {_client()}", *table(server), sep="\n", flush=True)
                 return 0
+            if options.sending:
+                return _sending(server, options, load)
             if options.threads:
                 return _threads(server, options, load)
             if options.length:
@@ -147,6 +150,24 @@ def _growth(options: argparse.Namespace, load: str) -> int:
     return 0
 
 
+def _sending(server: Server, options: argparse.Namespace, load: str) -> int:
+    """Print turns whose replies the manager sends beside those without, of one style after the other."""
+    print(f"server    {server}", f"client    {_client()}", f"load      {load}", sep="\n", flush=True)
+    with recorded_late(), ExitStack() as stack:
+        contenders: list[Contender] = [
+            *(Turns(server.url, TILL, AT_ONCE * AT_ONCE * 3 * sends, sends=sends) for sends in (False, True)),
+            *(TurnsAsync(server.url, TILL, tasks, sends=sends) for tasks in (AT_ONCE, 1) for sends in (False, True)),
+        ]
+        for contender in contenders:
+            stack.callback(contender.close)
+        for place in placements() or (None,):
+            print(f"\n{place.name if place else 'not pinned'}", _line(HEADINGS), sep="\n")
+            rows = measure(server, contenders, place, options.seconds, options.blocks)
+            print(*(_line(_cells(row)) for row in rows), sep="\n", flush=True)
+    print("\nratio: to the turn of the same style whose replies the caller sends; to sync: to that of sync.")
+    return 0
+
+
 def _sizing(options: argparse.Namespace, load: str) -> int:
     """Print the machines that numbers of members need."""
     print(f"client    {_client()}", f"load      {load}", sep="\n", flush=True)
@@ -179,6 +200,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--blocks", type=int, default=11, help="of each contender at each placement (%(default)s)")
     parser.add_argument("--fsync", choices=["everysec", "always", "no"], default="everysec", help="(%(default)s)")
     parser.add_argument("--counts", action="store_true", help="instead: figures that do not depend on the machine")
+    parser.add_argument("--sending", action="store_true", help="instead: with and without a sender, side by side")
     parser.add_argument("--threads", type=int, metavar="NUMBER", help="instead: so many threads on one manager")
     parser.add_argument("--of", choices=["server", "cluster", "sentinel"], default="server", help="for --threads")
     parser.add_argument(

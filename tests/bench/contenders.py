@@ -4,21 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from itertools import cycle
-from typing import Protocol
+from typing import Any, Protocol
+from unittest import mock
 
 import redis
 import redis.asyncio
 
 from tests.bench.conversation import Conversation, Script, advanced, size
-from vimbiso_fsm import AsyncFlowStateManager, FlowStateManager
+from vimbiso_fsm import AsyncFlowStateManager, Channel, FlowStateManager, Reply, Sent
+from vimbiso_fsm.runtime import sending
 
-__all__ = ["AT_ONCE", "Bare", "BareAsync", "Contender", "Turns", "TurnsAsync"]
+__all__ = ["AT_ONCE", "Bare", "BareAsync", "Contender", "Turns", "TurnsAsync", "recorded_late", "senders"]
 
 AT_ONCE = 64
 """Conversations; of the async contenders, all at once."""
 DOCUMENT = b"x" * 800
+
+
+def recorded_late() -> AbstractContextManager[Any]:
+    """Let managers record what they have sent with the next commits of the members alone, as long as these go on.
+
+    The note of a conversation that has stopped is a request of its own, a second later. Here it would be counted as a
+    part of whatever runs then.
+    """
+    return mock.patch.object(sending, "RECORD_AFTER", 3_600.0)
+
+
+def senders(sends: bool, *, awaited: bool = False) -> dict[str, Any]:
+    """Return the options of a manager that sends its replies itself, to a channel that takes them at once."""
+
+    def send(channel: Channel, replies: Sequence[Reply], /) -> Sent:
+        return Sent()
+
+    async def send_awaited(channel: Channel, replies: Sequence[Reply], /) -> Sent:
+        return Sent()
+
+    return {"senders": {"whatsapp": send_awaited if awaited else send}} if sends else {}
 
 
 class Contender(Protocol):
@@ -71,9 +95,10 @@ class Turns:
 
     style = "sync"
 
-    def __init__(self, url: str, script: Script, first: int = 0) -> None:
-        self.name = script.name
-        self._manager = FlowStateManager.from_url(url, script.bot, namespace=script.namespace, rates=None)
+    def __init__(self, url: str, script: Script, first: int = 0, *, sends: bool = False) -> None:
+        self.name = f"{script.name}, sent" if sends else script.name
+        options = senders(sends)
+        self._manager = FlowStateManager.from_url(url, script.bot, namespace=script.namespace, rates=None, **options)
         self._conversations = [Conversation(script, first + number) for number in range(AT_ONCE)]
         for conversation in self._conversations:
             for message in conversation.opening:
@@ -157,11 +182,15 @@ class BareAsync(_Loop):
 class TurnsAsync(_Loop):
     """`Turns` in several tasks, each with a conversation of its own."""
 
-    def __init__(self, url: str, script: Script, tasks: int = AT_ONCE) -> None:
+    def __init__(self, url: str, script: Script, tasks: int = AT_ONCE, *, sends: bool = False) -> None:
         super().__init__(tasks)
-        self.name = script.name
-        self._manager = AsyncFlowStateManager.from_url(url, script.bot, namespace=script.namespace, rates=None)
-        self._members = [Conversation(script, AT_ONCE * tasks + number) for number in range(tasks)]
+        self.name = f"{script.name}, sent" if sends else script.name
+        options = senders(sends, awaited=True)
+        self._manager = AsyncFlowStateManager.from_url(
+            url, script.bot, namespace=script.namespace, rates=None, **options
+        )
+        first = AT_ONCE * (tasks + AT_ONCE * sends)
+        self._members = [Conversation(script, first + number) for number in range(tasks)]
         self._runner.run(self._open())
 
     async def _open(self) -> None:

@@ -20,7 +20,7 @@ from typing import Final
 import attrs
 import redis
 
-from tests.bench.contenders import AT_ONCE, TurnsAsync
+from tests.bench.contenders import AT_ONCE, TurnsAsync, recorded_late, senders
 from tests.bench.conversation import OFFER, PICK, POST, TILL, Script
 from tests.bench.server import Server
 from vimbiso_fsm import Channel, FlowStateManager, Message, Outcome, Rate, Rates
@@ -39,17 +39,20 @@ class Kind:
         script: The conversation, whose opening is said first.
         round: The messages of the round. `*` presses the first button that was shown.
         status: The status of the turn.
+        sends: Whether the manager sends the replies itself.
     """
 
     name: str
     script: Script
     round: tuple[str, ...]
     status: str = "advanced"
+    sends: bool = False
 
 
 KINDS: Final = (
     Kind("plain turn with a guard", TILL, ("bread and milk", "12.50 USD")),
     Kind("plain turn", TILL, ("12.50 USD", "bread and milk")),
+    Kind("plain turn, sent", TILL, ("12.50 USD", "bread and milk"), sends=True),
     Kind("button", PICK, ("*",)),
     Kind("typed choice", PICK, ("flip",)),
     Kind("call", POST, ("hello", "Alan")),
@@ -182,9 +185,10 @@ def _calls(work: Callable[[], object]) -> tuple[int, int]:
     return python, builtin
 
 
-def _manager(server: Server, script: Script) -> FlowStateManager:
+def _manager(server: Server, script: Script, *, sends: bool = False) -> FlowStateManager:
     rates = Rates(Rate(1_000_000, every=1.0))  # the count of each message is a part of the turn
-    return FlowStateManager.from_url(server.url, script.bot, namespace=script.namespace, rates=rates)
+    options = senders(sends)
+    return FlowStateManager.from_url(server.url, script.bot, namespace=script.namespace, rates=rates, **options)
 
 
 def counts(server: Server, kinds: Iterable[Kind] | None = None) -> Iterator[tuple[Kind, Counted]]:
@@ -196,7 +200,7 @@ def counts(server: Server, kinds: Iterable[Kind] | None = None) -> Iterator[tupl
     counters = _Counters(server.url)
     for kind in KINDS if kinds is None else kinds:
         *before, text = kind.round
-        with _manager(server, kind.script) as manager:
+        with recorded_late(), _manager(server, kind.script, sends=kind.sends) as manager:
             member = _Member(manager)
             member.say((*kind.script.opening, *kind.round * ROUNDS, *before))
             turn = member.turn(text)
@@ -211,18 +215,21 @@ def counts(server: Server, kinds: Iterable[Kind] | None = None) -> Iterator[tupl
 
 
 def awaited(server: Server) -> Iterator[tuple[int, float, float, float]]:
-    """Yield, for one task and for many, the calls of Python functions and of functions in C of a turn, and its trips.
+    """Yield the calls of Python functions and of functions in C of an awaited turn, and its trips.
+
+    The first is of one task, the second of many, and the third of one whose replies the manager sends itself.
 
     They are means over many turns. Those of many tasks depend a little on how often the replies to some of them arrive
     together.
     """
     counters = _Counters(server.url)
-    for tasks, turns in ((1, 200), (AT_ONCE, 10)):
-        contender = TurnsAsync(server.url, TILL, tasks)
-        contender.often(ROUNDS)
-        python, builtin = _calls(partial(contender.often, turns))
-        trips = counters.during(partial(contender.often, turns))["trips"]
-        contender.close()
+    for tasks, turns, sends in ((1, 200, False), (AT_ONCE, 10, False), (1, 50, True)):
+        with recorded_late():
+            contender = TurnsAsync(server.url, TILL, tasks, sends=sends)
+            contender.often(ROUNDS)
+            python, builtin = _calls(partial(contender.often, turns))
+            trips = counters.during(partial(contender.often, turns))["trips"]
+            contender.close()
         yield tasks, python / tasks / turns, builtin / tasks / turns, trips / tasks / turns
     counters.close()
 
@@ -266,8 +273,8 @@ def table(server: Server) -> Iterator[str]:
     yield HEADING
     for kind, counted in counts(server):
         yield f"  {kind.name:<26}" + "".join(f"{number:>12,}" for number in attrs.astuple(counted))
-    for tasks, python, builtin, trips in awaited(server):
-        yield f"  {f'plain turn, {tasks} awaited':<26}{python:>12.1f}{builtin:>12.1f}{trips:>12.2f}"
+    for sent, (tasks, python, builtin, trips) in zip(("", "", ", sent"), awaited(server), strict=True):
+        yield f"  {f'plain turn, {tasks} awaited{sent}':<26}{python:>12.1f}{builtin:>12.1f}{trips:>12.2f}"
     yield f"\ntrips of the first turns     {', '.join(map(str, first_turns(server)))}"
     for turns, size in kept(server):
         yield f"bytes kept after {turns:>3} turns   {size:,}"

@@ -65,6 +65,15 @@ def test_every_turn_is_one_round_trip_by_the_servers_own_counters():
             assert row["round_trips"]["median"] == pytest.approx(expected, abs=0.01), row
 
 
+def test_turns_with_a_sender_stand_beside_those_without():
+    """The benchmark prints, for each style, a row of turns with a sender below one without, and trips of one."""
+    lines = [line.split() for line in bench("--sending").splitlines() if "turn" in line and "(" in line]
+    names = [" ".join(line[:-8]) for line in lines]
+    styles = ("sync", "async", "lone async")
+    assert names[:6] == [f"{style} {name}" for style in styles for name in ("turn", "turn, sent")]
+    assert {line[-4] for line in lines if line[0] == "sync"} == {"1.00"}
+
+
 def test_the_network_delays_what_it_carries():
     """A PING over the network takes both delays, and turns are made over it."""
     with Server.start("everysec") as server, network(server.url) as between:

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 import attrs
 
-from vimbiso_fsm.document.document import Document, Fields, FlowData, Run, StepData, Suspended
+from vimbiso_fsm.document.document import Document, Fields, FlowData, Run, StepData, Suspended, Undelivered
 from vimbiso_fsm.document.typed_data import (
     READ_ERRORS,
     Misshapen,
@@ -73,6 +73,7 @@ SEED_OF_RUN: Final = frozenset({"id", "flow", "step", "channel", "context", "ver
 
 _ADDRESS: Final = frozenset({"type", "identifier"})
 _CHANNEL: Final = _ADDRESS | {"metadata"}
+_LEASED: Final = {"id", "leased_until", "tries"}
 _SUSPENDED: Final = frozenset({"", *Suspended})
 _MISSING: Final = object()
 
@@ -198,6 +199,18 @@ def _instant(value: object, _: object) -> datetime:
     return value
 
 
+def _outbox(value: object, kind: object) -> Any:
+    """Read an outbox. One reply that a turn has just leased is read at once: each turn with a sender stores that."""
+    if type(value) is list and len(value) == 1:
+        one = value[0]
+        if type(one) is dict and one.keys() == _LEASED:
+            id, until, tries = one["id"], one["leased_until"], one["tries"]
+            is_plain = (type(id), type(until), type(tries)) == (str, datetime, int)
+            if is_plain and until.tzinfo is UTC and tries >= 0:
+                return (Undelivered(id, (), until, tries),)
+    return _read_outbox(value, kind)
+
+
 def _waits(value: object, _: object) -> Suspended | Literal[""]:
     if not isinstance(value, str) or value not in _SUSPENDED:
         raise Misshapen("is not a known reason to wait")
@@ -268,8 +281,13 @@ _reader.register_structure_hook(Run, _run)
 
 attrs.resolve_types(Document)
 _read_wire: Final = _reader.get_structure_hook(_WireRun)
+_read_outbox: Final[Callable[[object, Any], Any]] = _reader.get_structure_hook(tuple[Undelivered, ...])
 _READERS: Final[Mapping[str, tuple[str, Callable[[object, Any], Any], Any]]] = {
-    wire_name(field.name): (field.name, _reader.get_structure_hook(field.type), field.type)
+    wire_name(field.name): (
+        field.name,
+        _outbox if field.name == "outbox" else _reader.get_structure_hook(field.type),
+        field.type,
+    )
     for field in attrs.fields(Document)
     if field.init and field.name not in ("run", "upgraded", "ahead")
 }

@@ -99,17 +99,21 @@ def lease_replies(draft: Draft) -> None:
 
     Behind replies for which the channel has asked to wait they have no lease, because no replies overtake others.
     """
-    waiting = Undelivered(draft.token[:16])
-    paused = [each.leased_until for each in draft.before.outbox if _is_asked(draft, each)]
+    before = draft.before.outbox
+    paused = before and [each.leased_until for each in before if _is_asked(draft, each)]
     if not paused:
-        waiting = draft.delivery = attrs.evolve(waiting, leased_until=draft.now + DELIVERY_LEASE, tries=1)
+        waiting = draft.delivery = Undelivered(draft.token[:16], (), draft.now + DELIVERY_LEASE, 1)
     else:
+        waiting = Undelivered(draft.token[:16])
         if "choice.late" in draft.codes:  # however often a member writes meanwhile, they are told so once
             said = replies_to_keep(draft.said)
             draft.outbox = _without(draft.outbox, lambda each, reply: not each.tries and reply in said)
         if not any(_is_asked(draft, each) for each in draft.outbox):  # those that waited for the pause are dropped
             waiting = attrs.evolve(waiting, leased_until=paused[0], rest="asked")
-    _append(draft, waiting)
+    if draft.outbox:
+        _append(draft, waiting)
+    else:
+        draft.outbox = (waiting,)
 
 
 def with_recorded(document: Document, raw: Mapping[str, Sequence[Any]], now: datetime) -> Document:

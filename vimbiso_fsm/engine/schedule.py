@@ -77,7 +77,10 @@ def first_passing(passing: Sequence[Passing]) -> Collection[Passing]:
 
 def next_delivery(outbox: Sequence[Undelivered]) -> Undelivered | None:
     """Return the replies to deliver next. No replies overtake others."""
-    return next((waiting for waiting in outbox if is_to_deliver(waiting)), None)
+    for waiting in outbox:
+        if is_to_deliver(waiting):
+            return waiting
+    return None
 
 
 def is_to_deliver(waiting: Undelivered) -> bool:

@@ -17,8 +17,9 @@ def is_stranger(bot: Bot, document: Document) -> bool:
     """
     if not document.guest or document.moved or document.jwt_token or document.profile or document.current_account:
         return False
-    if document.outbox and not all(waiting.is_recorded for waiting in document.outbox):
-        return False
+    for waiting in document.outbox:
+        if waiting.replies:  # no record holds them
+            return False
     if document.reminders or document.effects or (document.call is not None and document.call.done):
         return False
     if document.opted_out or document.handed is not None or document.passing:

@@ -66,6 +66,13 @@ class Cache:
         """
         (self._guests if document.guest else self._documents).put(member_id, Known(head, document, size))
 
+    def replace(self, member_id: str, head: Head, document: Document) -> None:
+        """Put another copy of a document in the place of one with the same head, if that is remembered."""
+        table = self._guests if document.guest else self._documents
+        known = table.get(member_id)
+        if known is not None and (known.head is head or known.head == head):
+            table[member_id] = Known(head, document, known.size)
+
     def linked(self, address: Address, member_id: str) -> None:
         """Remember the owner of a channel."""
         if not self._size:

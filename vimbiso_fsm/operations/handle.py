@@ -208,7 +208,7 @@ class Handling(Beginning[Outcome]):
         outcome = await self._then(self)
         while outcome is None:
             outcome = await self.turn()
-        if self.leases:
+        if self.leases and (not self._sends or len(outcome.replies) > self._kept):
             outcome = await self.sent(outcome, sends=self._sends)
         passes, context = self._turns.passes, self._context
         if passes and context.inboxes:
@@ -606,9 +606,10 @@ class Handling(Beginning[Outcome]):
             await fold(turns.member_id)
         if stored.changed and stored.document.moved is not None:
             return await self._promote(stored.document, stored)
+        if self._leased and self._sends:
+            leased, self._leased = self._leased, []
+            self._answers += await send(turns, leased)
         if stored.call is None:
-            if self._leased:
-                await self._send()
             return await self._finish_repeat(turns.document) if self._repeated else self._finish(turns.document)
         return await self._call(stored)
 
@@ -633,8 +634,6 @@ class Handling(Beginning[Outcome]):
     async def _call(self, decision: Decision) -> Outcome | None:
         """Make the proposed call. Its result is the next turn; without a result now, the message is finished."""
         turns = self._turns
-        if self._leased:
-            await self._send()
         call = turns.next_call(decision)
         if call is None:
             return self._finish(turns.document)
@@ -651,19 +650,10 @@ class Handling(Beginning[Outcome]):
         if not (replies or (document.opted_out and document.is_opted_out(self._place.address))):
             replies = current_question(context.bot, document, instant(context.now))
         known = document.at(instant(context.now)) if document.authenticated else document
-        return Outcome(self._status, replies, known, context.confirmed)
+        sent = {*map(type, self._answers)} <= {Sent} if self.leases and self._sends else None
+        return Outcome(self._status, replies, known, context.confirmed, sent)
 
     # Sending ------------------------------------------------------------------------------------------------------
-
-    async def _send(self) -> None:
-        """Send the replies of the turns so far, in their order. What is left to a worker holds up the others."""
-        if not self._sends:
-            return
-        leased, self._leased = self._leased, []
-        for waiting, replies in leased:
-            self._answers.append(await send(self._turns, waiting, replies))
-            if not isinstance(self._answers[-1], Sent):
-                return
 
     async def _send_left(self) -> None:
         """Send what is left of the replies to a repeated message, and what precedes it, unless a process sends it now.
@@ -685,7 +675,7 @@ class Handling(Beginning[Outcome]):
             if not isinstance(await turns.commit(decision, event, "keep"), requests.Committed):
                 return  # another process sends it
             replies = self._said(replies_from_raw(decision.delivery.replies), turns.document)
-            self._answers.append(await send(turns, decision.delivery, replies))
+            self._answers += await send(turns, [(decision.delivery, replies)])
 
     async def sent(self, outcome: Outcome, *, sends: bool) -> Outcome:
         """Return the outcome of a message whose replies are leased, and send those that no turn has stored.
@@ -695,7 +685,7 @@ class Handling(Beginning[Outcome]):
         """
         if not sends:
             return attrs.evolve(outcome, leased=(*self._leased,))
-        done = all(isinstance(answer, Sent) for answer in self._answers)
+        done = outcome.sent
         extra = outcome.replies[self._kept :]
         if done and extra and not self._repeating and not self._message.burst:
             key = hashed("said", self._token)[:16]
@@ -824,6 +814,9 @@ class Handling(Beginning[Outcome]):
             return await self._repeat(document)
         if decision is None:
             return None
+        if self._leased and self._sends:
+            leased, self._leased = self._leased, []
+            self._answers += await send(turns, leased)
         if _run_id(document) != _run_id(guest):  # the member's own run stays, and its question is answered next
             self._replies += current_question(context.bot, document, instant(context.now))
         return await self._call(decision)

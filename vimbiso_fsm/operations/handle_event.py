@@ -277,7 +277,7 @@ class _Taking:
             return self._outcome(decision.status, decision.replies, document)
         outcome = self._outcome(decision.status, decision.replies, document)
         if decision.delivery is not None:
-            answer = await send(turns, decision.delivery, decision.replies)
+            (answer,) = await send(turns, [(decision.delivery, decision.replies)])
             outcome = attrs.evolve(outcome, sent=isinstance(answer, Sent))
         call = turns.next_call(decision)
         if call is not None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import takewhile
-from typing import Final
+from typing import Final, TypeAlias
 
 from vimbiso_fsm.document.codec import without_sent
 from vimbiso_fsm.document.document import Document, Undelivered
@@ -35,6 +35,9 @@ from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import Deliver, StandBack
 from vimbiso_fsm.operations.turn import MemberTurns, stored_replies
 from vimbiso_fsm.store.requests import Committed, Load, ReadRecords, Stored
+
+Leased: TypeAlias = tuple[Undelivered, Sequence[Reply]]
+"""Replies in the outbox that are leased to this process, and the same replies with their final words."""
 
 LOOKS: Final = 100
 """How often replies look whether those before them were sent, for some five seconds. Then a worker sends them."""
@@ -65,28 +68,32 @@ async def whole_outbox(context: Context, member_id: str, document: Document) -> 
     return with_recorded(document, raw, now)
 
 
-async def send(turns: MemberTurns, waiting: Undelivered, replies: Sequence[Reply]) -> Answer | None:
-    """Send replies of the outbox that are leased to this process.
+async def send(turns: MemberTurns, leased: Sequence[Leased]) -> Sequence[Answer | None]:
+    """Send replies of the outbox that are leased to this process, in their order.
 
     Args:
         turns: The turns at the member; the latest document has the replies in its outbox.
-        waiting: The replies in the outbox.
-        replies: The same replies with their final words.
+        leased: The replies in the outbox, each with the same replies in their final words.
 
     Returns:
-        The answer of the channel. None if the outcome is unknown, or if they are left to another process.
+        The answers of the channel, up to the first that is not `Sent`, because those after it wait behind it. That is
+        None if the outcome is unknown, or if the replies are left to another process.
     """
-    context = turns.context
-    try:
-        if not await _is_next(turns, waiting):
-            return None
-    except NotAnswered as error:
-        context.errors.append((waiting.id[:10], error))
-        return None
-    answer = await Deliver(turns.document.channel, replies, waiting.id, is_reply=True)
-    if isinstance(answer, BaseException):
-        context.errors.append((waiting.id[:10], answer))
-    return await settle(turns, waiting, replies, answer)
+    context, answers = turns.context, list[Answer | None]()
+    for waiting, replies in leased:
+        outbox, until = turns.document.outbox, waiting.leased_until
+        is_first = outbox and outbox[0] is waiting and until is not None and until.timestamp() > context.now
+        if not (is_first or await _is_next(turns, waiting)):
+            return (*answers, None)
+        answer = await Deliver(turns.document.channel, replies, waiting.id, True)
+        if isinstance(answer, Sent):
+            note_sent(turns, waiting.id, answer.ids)
+            answers.append(answer)
+            continue
+        if isinstance(answer, BaseException):
+            context.errors.append((waiting.id[:10], answer))
+        return (*answers, await settle(turns, waiting, replies, answer))
+    return answers
 
 
 async def settle(
@@ -112,9 +119,7 @@ def note_sent(turns: MemberTurns, id: str, sent_as: Sequence[str] = ()) -> None:
     context, member_id = turns.context, turns.member_id
     context.sent.note(member_id, turns.head, turns.document, id, sent_as)
     turns.document = without_sent(turns.document, (id,))
-    known = context.cache.document(member_id)
-    if known is not None and known.head == turns.head:
-        context.cache.keep(member_id, known.head, without_sent(known.document, (id,)), known.size)
+    context.cache.replace(member_id, turns.head, turns.document)
 
 
 def failure_of(bot: Bot, id: str, never: Never, channel: Channel) -> StatusChanged | None:
@@ -128,6 +133,14 @@ def failure_of(bot: Bot, id: str, never: Never, channel: Channel) -> StatusChang
 
 async def _is_next(turns: MemberTurns, waiting: Undelivered) -> bool:
     """Wait until no replies precede these in the outbox; return whether this process may send them then."""
+    try:
+        return await _has_come(turns, waiting)
+    except NotAnswered as error:
+        turns.context.errors.append((waiting.id[:10], error))
+        return False
+
+
+async def _has_come(turns: MemberTurns, waiting: Undelivered) -> bool:
     context, member_id, document = turns.context, turns.member_id, turns.document
     for attempt in range(1, LOOKS + 1):
         document, now = context.sent.strike(member_id, document), instant(context.now)
@@ -172,7 +185,7 @@ async def _store(turns: MemberTurns, event: Event) -> None:
 async def told(
     context: Context,
     member_id: str,
-    leased: Sequence[tuple[Undelivered, Sequence[Reply]]],
+    leased: Sequence[Leased],
     answer: Answer,
 ) -> None:
     """Take note of what a channel has answered to the replies of a message, which the caller of `handle` has sent.

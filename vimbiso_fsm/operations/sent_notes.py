@@ -8,6 +8,8 @@ of a message leads to its reply. A commit of the member leaves the replies out o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
+from typing import Final
 
 import attrs
 
@@ -24,6 +26,8 @@ from vimbiso_fsm.store.retention import MESSAGES_KEPT, SENT_KEPT
 def message_digest(message_id: str) -> str:
     """Return the digest that stands for a channel's id of a message. The id itself may hold the number of a member."""
     return hashed("sent as", message_id)[:12]
+
+_id_of: Final = attrgetter("id")
 
 
 @attrs.frozen
@@ -68,9 +72,10 @@ class SentNotes(dict[str, Note]):
         """
         before = self.pop(member_id, None)
         ids, messages = ((), ()) if before is None else (before.ids, before.messages)
-        told = tuple((message_digest(each), id) for each in sent_as)
+        if sent_as:
+            messages = (*messages, *((message_digest(each), id) for each in sent_as))[-MESSAGES_KEPT:]
         ids = (*ids, id)[-SENT_KEPT:] if waits else ids
-        self[member_id] = Note(head, document, ids, (*messages, *told)[-MESSAGES_KEPT:])
+        self[member_id] = Note(head, document, ids, messages)
 
     def strike(self, member_id: str, document: Document) -> Document:
         """Return a document without what was sent."""
@@ -92,9 +97,9 @@ class SentNotes(dict[str, Note]):
         note = self.pop(member_id, None)
         if note is None:
             return
-        left = tuple(id for id in note.ids if document.waits(id))
+        left = tuple(filter({*map(_id_of, document.outbox)}.__contains__, note.ids))
         if left or note.messages:
-            self[member_id] = attrs.evolve(note, ids=left)
+            self[member_id] = Note(note.head, note.document, left, note.messages)
 
     def requests(self, bot: Bot) -> list[tuple[MarkSent, Note]]:
         """Return the requests that let the store know all of it, each with its note."""

@@ -333,13 +333,18 @@ class BaseManager:
         """Return the function that sends replies, ready to be called, and the places at which it is called."""
         if isinstance(step, PassOn):
             return partial(self.inboxes[step.passed.inbox], step.passed), self.deliveries
-        sender = self.senders.get(step.channel.type)
-        if sender is not None:
-            step = attrs.evolve(step, replies=joined(step.replies, step.channel.type))
+        type, replies = step.channel.type, step.replies
+        sender = self.senders.get(type)
+        if sender is not None and len(replies) > 1:
+            replies = joined(replies, type)
         function = self.deliver if sender is None else sender
         assert function is not None
-        keywords = self._keywords.get(step.channel.type)
-        return binding.bind_delivery(function, step, keywords), self.replies if step.is_reply else self.deliveries
+        keywords = self._keywords.get(type)
+        if keywords is not None and not keywords:
+            delivery = partial(function, step.channel, replies)
+        else:
+            delivery = binding.bind_delivery(function, step, replies, keywords)
+        return delivery, self.replies if step.is_reply else self.deliveries
 
     def sent_answer(self, step: Deliver | PassOn, result: object) -> Answer | BaseException:
         """Return the answer of a channel by what the function that sends has returned or raised.
@@ -347,13 +352,13 @@ class BaseManager:
         A function for proactive replies alone may return anything. What a sender returns besides its answers is
         reported, and the outcome is unknown.
         """
+        if isinstance(result, Sent | Later | Never):
+            return result
         if isinstance(result, Raised):
             return asked_wait(result.error) or result.error
         if inspect.iscoroutine(result):
             result.close()
             return ServiceError("deliver", "it is async", "use AsyncFlowStateManager, or give one without await")
-        if isinstance(result, Sent | Later | Never):
-            return result
         if isinstance(step, PassOn):
             name = f"inboxes[{step.passed.inbox!r}]"
         elif step.channel.type not in self.senders:

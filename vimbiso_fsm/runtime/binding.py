@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from types import FunctionType
 from typing import Any
 
@@ -16,6 +16,7 @@ from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import parameter_types, port_signature
 from vimbiso_fsm.flow.checks import did_you_mean
 from vimbiso_fsm.flow.ports import PortMethod, port_methods
+from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.operations.effects import Deliver, RunCall
 
 _CALLER = "caller"
@@ -195,19 +196,24 @@ def bind(services: Mapping[str, object], request: RunCall) -> Callable[[], objec
 
 
 def bind_delivery(
-    deliver: Callable[..., object], request: Deliver, keywords: Container[str] | None = None
+    deliver: Callable[..., object],
+    request: Deliver,
+    replies: Sequence[Reply] | None = None,
+    keywords: frozenset[str] | None = None,
 ) -> functools.partial[object]:
     """Return the delivery, ready to be called. The parameters `key` and `account` of the function are filled.
 
     Args:
         deliver: The function.
         request: The delivery.
+        replies: Its replies as they are sent, where they differ from those of the request.
         keywords: Which of these parameters the function has, where it is known (`delivery_keywords`).
     """
+    replies = request.replies if replies is None else replies
     known = {"key": request.key, "account": request.channel.account}
     names = delivery_keywords(deliver) if keywords is None else keywords
     named = {name: value for name, value in known.items() if name in names}
-    return functools.partial(deliver, request.channel, request.replies, **named)
+    return functools.partial(deliver, request.channel, replies, **named)
 
 
 def delivery_keywords(deliver: Callable[..., object]) -> frozenset[str]:

@@ -19,7 +19,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,6 +31,7 @@ from vimbiso_fsm.flow.interrupts import is_interrupt
 from vimbiso_fsm.messages.refusals import Unreachable
 from vimbiso_fsm.operations.effects import NotMade, never
 from vimbiso_fsm.runtime.circuit import Circuit
+from vimbiso_fsm.runtime.threads import in_thread
 
 if TYPE_CHECKING:
     import asyncio  # not at run time: a bot of threads needs none
@@ -45,6 +46,8 @@ DELIVERIES: Final = ServiceLimits(threads=32, wait=DELIVERY_TIMEOUT)
 """The threads of the function that delivers replies; it has no circuit."""
 REPLIES: Final = ServiceLimits(threads=256, wait=DELIVERY_TIMEOUT)
 """The threads of senders for replies that members wait for. Deliveries of workers do not hold them up."""
+NO_PLACE: Final = object()
+"""The result of an attempt that was not made, because no place was free or no thread could be started."""
 CANCELLING: Final = 1.0
 """Seconds that a cancelled method may take to end. After them it is left behind, and keeps its place."""
 
@@ -243,18 +246,69 @@ class Places:
 
     def leave_behind(self, attempt: Future[object] | asyncio.Future[object], *, taken: bool) -> None:
         """Leave a place, which is `taken` already or not, to an attempt that takes too long."""
+        self._leave_behind(taken=taken)
+        attempt.add_done_callback(self._ended)
+
+    def _leave_behind(self, *, taken: bool = True) -> None:
         with self._lock:
             self._taken += not taken
             self._left_behind += 1
             if self.is_stuck:
                 while self._line:
                     self._line.popleft().set_result(False)
-        attempt.add_done_callback(self._ended)
 
-    def _ended(self, _: object) -> None:
+    def _ended(self, _: object = None) -> None:
         with self._lock:
             self._left_behind -= 1
         self.leave()
+
+    def attempt(self, method: Callable[[], object], seconds: float) -> object:
+        """Make an attempt at a place that is free, in a thread that is used again.
+
+        It is the short way of `take` and `attempt` for a service without a circuit, whose places are seldom all taken.
+
+        Args:
+            method: The sync method with its arguments.
+            seconds: Seconds after which the attempt is left behind, with its place.
+
+        Returns:
+            What the method returns, `Raised`, or `NO_PLACE`.
+        """
+        with self._lock:
+            if self._taken >= self.limits.threads:
+                return NO_PLACE
+            self._taken += 1
+        answers: SimpleQueue[object] = SimpleQueue()
+        decided, context = threading.Lock(), contextvars.copy_context()  # the lock is taken by who comes first:
+
+        def work() -> None:
+            try:
+                answer = context.run(method)
+            except BaseException as error:  # noqa: BLE001  # signals come in the main thread, so this is the method's
+                answer = Raised(error)
+            answers.put(answer)
+            if not decided.acquire(blocking=False):  # by the caller, who has stopped waiting
+                self._ended()
+
+        try:
+            in_thread(work)
+        except RuntimeError:
+            self.leave()
+            return NO_PLACE
+        try:
+            answer = answers.get(timeout=seconds)
+        except BaseException as error:
+            if decided.acquire(blocking=False):
+                self._leave_behind()
+                if isinstance(error, Empty):
+                    return Raised(_too_long(seconds))
+                raise
+            self.leave()  # by the method, which has ended meanwhile
+            if isinstance(error, Empty):
+                return answers.get()
+            raise
+        self.leave()
+        return answer
 
     # The circuit ------------------------------------------------------------------------------------------------------
 

@@ -51,6 +51,7 @@ from vimbiso_fsm.runtime.queue import MemberLock, Queue
 from vimbiso_fsm.runtime.sending import Recorder
 from vimbiso_fsm.runtime.services import (
     DELIVERY_TIMEOUT,
+    NO_PLACE,
     Place,
     attempt,
     result_of,
@@ -303,9 +304,13 @@ class Shell:
         base = self._base
         lock.release()
         function, places = base.sending(step)
-        place = place or take(places, places.limits.wait if step.is_reply else 0)
         if place is None:
-            return base.sending_busy(step, places)
+            result = places.attempt(function, DELIVERY_TIMEOUT)
+            if result is not NO_PLACE:
+                return base.sent_answer(step, result)
+            place = take(places, places.limits.wait if step.is_reply else 0)
+            if place is None:
+                return base.sending_busy(step, places)
         try:
             return base.sent_answer(step, attempt(place, function, DELIVERY_TIMEOUT))
         finally:
