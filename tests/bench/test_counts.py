@@ -30,9 +30,9 @@ BOUNDS: Final = {
 """The figures of each kind of turn when the bounds were last lowered."""
 AWAITED: Final = 275
 """Calls of Python functions of a plain turn in a task."""
-AWAITED_SENT: Final = 473
+AWAITED_SENT: Final = 440
 """The same of one whose replies the manager sends itself."""
-SENDING: Final = 40
+SENDING: Final = 47
 """Calls of Python functions, at most, that a turn makes more when the manager sends its replies itself."""
 MARGINS: Final = Counted(1.03, 1.03, 1, 1.12, 1.02, 1.5)  # type: ignore[arg-type]  # factors, not counts
 """How far a figure may be above its bound: other releases of Python and redis-py make some calls more, and a second

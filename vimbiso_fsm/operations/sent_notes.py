@@ -27,6 +27,7 @@ def message_digest(message_id: str) -> str:
     """Return the digest that stands for a channel's id of a message. The id itself may hold the number of a member."""
     return hashed("sent as", message_id)[:12]
 
+
 _id_of: Final = attrgetter("id")
 
 

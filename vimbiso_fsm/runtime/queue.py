@@ -79,9 +79,10 @@ class MemberLock:
         held: Whether the lock is held.
     """
 
-    __slots__ = ("_key", "_patience", "_queue", "held")
+    __slots__ = ("_key", "_lock", "_patience", "_queue", "held")
 
     held: bool
+    _lock: threading.Lock  # found when it is first released
 
     def __init__(self, queue: Queue, key: object, patience: float) -> None:
         """Make the lock of a member's queue. `patience`: seconds to wait for it."""
@@ -120,17 +121,14 @@ class MemberLock:
     def release(self) -> None:
         """Release the lock, if it is held."""
         if self.held:
+            with self._queue._guard:
+                self._lock = self._queue._shared(self._key).lock
             self._lock.release()
         self.held = False
 
     def reacquire(self) -> None:
         """Acquire the lock again, if that is possible within the patience."""
         self.held = self.held or self._lock.acquire(timeout=self._patience)
-
-    @property
-    def _lock(self) -> threading.Lock:
-        with self._queue._guard:
-            return self._queue._shared(self._key).lock
 
 
 class Queue(_Places[threading.Lock]):
