@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,9 +60,71 @@ def test_a_worker_fires_a_timer_and_stops_when_told(tmp_path: Path):
     assert "stopped shards=" in out.splitlines()[-1]
 
 
+SENDING = r"""
+import contextlib, sys
+from vimbiso_fsm import Bot, Flow, FlowStateManager, Inbox, Later, Message, Channel, Sent, State, Text, Transition
+
+seat = Flow(
+    "seat", initial="held",
+    states=[State("held", ask=Text("Held."), timeout=0.5), State("lost", ask=Text("Lost."))],
+    transitions=[Transition("timeout", "held", "lost"), Transition("hold", "lost", "held")],
+)
+bot = Bot([seat], inboxes=[Inbox("support", words=("human",))])
+
+
+def show(*words):
+    print(" ".join(words) + "\n", end="", flush=True)  # one write: the worker prints too
+
+
+@contextlib.asynccontextmanager
+async def senders():
+    async def send(channel, replies):
+        show("sent", channel.type, *[reply.text for reply in replies])
+        return Sent()
+
+    show("senders opened")
+    yield {"terminal": send}
+    show("senders closed")
+
+
+def inboxes():
+    def take(passed):
+        show("passed", passed.kind)
+        return Sent()
+
+    return {"support": take}
+
+
+if __name__ == "__main__":
+    you = Channel("terminal", "you")
+    later = {"senders": {"terminal": lambda *said: Later(1)}, "inboxes": {"support": lambda passed: Later(1)}}
+    with FlowStateManager.embedded("data", bot, **later) as manager:
+        for word in ("hi", "human"):
+            manager.handle(Message(you, word, word))
+"""
+
+
 @pytest.mark.embedded
 @embedded
-def test_a_worker_refuses_a_store_that_would_lose_turns(valkey_url: str, tmp_path: Path):
+def test_a_worker_sends_by_senders_and_passes_on_to_inboxes(tmp_path: Path):
+    """A worker sends what a channel has put off by the senders of `--senders`, and passes on by `--inboxes`."""
+    (tmp_path / "seats.py").write_text(SENDING)
+    (tmp_path / "data").mkdir()
+    subprocess.run([sys.executable, "seats.py"], cwd=tmp_path, timeout=LIMIT, check=True)
+    options = ("--senders", "seats:senders", "--inboxes", "seats:inboxes", "--every", "0.1")
+    worker = start("worker", "--data", "data", "--flows", "seats", *options, cwd=tmp_path)
+    until(worker, "senders opened")
+    left = {"sent terminal Held.\n", "passed begun\n"}
+    while left:
+        left.discard(until(worker, " "))
+    code, out, err = ended(worker)
+    assert (code, err) == (0, "")
+    assert "senders closed" in out
+
+
+@pytest.mark.embedded
+@embedded
+def test_a_worker_refuses_a_store_a_store_that_would_lose_turns(valkey_url: str, tmp_path: Path):
     """A worker refuses a server that the doctor refuses; `--unsafe-store` waives it, and an incident records that."""
     (tmp_path / "seats.py").write_text(BOT)
     words = ("--redis", valkey_url, "--flows", "seats")
@@ -83,6 +146,14 @@ def test_a_worker_refuses_a_store_that_would_lose_turns(valkey_url: str, tmp_pat
         (("--redis", "redis://x", "--data", "y"), "name two stores; give one of them"),
         (("--redis", "redis://x", "--durability", "high"), "is not a level of durability"),
         (("--redis", "redis://x", "--deliver", "no_such_module:f"), "cannot be imported"),
+        (("--redis", "redis://x", "--senders", "no_such_module:f"), "cannot be imported"),
+        (("--redis", "redis://x", "--senders", "json:nothing"), "has no function of this name"),
+        (
+            ("--redis", "redis://x", "--senders", "builtins:list"),
+            "--senders builtins:list: the function returned a list",
+        ),
+        (("--redis", "redis://x", "--senders", "builtins:sum"), "--senders builtins:sum: the function failed"),
+        (("--redis", "redis://x", "--inboxes", "builtins:list"), "return a mapping of names to inboxes"),
         (("--redis", "redis://x", "--deliver", "json"), "is not MODULE:FUNCTION"),
         (("--redis", "redis://x", "--deliver", "json:nothing"), "has no function of this name"),
         (("--data", "nowhere"), "there is no folder"),

@@ -1,4 +1,4 @@
-"""The option `--services`: a function that makes the services a bot calls."""
+"""The options `--services`, `--senders` and `--inboxes`: functions that make what a bot calls, by name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, ExitStack
 from inspect import isawaitable, iscoroutine
-from typing import Annotated, NoReturn, TypeAlias
+from typing import Annotated, Any, NoReturn, TypeAlias
 
 import typer
 
@@ -22,6 +22,22 @@ Services: TypeAlias = Annotated[
         "--services",
         metavar="MODULE:FUNCTION",
         help="A function that returns services by name; they replace those of the bot.",
+    ),
+]
+Senders: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--senders",
+        metavar="MODULE:FUNCTION",
+        help="A function that returns senders by type of channel, such as those of the bot's own process.",
+    ),
+]
+Inboxes: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--inboxes",
+        metavar="MODULE:FUNCTION",
+        help="A function that returns the inboxes of people by name. Without it, what waits for them is left.",
     ),
 ]
 
@@ -48,12 +64,12 @@ def with_services(bot: Bot, named: str | None, closing: ExitStack) -> Bot:
     except BaseException as error:  # the function may raise anything
         if is_interrupt(error):
             raise
-        _fail(named, error)
+        _fail("--services", named, error)
     if iscoroutine(given):
         given.close()
     if isawaitable(given) or isinstance(given, AbstractAsyncContextManager):
         fail(f"--services {shown(named)}: the function is async, and this command calls services synchronously")
-    return _replace(bot, named, given)
+    return bot.with_services(_mapping("--services", named, "services", given))
 
 
 async def with_async_services(bot: Bot, named: str | None, closing: AsyncExitStack) -> Bot:
@@ -67,9 +83,22 @@ async def with_async_services(bot: Bot, named: str | None, closing: AsyncExitSta
     Returns:
         The bot with the services.
     """
+    return bot if named is None else bot.with_services(await made("--services", named, "services", closing))
+
+
+async def made(option: str, named: str | None, kind: str, closing: AsyncExitStack) -> Mapping[str, Any]:
+    """Return what the function of an option makes, in an event loop; nothing without the option.
+
+    Args:
+        option: The option.
+        named: `MODULE:FUNCTION`. The function takes no argument and returns a mapping, or a context manager that does.
+            Both may be async.
+        kind: What the mapping leads to, in the plural.
+        closing: Leaves the context manager at the end.
+    """
     if named is None:
-        return bot
-    function = import_function("--services", named)
+        return {}
+    function = import_function(option, named)
     try:
         given = function()
         if isawaitable(given):
@@ -82,18 +111,18 @@ async def with_async_services(bot: Bot, named: str | None, closing: AsyncExitSta
         task = asyncio.current_task()
         if is_interrupt(error) or (task is not None and task.cancelling()):
             raise
-        _fail(named, error)
-    return _replace(bot, named, given)
+        _fail(option, named, error)
+    return _mapping(option, named, kind, given)
 
 
-def _fail(named: str, error: BaseException) -> NoReturn:
-    fail(f"--services {shown(named)}: the function failed: {describe(error)}")
+def _fail(option: str, named: str, error: BaseException) -> NoReturn:
+    fail(f"{option} {shown(named)}: the function failed: {describe(error)}")
 
 
-def _replace(bot: Bot, named: str, given: object) -> Bot:
+def _mapping(option: str, named: str, kind: str, given: object) -> Mapping[str, Any]:
     if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
         fail(
-            f"--services {shown(named)}: the function returned a {type(given).__name__}; "
-            "return a mapping of names to services"
+            f"{option} {shown(named)}: the function returned a {type(given).__name__}; "
+            f"return a mapping of names to {kind}"
         )
-    return bot.with_services(given)
+    return given

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Annotated
@@ -17,7 +17,7 @@ from vimbiso_fsm.cli.bot_options import Flows, import_bot, import_function
 from vimbiso_fsm.cli.doctor import level
 from vimbiso_fsm.cli.encryption_options import encryption_of_environment
 from vimbiso_fsm.cli.failures import fail
-from vimbiso_fsm.cli.services import Services, with_async_services
+from vimbiso_fsm.cli.services import Inboxes, Senders, Services, made, with_async_services
 from vimbiso_fsm.cli.store_options import Data, Namespace, Redis, require_store, secrets_of_environment
 from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.flow.bot import Bot
@@ -33,12 +33,15 @@ def worker(
     namespace: Namespace = "",
     flows: Flows = None,
     services: Services = None,
+    senders: Senders = None,
+    inboxes: Inboxes = None,
     deliver: Annotated[
         str | None,
         typer.Option(
             "--deliver",
             metavar="MODULE:FUNCTION",
-            help="deliver(channel, replies), sync or async, sends replies. Without it they wait for the next message.",
+            help="deliver(channel, replies), sync or async, sends what no sender sends. Without it that waits for "
+            "the next message.",
         ),
     ] = None,
     durability: Annotated[
@@ -78,12 +81,22 @@ def worker(
     require_store(redis, data)
     promised, bot, secret = level(durability), import_bot(flows), secrets_of_environment()
     encryption, archiving = encryption_of_environment(), archiving_of(archive, hot_entries, hot_days)
-    sender = None if deliver is None else import_function("--deliver", deliver)
+    deliverer = None if deliver is None else import_function("--deliver", deliver)
 
-    def manager(bot: Bot) -> AsyncFlowStateManager:
+    async def manager(bot: Bot, closing: AsyncExitStack) -> AsyncFlowStateManager:
+        sending = await made("--senders", senders, "senders", closing)
+        taking = await made("--inboxes", inboxes, "inboxes", closing)
         if data is not None:
             return AsyncFlowStateManager.embedded(
-                data, bot, namespace=namespace, secret=secret, deliver=sender, encryption=encryption, archive=archiving
+                data,
+                bot,
+                namespace=namespace,
+                secret=secret,
+                deliver=deliverer,
+                senders=sending,
+                inboxes=taking,
+                encryption=encryption,
+                archive=archiving,
             )
         return AsyncFlowStateManager.from_url(
             str(redis),
@@ -92,7 +105,9 @@ def worker(
             unsafe_store=unsafe_store,
             namespace=namespace,
             secret=secret,
-            deliver=sender,
+            deliver=deliverer,
+            senders=sending,
+            inboxes=taking,
             encryption=encryption,
             archive=archiving,
         )
@@ -107,13 +122,13 @@ def worker(
 async def _work(
     bot: Bot,
     services: str | None,
-    make: Callable[[Bot], AsyncFlowStateManager],
+    make: Callable[[Bot, AsyncExitStack], Awaitable[AsyncFlowStateManager]],
     make_worker: Callable[[AsyncFlowStateManager], AsyncWorker],
     metrics: float,
 ) -> None:
     async with AsyncExitStack() as closing:
         bot = await with_async_services(bot, services, closing)
-        manager = await closing.enter_async_context(make(bot))
+        manager = await closing.enter_async_context(await make(bot, closing))
         await manager.start()
         worker = make_worker(manager)
         loop = asyncio.get_running_loop()
