@@ -59,6 +59,7 @@ from vimbiso_fsm.flow.interrupts import CallbackStopped, is_interrupt
 from vimbiso_fsm.messages.given import (
     FlowOpened,
     Given,
+    GivenFact,
     HandedBack,
     HandedOver,
     PersonSaid,
@@ -337,6 +338,7 @@ def _open(bot: Bot, document: Document, event: Event, now: datetime) -> Draft:
         digests.of_tokens
         or len(document.channels) > 1
         or (isinstance(event, Message | Fact) and event.channel is not None and NAMES in event.channel.metadata)
+        or (isinstance(event, GivenFact) and document.channels)
     ):
         draft.earlier = other_tokens(event, digests, document.channels)
         roots = " ".join((roots, *draft.earlier))

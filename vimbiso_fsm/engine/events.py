@@ -263,7 +263,8 @@ def turn_token(event: Event, key: bytes, name: str = "") -> str:
     Args:
         event: The event.
         key: The key of the tokens, `Digests.token_key`.
-        name: Another name of the sender of a message, or of the member whom a fact is about, in place of their own.
+        name: Another name of the sender of a message, of the member whom a fact is about or to whom something is given,
+            in place of their own.
     """
     match event:
         case Message(channel=channel):
@@ -297,7 +298,7 @@ def turn_token(event: Event, key: bytes, name: str = "") -> str:
         case ClockReturned():
             return hashed("clock", event.at.isoformat(), str(event.version))
         case GivenFact():
-            return hashed("given", event.member_id, event.key, key=key)
+            return hashed("given", name or event.member_id, event.key, key=key)
         case _:  # a fact
             about = event.channel
             whom = ("", "") if about is None else (about.type, name or about.identifier)
@@ -308,26 +309,35 @@ def other_tokens(event: Event, digests: Digests, known: Sequence[Address] = ()) 
     """Return the other tokens under which an event may have been handled.
 
     A worker with another current key has used one. A channel that knows a member by several names may have told the
-    event under another of them: under one that the event carries too, or one by which the member is known.
+    event under another of them: under one that the event carries too, or one by which the member is known. What another
+    system gives to a member may have been given to the guest on a channel who has become the member.
 
     Args:
         event: The event.
         digests: The digests of the store.
         known: The linked channels of the member.
     """
-    if isinstance(event, GivenFact):
-        return tuple(turn_token(event, key) for key in digests.earlier_token_keys)
-    if not isinstance(event, Message | Fact) or event.channel is None:
+    if not isinstance(event, Message | Fact | GivenFact):
         return ()
+    keys = (digests.token_key, *digests.earlier_token_keys)
+    return tuple(turn_token(event, key, name) for name in _names(event, digests, known) for key in keys)[1:]
+
+
+def _names(event: Message | Fact | GivenFact, digests: Digests, known: Sequence[Address]) -> Sequence[str]:
+    """Return the names under which an event may have come. The empty one stands for its own."""
+    if isinstance(event, GivenFact):
+        guests = dict.fromkeys(guest for each in known for guest in digests.guest_ids(each))
+        return ["", *(guest for guest in guests if guest != event.member_id)]
     names = [""]
+    if event.channel is None:
+        return names
     if NAMES in event.channel.metadata:
         names += [name.identifier for name in event.channel.names[1:]]
     if known and event.channel.type in NAMED:
         accounts = ("", event.account)
         told = (each for each in known if each.type == event.channel.type and each.account in accounts)
         names += [each.identifier for each in told if each.identifier not in (event.channel.identifier, *names)]
-    keys = (digests.token_key, *digests.earlier_token_keys)
-    return tuple(turn_token(event, key, name) for name in names[: 2 * MAX_NAMES] for key in keys)[1:]
+    return names[: 2 * MAX_NAMES]
 
 
 def content_digest(event: Event, key: bytes) -> str:

@@ -208,6 +208,7 @@ def _pull(draft: Draft, given: TriggerPulled) -> None:
     if given.by not in names:
         # The key stays free, so that a system without the right cannot use up that of another one.
         draft.token = draft.root = draft.roots = hashed("refused", draft.token, given.by, str(draft.version))
+        draft.earlier = ()
         return _refuse(draft, NO_RIGHT)
     data = given_data(takes, given.data)
     draft.by = given.by

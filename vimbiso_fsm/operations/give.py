@@ -3,6 +3,10 @@
 It is done as a waking is (`wake.py`), so that what is due before it comes first: a timer that has fired, the end of a
 session, an expired call, replies that wait. The replies go through the outbox, by the worker or at once if the manager
 delivers. A call that it leads to is made.
+
+An address stands for the member or guest whom its channel leads to. Nothing of the member is looked up by guess: the
+names of an address that belong to several members lead to none. At an address that never wrote, a conversation begins
+with what is given.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from contextlib import suppress
 
 import attrs
 
+from vimbiso_fsm.document.document import first_document
 from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.document.turn_record import read_record
 from vimbiso_fsm.engine.commit import Decision, verifying
@@ -19,9 +24,12 @@ from vimbiso_fsm.engine.handover import HANDED, NOT_HANDED
 from vimbiso_fsm.engine.reading import Absent, Damaged, refuse_encrypted
 from vimbiso_fsm.errors import DamagedDocument, Unreadable
 from vimbiso_fsm.messages.given import Given
+from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import TakePlace
 from vimbiso_fsm.operations.handle_event import EventOutcome
+from vimbiso_fsm.operations.names import Several, find_known
+from vimbiso_fsm.operations.shared import find_owner
 from vimbiso_fsm.operations.turn import TurnResult, record_mismatch
 from vimbiso_fsm.operations.wake import Waking
 from vimbiso_fsm.store.requests import Broken, Committed, Duplicate, Mismatch, Record, Stored
@@ -30,13 +38,14 @@ BUSY = "busy"
 """The reason why something is not taken in now, and may be given again."""
 
 
-async def give(context: Context, given: Given, *, delivers: bool) -> EventOutcome:
+async def give(context: Context, given: Given, *, delivers: bool, channel: Channel | None = None) -> EventOutcome:
     """Give something to a member.
 
     Args:
         context: The context of the operation.
         given: What is given.
         delivers: Whether the shell can deliver replies.
+        channel: The address of the member, in place of the id in `given`.
 
     Raises:
         Contended: Other writers were faster until the patience was over.
@@ -45,8 +54,8 @@ async def give(context: Context, given: Given, *, delivers: bool) -> EventOutcom
         ForeignState: The member's document is of a flow that the bot never had.
         EncryptedState: The member's data is encrypted, and its key is not at hand.
     """
-    giving = _Giving(context, given, delivers)
-    if await giving.load(given.member_id):
+    giving = _Giving(context, given, delivers) if channel is None else _GivingAt(context, given, delivers, channel)
+    if await giving.begin():
         while await giving.step():
             pass
     return giving.outcome or EventOutcome("ignored", reason="unknown member")
@@ -63,6 +72,10 @@ class _Giving(Waking):
         super().__init__(context, given.member_id, delivers)
         self._given = given
         self.outcome: EventOutcome | None = None
+
+    async def begin(self) -> bool:
+        """Load the member's document."""
+        return await self.load(self._given.member_id)
 
     @property
     def _follows(self) -> bool:
@@ -81,7 +94,7 @@ class _Giving(Waking):
     async def _give(self) -> bool:
         turns, given = self._turns, self._given
         decision = await self._decided()
-        verify = verifying(self._context.bot.digests, given)
+        verify = verifying(self._context.bot.digests, given, turns.document.channels)
         result: TurnResult | None = None
         if isinstance(decision, str) or decision.token != verify.token:
             # Nothing is stored under the key, so it is to be asked whether it was taken in before.
@@ -135,6 +148,54 @@ class _Giving(Waking):
             reason=reason,
             confirmed=self._context.confirmed,
         )
+
+
+class _GivingAt(_Giving):
+    """The waking in which something is given to an address."""
+
+    def __init__(self, context: Context, given: Given, delivers: bool, channel: Channel) -> None:
+        super().__init__(context, given, delivers)
+        self._channel = channel
+        self._names = tuple(map(context.bot.route, channel.names))
+        self._place = self._names[0].address
+
+    async def begin(self) -> bool:
+        """Load the document of the address's owner, or of the guest on it."""
+        found = await find_known(self._context, self._names)
+        if isinstance(found, Several):
+            self.outcome = EventOutcome("ignored", reason="several members")
+            return False
+        self._place = found.place.address
+        return await self._go_to(found.owner.member_id or self._context.bot.digests.guest_id(self._place))
+
+    async def _go_to(self, member_id: str) -> bool:
+        self._given = attrs.evolve(self._given, member_id=member_id)
+        return await self.load(member_id)
+
+    async def _follow_guest(self) -> bool:
+        """Go to the present owner of the address, or begin anew: the guest who has left may be another person."""
+        if self.outcome is not None:
+            return await super()._follow_guest()
+        owner = (await find_owner(self._context, self._names[0])).member_id
+        return await self._go_to(owner) if owner not in (None, self._turns.member_id) else self._begin()
+
+    async def _unsound(self, reading: object, stored: Stored | Broken) -> bool:
+        if isinstance(reading, Absent) and self.outcome is None:
+            return self._begin()
+        return await super()._unsound(reading, stored)
+
+    def _begin(self) -> bool:
+        """Begin a conversation at an address of which nothing is stored."""
+        turns, now = self._turns, instant(self._context.now)
+        turns.document = first_document(turns.member_id, self._channel, now, self._place, version=turns.head.version)
+        return True
+
+    async def _give(self) -> bool:
+        document = self._turns.document
+        if (not document.guest and not document.has(self._place)) or not document.speaks_to(self._place):
+            self.outcome = EventOutcome("ignored", reason="unknown member")  # of another account, or unlinked since
+            return True
+        return await super()._give()
 
 
 def _first_status(member_id: str, records: tuple[Record, ...]) -> str:

@@ -34,7 +34,7 @@ from vimbiso_fsm.errors import (
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.rates import CHANNEL_PACES, Pace, Rates, check_paces
 from vimbiso_fsm.messages.given import Given
-from vimbiso_fsm.messages.message import Message
+from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.messages.sending import Answer, Later, Never, Sent, asked_wait
 from vimbiso_fsm.messages.told import Fact, Paid, StatusChanged, Told
@@ -235,9 +235,25 @@ class BaseManager:
         begin = partial(handle_event, event=event, delivers=self.deliver is not None)
         return begin, member_id or self.bot.digests.guest_id(address)
 
-    def giving(self, given: Given) -> Begin[EventOutcome]:
+    def id_of(self, member: str | Channel) -> str:
+        """Return the id of a member to whom another system gives something; that of an address, as far as is known.
+
+        Raises:
+            InvalidMessage: It is neither, or the bot does not know the type of the channel.
+        """
+        if isinstance(member, str):
+            return member
+        if not isinstance(member, Channel):
+            raise InvalidMessage("member", f"must be an id or a Channel, not a {type(member).__name__}")
+        if member.type not in self.bot.validator.channel_types:
+            raise InvalidMessage("channel type", f"{member.type!r} is not known; name it in Bot(channels=…)")
+        address = self.bot.route(member).address
+        return self.cache.member(address) or self.bot.digests.guest_id(address)
+
+    def giving(self, given: Given, member: str | Channel) -> Begin[EventOutcome]:
         """Return the operation that gives something of another system to a member."""
-        return partial(give, given=given, delivers=self.deliver is not None)
+        channel = member if isinstance(member, Channel) else None
+        return partial(give, given=given, delivers=self.deliver is not None, channel=channel)
 
     def context(self, waited: float = 0.0) -> Context:
         """Return the context of an operation that has waited in a queue for `waited` seconds."""

@@ -32,7 +32,7 @@ from vimbiso_fsm.errors import (
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.flow import AnyFlow
 from vimbiso_fsm.flow.rates import DEFAULT_RATES, Pace, Rates
-from vimbiso_fsm.messages.given import Given, HandedBack, HandedOver
+from vimbiso_fsm.messages.given import Given
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Reply, Said
 from vimbiso_fsm.messages.sending import Answer
@@ -56,7 +56,7 @@ from vimbiso_fsm.operations.wipe import Wiped, wipe
 from vimbiso_fsm.runtime.arguments import checked
 from vimbiso_fsm.runtime.async_shell import AsyncShell
 from vimbiso_fsm.runtime.base import BaseManager
-from vimbiso_fsm.runtime.giving import flow_opened, person_said, trigger_pulled, words_given
+from vimbiso_fsm.runtime.giving import flow_opened, handed_back, handed_over, person_said, trigger_pulled, words_given
 from vimbiso_fsm.runtime.loop_state import LoopState
 from vimbiso_fsm.runtime.queue import Queue
 from vimbiso_fsm.runtime.sending import AsyncSender, AsyncTakesPassedOn, Recorder, Sender, TakesPassedOn
@@ -409,20 +409,24 @@ class FlowStateManager(Shell):
         taking = self._base.taking(event)
         return taking if isinstance(taking, EventOutcome) else self._run(*taking, self._base.call_wait)
 
-    def tell(self, member_id: str, text: str | Said, *, key: str) -> EventOutcome:
+    def tell(self, member: str | Channel, text: str | Said, *, key: str) -> EventOutcome:
         """Say something to a member, once, and return the outcome.
 
         It is said through the outbox: at once if the manager delivers, otherwise by a worker that delivers, or before
-        the reply to the member's next message. A state that waits for an answer goes on waiting.
+        the reply to the member's next message. A state that waits for an answer goes on waiting. An address stands for
+        the member or guest whom it leads to, who is told on the channel of their latest message. At an address that
+        never wrote, a conversation begins, whose guest is told there.
 
         Args:
-            member_id: The member or guest.
+            member: The id of a member or guest, or an address.
             text: The words, or another reply without choices. A plain text is a key of the catalogue or the words.
             key: The name of these words at this member. The same key has no second effect; with other words it is
                 refused, and an incident is recorded.
 
         Returns:
-            "advanced", "duplicate" or "refused"; "ignored" if the member is not known.
+            "advanced", "duplicate" or "refused"; "ignored" with the reason "unknown member" if the id is that of no
+            member, or the address that of a conversation with another account of the bot, and with "several members" if
+            the names of the address belong to several.
 
         Raises:
             InvalidMessage: A value is empty, too long or of the wrong type.
@@ -430,17 +434,18 @@ class FlowStateManager(Shell):
             StoreUnavailable, CommitUnknown, Contended: Give the same again; it takes effect once.
             NewerState, ForeignState, EncryptedState: As in `handle`.
         """
-        return self._give(words_given(member_id, text, key))
+        return self._give(member, words_given, text, key)
 
-    def open(self, member_id: str, flow: str | AnyFlow, data: object = None, *, key: str) -> EventOutcome:
+    def open(self, member: str | Channel, flow: str | AnyFlow, data: object = None, *, key: str) -> EventOutcome:
         """Open a flow for a member, once, and return the outcome.
 
-        It begins at once where no flow is open or the member is at home. Otherwise `Flow(opens=…)` of the flow decides:
-        it interrupts the open one, or begins when the member has come home. A flow that requires a login leads to it
-        first. While a call is on its way, the outcome is "ignored" with the reason "busy"; give it again then.
+        It begins at once where no flow is open, also at an address that never wrote, and where the member is at home.
+        Otherwise `Flow(opens=…)` of the flow decides: it interrupts the open one, or begins when the member has come
+        home. A flow that requires a login leads to it first. While a call is on its way, the outcome is "ignored" with
+        the reason "busy"; give it again then.
 
         Args:
-            member_id: The member or guest.
+            member: The id of a member or guest, or an address.
             flow: The flow, or its name.
             data: The data with which it begins, an instance of its data class or plain data; None for the defaults.
             key: The name of this opening at this member, as in `tell`.
@@ -449,9 +454,9 @@ class FlowStateManager(Shell):
             InvalidMessage, DamagedDocument, StoreUnavailable, CommitUnknown, Contended: As in `tell`.
             NewerState, ForeignState, EncryptedState: As in `handle`.
         """
-        return self._give(flow_opened(member_id, flow, data, key))
+        return self._give(member, flow_opened, flow, data, key)
 
-    def trigger(self, member_id: str, name: str, data: object = None, *, key: str, by: str) -> EventOutcome:
+    def trigger(self, member: str | Channel, name: str, data: object = None, *, key: str, by: str) -> EventOutcome:
         """Pull a trigger at a member, once, and return the outcome.
 
         The current state fires it if it declares it (`Transition(by=…)`), also when the session is over and the run
@@ -460,7 +465,7 @@ class FlowStateManager(Shell):
         member stands elsewhere, and "busy" while a call is on its way or the run waits under another one.
 
         Args:
-            member_id: The member or guest.
+            member: The id of a member or guest, or an address.
             name: The name of the trigger.
             data: Its data, of the type that the declaration takes, or as plain data.
             key: The name of this trigger at this member, as in `tell`.
@@ -470,15 +475,15 @@ class FlowStateManager(Shell):
             InvalidMessage, DamagedDocument, StoreUnavailable, CommitUnknown, Contended: As in `tell`.
             NewerState, ForeignState, EncryptedState: As in `handle`.
         """
-        return self._give(trigger_pulled(member_id, name, data, key, by))
+        return self._give(member, trigger_pulled, name, data, key, by)
 
-    def hand_over(self, member_id: str, inbox: str, *, key: str, by: str) -> EventOutcome:
+    def hand_over(self, member: str | Channel, inbox: str, *, key: str, by: str) -> EventOutcome:
         """Hand the conversation of a member over to a person, once, and return the outcome.
 
         What the member says passes to the inbox from then on. The open run, its timers and the session stand still.
 
         Args:
-            member_id: The member or guest.
+            member: The id of a member or guest, or an address.
             inbox: The name of the inbox, which the bot declares (`Bot(inboxes=…)`).
             key: The name of this hand-over at this member, as in `tell`.
             by: The name of the person or system that does it, for the audit and the inbox.
@@ -491,16 +496,16 @@ class FlowStateManager(Shell):
             InvalidMessage, DamagedDocument, StoreUnavailable, CommitUnknown, Contended: As in `tell`.
             NewerState, ForeignState, EncryptedState: As in `handle`.
         """
-        return self._give(HandedOver(member_id=member_id, inbox=inbox, key=key, by=by))
+        return self._give(member, handed_over, inbox, key, by)
 
-    def say(self, member_id: str, text: str | Said, *, key: str, by: str) -> EventOutcome:
+    def say(self, member: str | Channel, text: str | Said, *, key: str, by: str) -> EventOutcome:
         """Say something to a member in the name of a person, once, and return the outcome.
 
         It goes out as the words of `tell` do, and it is "ignored" with the reason "not handed" while the bot has the
         conversation.
 
         Args:
-            member_id: The member or guest.
+            member: The id of a member or guest, or an address.
             text: The words as they are, or another reply without choices.
             key: The name of these words at this member, as in `tell`.
             by: The name of the person, for the audit.
@@ -509,15 +514,15 @@ class FlowStateManager(Shell):
             InvalidMessage, DamagedDocument, StoreUnavailable, CommitUnknown, Contended: As in `tell`.
             NewerState, ForeignState, EncryptedState: As in `handle`.
         """
-        return self._give(person_said(member_id, text, key, by))
+        return self._give(member, person_said, text, key, by)
 
-    def hand_back(self, member_id: str, *, key: str, by: str) -> EventOutcome:
+    def hand_back(self, member: str | Channel, *, key: str, by: str) -> EventOutcome:
         """Give the conversation of a member back to the bot, once, and return the outcome.
 
         The run goes on where it stood, and its question is asked again.
 
         Args:
-            member_id: The member or guest.
+            member: The id of a member or guest, or an address.
             key: The name of this at this member, as in `tell`.
             by: The name of the person or system that does it, for the audit and the inbox.
 
@@ -528,10 +533,14 @@ class FlowStateManager(Shell):
             InvalidMessage, DamagedDocument, StoreUnavailable, CommitUnknown, Contended: As in `tell`.
             NewerState, ForeignState, EncryptedState: As in `handle`.
         """
-        return self._give(HandedBack(member_id=member_id, key=key, by=by))
+        return self._give(member, handed_back, key, by)
 
-    def _give(self, given: Given) -> EventOutcome:
-        return self._run(self._base.giving(given), given.member_id, self._base.call_wait)
+    def _give(self, member: str | Channel, make: Callable[..., Given], *details: object) -> EventOutcome:
+        """Give a member or an address what `make` makes of the member's id, as far as is known, and of `details`."""
+        if self._start is not None and isinstance(member, Channel):  # the digests name the place in the queue
+            self._ready()
+        given = make(self._base.id_of(member), *details)
+        return self._run(self._base.giving(given, member), given.member_id, self._base.call_wait)
 
     @checked
     def wake(self, member_id: str) -> tuple[AuditEntry, ...]:
@@ -1013,32 +1022,37 @@ class AsyncFlowStateManager(AsyncShell):
         taking = self._base.taking(event)
         return taking if isinstance(taking, EventOutcome) else await self._run(*taking, self._base.call_wait)
 
-    async def tell(self, member_id: str, text: str | Said, *, key: str) -> EventOutcome:
+    async def tell(self, member: str | Channel, text: str | Said, *, key: str) -> EventOutcome:
         """Say something to a member, once, and return the outcome. See `FlowStateManager.tell`."""
-        return await self._give(words_given(member_id, text, key))
+        return await self._give(member, words_given, text, key)
 
-    async def open(self, member_id: str, flow: str | AnyFlow, data: object = None, *, key: str) -> EventOutcome:
+    async def open(self, member: str | Channel, flow: str | AnyFlow, data: object = None, *, key: str) -> EventOutcome:
         """Open a flow for a member, once, and return the outcome. See `FlowStateManager.open`."""
-        return await self._give(flow_opened(member_id, flow, data, key))
+        return await self._give(member, flow_opened, flow, data, key)
 
-    async def trigger(self, member_id: str, name: str, data: object = None, *, key: str, by: str) -> EventOutcome:
+    async def trigger(
+        self, member: str | Channel, name: str, data: object = None, *, key: str, by: str
+    ) -> EventOutcome:
         """Pull a trigger at a member, once, and return the outcome. See `FlowStateManager.trigger`."""
-        return await self._give(trigger_pulled(member_id, name, data, key, by))
+        return await self._give(member, trigger_pulled, name, data, key, by)
 
-    async def hand_over(self, member_id: str, inbox: str, *, key: str, by: str) -> EventOutcome:
+    async def hand_over(self, member: str | Channel, inbox: str, *, key: str, by: str) -> EventOutcome:
         """Hand the conversation of a member over to a person, once. See `FlowStateManager.hand_over`."""
-        return await self._give(HandedOver(member_id=member_id, inbox=inbox, key=key, by=by))
+        return await self._give(member, handed_over, inbox, key, by)
 
-    async def say(self, member_id: str, text: str | Said, *, key: str, by: str) -> EventOutcome:
+    async def say(self, member: str | Channel, text: str | Said, *, key: str, by: str) -> EventOutcome:
         """Say something to a member in the name of a person, once. See `FlowStateManager.say`."""
-        return await self._give(person_said(member_id, text, key, by))
+        return await self._give(member, person_said, text, key, by)
 
-    async def hand_back(self, member_id: str, *, key: str, by: str) -> EventOutcome:
+    async def hand_back(self, member: str | Channel, *, key: str, by: str) -> EventOutcome:
         """Give the conversation of a member back to the bot, once. See `FlowStateManager.hand_back`."""
-        return await self._give(HandedBack(member_id=member_id, key=key, by=by))
+        return await self._give(member, handed_back, key, by)
 
-    async def _give(self, given: Given) -> EventOutcome:
-        return await self._run(self._base.giving(given), given.member_id, self._base.call_wait)
+    async def _give(self, member: str | Channel, make: Callable[..., Given], *details: object) -> EventOutcome:
+        if self._start is not None and isinstance(member, Channel):
+            await self._ready()
+        given = make(self._base.id_of(member), *details)
+        return await self._run(self._base.giving(given, member), given.member_id, self._base.call_wait)
 
     @checked
     async def wake(self, member_id: str) -> tuple[AuditEntry, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from vimbiso_fsm.document.typed_data import unstructure
 from vimbiso_fsm.flow.flow import AnyFlow, Flow
-from vimbiso_fsm.messages.given import FlowOpened, PersonSaid, TriggerPulled, WordsGiven
+from vimbiso_fsm.messages.given import FlowOpened, HandedBack, HandedOver, PersonSaid, TriggerPulled, WordsGiven
 from vimbiso_fsm.messages.replies import Said, Text
 from vimbiso_fsm.messages.words import plain
 
@@ -47,3 +47,21 @@ def trigger_pulled(member_id: str, name: str, data: object, key: str, by: str) -
         InvalidMessage: A value is empty, too long or of the wrong type.
     """
     return TriggerPulled(member_id=member_id, name=name, data=unstructure(data), key=key, by=by)
+
+
+def handed_over(member_id: str, inbox: str, key: str, by: str) -> HandedOver:
+    """Return a conversation to be handed over to a person.
+
+    Raises:
+        InvalidMessage: A value is empty, too long or of the wrong type.
+    """
+    return HandedOver(member_id=member_id, inbox=inbox, key=key, by=by)
+
+
+def handed_back(member_id: str, key: str, by: str) -> HandedBack:
+    """Return a conversation to be handed back to the bot.
+
+    Raises:
+        InvalidMessage: A value is empty, too long or of the wrong type.
+    """
+    return HandedBack(member_id=member_id, key=key, by=by)
