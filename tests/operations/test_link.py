@@ -25,9 +25,10 @@ from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.effects import RunCall
 from vimbiso_fsm.operations.history import read_history
 from vimbiso_fsm.operations.link import link, merge, unlink
+from vimbiso_fsm.operations.rename import rename
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
-from vimbiso_fsm.store.requests import FindOwner, Link, ReadAudit, Scan
+from vimbiso_fsm.store.requests import FindOwner, Link, ReadAudit, Scan, Unlink
 from vimbiso_fsm.testing.chat import START, STORE_SECRET, Chat, Held, words
 
 WHATSAPP, SMS, TELEGRAM, OTHER = (
@@ -512,6 +513,65 @@ def test_a_change_of_the_index_is_made_once_however_late_it_comes(name: str, the
     The index leads where the documents say, also if the process had looked at the note and was about to change it.
     """
     assert next(effects for effects in itertools.count() if _stop_and_go_on(name, by, effects, then)) > 5
+
+
+def _linked_while_another_was_linked(effects: int, first: str) -> bool:
+    """Stop a link of a channel without an owner some effects after its begin, link it to another member, and go on.
+
+    Return whether the first link had ended.
+    """
+    chat = a_chat()
+    held = chat._hold(partial(link, member_id="m-1", channel=TELEGRAM), Cache(0))
+    for _ in range(effects):
+        if held.request is not None:
+            chat.step(held)
+    had_ended = held.request is None
+    if first == "at once":
+        _end(chat, chat._hold(partial(link, member_id="m-2", channel=TELEGRAM, takes=True), Cache(0)))
+    else:
+        for name in chat.store.perform(Scan()):
+            chat.wake(name)
+        _end(chat, chat._hold(partial(link, member_id="m-2", channel=TELEGRAM, takes=True), Cache(0)))
+        say(chat, TELEGRAM, "7")
+    _end(chat, held)
+    settled(chat)
+    return had_ended
+
+
+@pytest.mark.parametrize("first", ["at once", "after a wake"])
+def test_a_channel_that_two_operators_link_is_listed_where_it_leads(first: str):
+    """A link that was decided while the channel had no owner, and is refused, leaves the channel in no second list."""
+    assert next(n for n in itertools.count() if _linked_while_another_was_linked(n, first)) > 5
+
+
+def _restored_while(effects: int, then: Sequence[str]) -> bool:
+    """Stop the restoring of a lost entry some effects after its begin, let others act, and go on.
+
+    Return whether it had ended.
+    """
+    chat = a_chat()
+    chat.store.perform(Unlink(WHATSAPP, "m-1"))
+    held = chat._hold(partial(rename, restore=True), Cache(0))
+    for _ in range(effects):
+        if held.request is not None:
+            chat.step(held)
+    had_ended = held.request is None
+    for what in then:
+        verb, member_id = what.split()
+        begin = partial(unlink, member_id=member_id, channel=WHATSAPP)
+        if verb == "to":
+            begin = partial(link, member_id=member_id, channel=WHATSAPP, takes=True)
+        _end(chat, chat._hold(begin, Cache(0)))
+    _end(chat, held)
+    _end(chat, chat._hold(partial(rename, restore=True), Cache(0)))  # an entry that was lost again
+    settled(chat)
+    return had_ended
+
+
+@pytest.mark.parametrize("then", [["unlink m-1"], ["unlink m-1", "to m-1"], ["unlink m-1", "to m-2"], ["to m-1"], []])
+def test_a_restored_entry_leads_to_no_member_who_has_the_channel_no_more(then: list[str]):
+    """An entry that is written anew is taken back, if the channel has left its member since the document was read."""
+    assert next(effects for effects in itertools.count() if _restored_while(effects, then)) > 5
 
 
 @settings(deadline=None)

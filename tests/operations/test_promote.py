@@ -355,6 +355,8 @@ def test_the_channel_belongs_to_another_member():
     held, _ = at_commit()
     held.take(Committed(Head(1, "x"), NOW.timestamp()))
     held.take(Linked("m-2"))
+    assert held.request == Load("m-1")  # the list is looked at, and has the channel no more
+    held.take(stored(None))
     held.take(Committed(Head(4, "w"), NOW.timestamp()))
     assert held.outcome == Unlinked("m-2")
 

@@ -7,7 +7,7 @@ login and run stay then.
     Commit          without a document: read the member's, and whether the guest is merged into it
     UseTokens       store all portions of the tokens but the first at the member
     Commit          store the guest's state, tokens and records at the member, in one
-    Link            link the channel to the member
+    Link            link the channel to the member; where it is another member's, take it from the list (`unlist.py`)
     Wipe            delete the guest's data; keep the tokens and the audit, which names the member
 
 The guest's last commit names the member (`Document.moved`). Each step is idempotent, so any worker that finds a
@@ -50,6 +50,7 @@ from vimbiso_fsm.messages.value import Value
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.fit import fitted
 from vimbiso_fsm.operations.shared import change_owner
+from vimbiso_fsm.operations.unlist import unlist
 from vimbiso_fsm.store import requests
 from vimbiso_fsm.store.retention import TOKEN_KEPT, TOKENS_AT_ONCE
 
@@ -110,7 +111,11 @@ async def promote(context: Context, guest: Document, head: requests.Head) -> Pro
         return Unlinked()
     member_id = merged.document.member_id
     context.confirmed = context.confirmed and merged.confirmed
-    owners = [await _link(context, guest, merged.document, address) for address in addresses_of(context.bot, guest)]
+    addresses = addresses_of(context.bot, guest)
+    owners = [await _link(context, guest, merged.document, address) for address in addresses]
+    for address, owner in zip(addresses, owners, strict=True):
+        if owner not in (None, member_id) and not merged.document.guest:
+            await unlist(context, member_id, address)
     if merged.confirmed:  # else the guest's wake-up stays, and the worker that wakes the guest tries again
         await _delete(context, guest, head, member_id)
     others = [owner for owner in owners if owner != member_id]

@@ -16,7 +16,7 @@ from vimbiso_fsm.document.ids import instant, is_guest_id
 from vimbiso_fsm.engine.reading import Sound, open_document
 from vimbiso_fsm.messages.message import Address
 from vimbiso_fsm.operations.context import Context
-from vimbiso_fsm.operations.shared import change_owner, find_owner
+from vimbiso_fsm.operations.shared import find_owner, restore_owner
 from vimbiso_fsm.store.requests import Link, Load, ReadIndexKeys, Scan
 
 
@@ -72,9 +72,10 @@ async def rename(context: Context, *, forget: bool = False, lose: bool = False, 
     for document in sorted(claimed, key=lambda document: document.last_updated, reverse=True):
         for address in document.channels:
             if not document.is_leaving(address) and (await find_owner(context, address.channel)).member_id is None:
-                await change_owner(context, Link(address.channel, document.member_id, guest=document.guest))
-                known.add(address)
-                restored += 1
+                request = Link(address.channel, document.member_id, guest=document.guest)
+                if (await restore_owner(context, request)).member_id is not None:
+                    known.add(address)
+                    restored += 1
     keys = await ReadIndexKeys()
     unknown = max(0, keys.entries - len(known))
     found = Renaming(len(members), len(known), unknown, guests, keys.earlier, restored=restored, recent=keys.recent)

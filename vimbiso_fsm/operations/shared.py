@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final, TypeVar, cast
 
+import attrs
+
 from vimbiso_fsm.audit.entries import Incident
 from vimbiso_fsm.document.ids import instant
-from vimbiso_fsm.engine.reading import Sound, open_document
+from vimbiso_fsm.engine.reading import Absent, Sound, open_document
 from vimbiso_fsm.errors import DamagedKey, UnknownLayout
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.operations.claim import decode_owner
@@ -111,9 +113,38 @@ async def proven_owner(context: Context, channel: Channel, instead_of: str | Non
     address = channel.address
     if not isinstance(reading, Sound) or not reading.document.has(address) or reading.document.is_leaving(address):
         return None
-    linked = await change_owner(context, Link(channel, member_id, instead_of))
+    linked = await restore_owner(context, Link(channel, member_id, instead_of))
     await record_damage(context, "index", member_id, context.bot.digests.shown(channel))
     return linked
+
+
+async def restore_owner(context: Context, request: Link) -> Linked:
+    """Write the entry of a channel anew, because the document of a member has the channel and the index does not.
+
+    No way leads there that would note the change, and the channel may have left the member since the document was read.
+    So the document is read again, and an entry that it does not have is taken back.
+
+    Args:
+        context: The context of the operation.
+        request: The change of the index.
+    """
+    linked = await change_owner(context, request)
+    while linked.member_id == request.member_id and not await _is_listed(context, request.member_id, request.channel):
+        linked = await change_owner(context, Unlink(request.channel, request.member_id))
+        if linked.member_id is None and await _is_listed(context, request.member_id, request.channel):
+            linked = await change_owner(context, attrs.evolve(request, instead_of=None))
+    return linked
+
+
+async def _is_listed(context: Context, member_id: str, channel: Channel) -> bool:
+    """Return whether the document of a member has a channel. One that cannot be read has what it had."""
+    reading = open_document(context.bot, member_id, await Load(member_id), instant(context.now))
+    if isinstance(reading, Absent):
+        return False
+    address = channel.address
+    return not isinstance(reading, Sound) or (
+        reading.document.has(address) and not reading.document.is_leaving(address)
+    )
 
 
 # Records of the store ------------------------------------------------------------------------------------------------
