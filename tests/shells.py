@@ -16,6 +16,7 @@ from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.memory import AsyncMemoryStore, MemoryStore
+from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager
 from vimbiso_fsm.store.requests import Request
 from vimbiso_fsm.testing.chat import CHANNEL
 
@@ -93,7 +94,7 @@ class Shell:
 
 
 def _is_async(store: Any) -> bool:
-    return inspect.iscoroutinefunction(store.perform)
+    return inspect.iscoroutinefunction(store.perform) or isinstance(store, AsyncAtomicStateManager)
 
 
 class Watched:
