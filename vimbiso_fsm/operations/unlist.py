@@ -72,8 +72,6 @@ def _without(document: Document, address: Address) -> Document:
     gone = {address, address.without_account}
     channels = tuple(known for known in document.channels if known not in gone)
     after = attrs.evolve(document, channels=channels)
-    return (
-        attrs.evolve(after, channel=channels[-1].channel)
-        if channels and not after.has(after.channel.address)
-        else after
-    )
+    if channels and not after.has(after.channel.address):
+        after = attrs.evolve(after, channel=channels[-1].channel)
+    return after
