@@ -54,9 +54,9 @@ def cloud(reply: Reply) -> list[Any]:
 
 
 def api(reply: Reply) -> list[Any]:
-    """Return the payloads of Telegram without their chat."""
+    """Return the payloads of Telegram without their chat and their parse mode."""
     payloads = telegram.render(CHAT, [final(reply)])
-    return [{name: value for name, value in payload.items() if name != "chat_id"} for payload in payloads]
+    return [{name: value for name, value in each.items() if name not in ("chat_id", "parse_mode")} for each in payloads]
 
 
 def asked(kind: str, words: str, action: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
@@ -94,20 +96,65 @@ def test_any_bytes_are_read_or_refused(given_body):
         sms.parse(given_body)
 
 
-def test_twilios_own_example_of_a_signature():
-    """The signature of Twilio's documentation is accepted, and any change of it is refused."""
-    url = "https://mycompany.com/myapp.php?foo=1&bar=2"
-    params = {
-        "CallSid": "CA1234567890ABCDE",
-        "Caller": "+14158675309",
-        "Digits": "1234",
-        "From": "+14158675309",
-        "To": "+18005551212",
+URL = "https://mycompany.com/myapp.php?foo=1&bar=2"
+FORM = b"CallSid=CA1234567890ABCDE&Caller=%2B14158675309&Digits=1234&From=%2B14158675309&To=%2B18005551212"
+JSON = b'{"property": "value", "boolean": true}'
+JSON_URL = f"{URL}&bodySHA256=0a1ff7634d9ab3b95db5c9a2dfe9416e41502b283a80c7cf19632632f96e6620"
+SIGNED = "RSOYDt4T1cUTdK1PDd93/VVr8B8="
+
+
+def is_signed(signature: str | None, raw: bytes = FORM, url: str = URL, secret: str = "12345", **more: str) -> bool:
+    """Return whether a request with a signature of Twilio is accepted."""
+    headers = {**({} if signature is None else {"X-Twilio-Signature": signature}), **more}
+    return sms.verify(headers, raw, url, secret=secret)
+
+
+@pytest.mark.parametrize(
+    ("url", "raw", "signature"),
+    [
+        (URL, FORM, SIGNED),
+        (URL.replace(".com", ".com:1234"), FORM, SIGNED),  # behind a proxy with another port
+        (URL.replace("https", "http").replace(".com", ".com:1234"), FORM, "Zmvh+3yNM1Phv2jhDCwEM3q5ebU="),
+        (URL, FORM, "kvajT1Ptam85bY51eRf/AJRuM3w="),  # signed with :443
+        (URL.replace("https", "http"), FORM, "0ZXoZLH/DfblKGATFgpif+LLRf4="),  # signed with :80
+        (URL, b"Sid=CA123&SidAccount=AC123&Digits=5678&Digits=1234", "IK+Dwps556ElfBT0I3Rgjkr1wJU="),
+        (URL, b"Digits=1234&SidAccount=AC123&Digits=5678&Digits=1234&Sid=CA123", "IK+Dwps556ElfBT0I3Rgjkr1wJU="),
+        (JSON_URL, JSON, "a9nBmqA0ju/hNViExpshrM61xv4="),
+    ],
+    ids=["example", "port", "http-port", "signed-443", "signed-80", "twice", "twice-in-any-order", "body"],
+)
+def test_twilios_own_examples_of_a_signature(url: str, raw: bytes, signature: str) -> None:
+    """The signatures of Twilio's own tests are accepted, and any change of the request is refused."""
+    assert is_signed(signature, raw, url)
+    changed = raw.replace(b"1234", b"1235") if raw != JSON else JSON.replace(b"true", b"false")
+    assert not is_signed(signature, changed, url)
+    assert not is_signed(signature, raw, url.replace("foo=1", "foo=2"))
+    assert not is_signed(signature, raw, url, secret="12346")
+    assert not is_signed(signature, raw, url, secret="")
+    assert not is_signed(None, raw, url)
+
+
+@pytest.mark.parametrize("url", ["https://x.example:port/", "https://[::1", "", "no url", "https://[::1]:8443/hook"])
+@pytest.mark.parametrize("raw", [b"", b"Body=%ff", b"\xff", b"Body"])
+def test_a_request_that_cannot_be_signed_is_refused(url: str, raw: bytes) -> None:
+    """A URL or a body that is none is refused and raises nothing."""
+    assert not is_signed(SIGNED, raw, url)
+
+
+def test_a_signature_with_a_shared_key_needs_that_key() -> None:
+    """A header with the settings of a signature is obeyed: another algorithm with the shared key, and no other one."""
+    signed = URL + "".join(sorted(["CallSidCA1"]))
+    signature = base64.b64encode(hmac.new(b"shared", signed.encode(), "sha256").digest()).decode()
+    headers = {
+        "x-twilio-signature": signature,
+        "X-Twilio-Webhooks-Signature-Settings": "key=CR1,algorithm=HMAC_SHA256",
     }
-    assert sms.verify_signature(url, params, "RSOYDt4T1cUTdK1PDd93/VVr8B8=", "12345")
-    assert not sms.verify_signature(url, {**params, "Digits": "1235"}, "RSOYDt4T1cUTdK1PDd93/VVr8B8=", "12345")
-    assert not sms.verify_signature(url, params, None, "12345")
-    assert not sms.verify_signature(url, params, "RSOYDt4T1cUTdK1PDd93/VVr8B8=", "")
+    assert sms.verify(headers, b"CallSid=CA1", URL, secret="12345", shared_key="shared")
+    assert not sms.verify(headers, b"CallSid=CA1", URL, secret="12345", shared_key="other")
+    assert not sms.verify(headers, b"CallSid=CA1", URL, secret="shared")
+    for settings in ("", "key=CR1", "key=CR1,algorithm=MD5", "algorithm"):
+        other = {**headers, "X-Twilio-Webhooks-Signature-Settings": settings}
+        assert not sms.verify(other, b"CallSid=CA1", URL, secret="shared", shared_key="shared")
 
 
 def test_the_form_that_is_signed_is_the_form_that_is_read():

@@ -172,9 +172,10 @@ def test_any_broken_update_is_read_or_refused(body):
 
 def test_the_secret_header():
     """Only the secret of `setWebhook` is accepted."""
-    assert telegram.verify_secret("s3cret", "s3cret")
-    for header, secret in [("other", "s3cret"), (None, "s3cret"), ("", ""), ("sécret", "s3cret")]:
-        assert not telegram.verify_secret(header, secret)
+    name = "X-Telegram-Bot-Api-Secret-Token"
+    assert telegram.verify({name: "s3cret"}, b"{}", secret="s3cret")
+    for header, secret in [("other", "s3cret"), ("", "s3cret"), ("", ""), ("sécret", "s3cret")]:
+        assert not telegram.verify({name: header}, b"{}", secret=secret)
 
 
 def test_an_inline_keyboard_has_a_button_a_line():
@@ -183,6 +184,7 @@ def test_an_inline_keyboard_has_a_button_a_line():
     assert payload == {
         "chat_id": "4711",
         "text": "Send it?",
+        "parse_mode": None,
         "reply_markup": {
             "inline_keyboard": [[{"text": "Yes", "callback_data": "yes"}], [{"text": "No", "callback_data": "no"}]]
         },
@@ -199,7 +201,7 @@ def test_descriptions_are_said_in_the_text():
 def test_a_callback_that_does_not_fit_becomes_a_number():
     """Options whose ids are too long are numbered text."""
     (payload,) = telegram.render(ADA, [Buttons(Text("Who?"), (Button("é" * 33, "Alan"),))])
-    assert payload == {"chat_id": "4711", "text": "Who?\n1. Alan"}
+    assert payload == {"chat_id": "4711", "text": "Who?\n1. Alan", "parse_mode": None}
 
 
 def test_a_long_question_goes_ahead_of_its_buttons():

@@ -253,13 +253,15 @@ def test_only_the_holder_of_the_app_secret_can_sign():
     """Only a signature with the app secret over the exact body is accepted."""
     body = json.dumps(webhook(HI)).encode()
     signature = "sha256=" + hmac.new(b"secret", body, hashlib.sha256).hexdigest()
-    assert whatsapp.verify_signature(body, signature, "secret")
-    for header in (None, "", "sha256=", signature[:-1], signature.removeprefix("sha256="), "sha256=é", "\ud800"):
-        assert not whatsapp.verify_signature(body, header, "secret")
-    assert not whatsapp.verify_signature(body + b" ", signature, "secret")
-    assert not whatsapp.verify_signature(body, signature, "other")
+    name = "X-Hub-Signature-256"
+    assert whatsapp.verify({name: signature}, body, secret="secret")
+    for header in ("", "sha256=", signature[:-1], signature.removeprefix("sha256="), "sha256=é", "\ud800"):
+        assert not whatsapp.verify({name: header}, body, secret="secret")
+    assert not whatsapp.verify({"X-Hub-Signature": signature}, body, secret="secret")
+    assert not whatsapp.verify({name: signature}, body + b" ", secret="secret")
+    assert not whatsapp.verify({name: signature}, body, secret="other")
     unset = "sha256=" + hmac.new(b"", body, hashlib.sha256).hexdigest()
-    assert not whatsapp.verify_signature(body, unset, "")
+    assert not whatsapp.verify({name: unset}, body, secret="")
 
 
 def test_the_challenge_is_returned_for_the_right_token_only():

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hmac
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final, Generic, Never, TypedDict, TypeGuard, TypeVar
@@ -292,3 +292,24 @@ def same_secret(given: str | None, expected: str) -> bool:
     if not given or not expected:
         return False
     return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode("utf-8", "replace"))
+
+
+def header(headers: Mapping[str, str], name: str) -> str | None:
+    """Return the value of a header.
+
+    Args:
+        headers: The headers of a request. Their names may have any case. A mapping of a web framework may name one
+            twice in `items()`.
+        name: The name of the header, in lower case.
+
+    Returns:
+        The value; None if it is missing, or given twice: two readers could take another one each.
+    """
+    found = [value for key, value in headers.items() if key.lower() == name]
+    return found[0] if len(found) == 1 else None
+
+
+def matches(given: str | None, expected: Iterable[str]) -> bool:
+    """Compare a secret with each one that is expected, in a time that does not tell which one it was."""
+    found = [same_secret(given, each) for each in expected]  # each one is compared
+    return any(found)

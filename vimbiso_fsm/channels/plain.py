@@ -66,7 +66,7 @@ def body(reply: Media | File | WebLink | LocationRequest | ContactRequest | Temp
 
 def title(reply: WebLink | LocationRequest | ContactRequest, limit: int) -> str:
     """Return the words on the button of a reply in at most `limit` UTF-16 units; without any, those of the reply."""
-    return shorten(_line(reply.title) or _line(reply.text), limit)
+    return shorten(_line(reply.title) or _line(reply.text or body(reply)), limit)
 
 
 def options(reply: Reply) -> tuple[Option, ...]:

@@ -12,11 +12,11 @@ import hmac
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final, TypeAlias
-from urllib.parse import parse_qsl
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 import attrs
 
-from vimbiso_fsm.channels.delivery import Delivery, same_secret
+from vimbiso_fsm.channels.delivery import Delivery, header, matches, same_secret
 from vimbiso_fsm.channels.plain import Option, Size, numbered, options, question, shorten, split, utf16
 from vimbiso_fsm.channels.sms_forms import WHATSAPP, read_form
 from vimbiso_fsm.errors import InvalidMessage
@@ -25,6 +25,11 @@ from vimbiso_fsm.messages.replies import Reply
 
 Payload: TypeAlias = dict[str, Any]
 
+SIGNATURE: Final = "x-twilio-signature"
+"""The header with the signature of a request."""
+SETTINGS: Final = "x-twilio-webhooks-signature-settings"
+"""The header that names the shared key and the algorithm of a signature that is not made with the auth token."""
+ALGORITHMS: Final[Mapping[str, str]] = {"HMAC_SHA1": "sha1", "HMAC_SHA256": "sha256"}
 FORM_FIELDS: Final = 1000
 """Fields of a form that is read."""
 SEGMENTS: Final = 3
@@ -50,18 +55,69 @@ TYPOGRAPHY: Final = str.maketrans(
 """Typographic characters and their plain forms in GSM: one of them would cost a message more than half its room."""
 
 
-def verify_signature(url: str, params: Mapping[str, str], header: str | None, auth_token: str) -> bool:
+def verify(headers: Mapping[str, str], raw: bytes, url: str, *, secret: str, shared_key: str = "") -> bool:
     """Return whether a webhook request is signed by Twilio (SG-61).
 
+    Twilio signs the URL that it has called, and the names and values of the form in their order. Of a name that comes
+    several times, each value counts once. A body that is no form is signed by its SHA-256 in the parameter `bodySHA256`
+    of the URL. Twilio may sign a URL with its port or without, so both are tried.
+
     Args:
-        url: The full URL that Twilio called.
-        params: The fields of the form; see `form`.
-        header: The header `X-Twilio-Signature`: the base64 HMAC-SHA1 of the URL and the sorted names and values.
-        auth_token: The token of the Twilio account.
+        headers: The headers of the request. `X-Twilio-Signature` is the signature in base64, an HMAC-SHA1 with the auth
+            token. With `X-Twilio-Webhooks-Signature-Settings` it is made with a shared key, by the algorithm that the
+            header names.
+        raw: The bytes of the body as they came.
+        url: The full URL as Twilio has called it: behind a proxy, the address outside it.
+        secret: The auth token of the Twilio account. Without one no request is accepted.
+        shared_key: The shared key of a webhook rule. Without one no request with that header is accepted.
     """
-    signed = url + "".join(name + params[name] for name in sorted(params))
-    digest = hmac.new(auth_token.encode(), signed.encode("utf-8", "replace"), hashlib.sha1).digest()
-    return bool(auth_token) and same_secret(header, base64.b64encode(digest).decode())
+    key, algorithm = secret, "sha1"
+    if any(name.lower() == SETTINGS for name in headers):
+        named = ALGORITHMS.get(_algorithm(header(headers, SETTINGS) or ""))
+        if named is None:
+            return False
+        key, algorithm = shared_key, named
+    try:
+        split = urlsplit(url)
+        body_digest = dict(parse_qsl(split.query)).get("bodySHA256")
+        fields = "" if body_digest is not None else _signed_fields(raw)
+        urls = _urls(split, url)
+    except ValueError:
+        return False
+    is_body = body_digest is None or same_secret(body_digest.lower(), hashlib.sha256(raw).hexdigest())
+    signed = [(each + fields).encode("utf-8", "replace") for each in urls]
+    digests = [base64.b64encode(hmac.new(key.encode(), each, algorithm).digest()).decode() for each in signed]
+    return matches(header(headers, SIGNATURE), digests) and bool(key) and is_body
+
+
+def _algorithm(settings: str) -> str:
+    """Return the algorithm that the header with the settings of a signature names."""
+    parts = (part.strip() for part in settings.split(","))
+    return next((part.removeprefix("algorithm=") for part in parts if part.startswith("algorithm=")), "")
+
+
+def _signed_fields(raw: bytes) -> str:
+    """Return the names and values of a form as Twilio signs them.
+
+    Raises:
+        ValueError: The body is no form.
+    """
+    pairs = _pairs(raw) if raw else []
+    return "".join(name + value for name, value in sorted(set(pairs)))
+
+
+def _urls(split: SplitResult, url: str) -> tuple[str, ...]:
+    """Return the URL, and the same one without its port, or with the usual one.
+
+    Raises:
+        ValueError: The port is no number.
+    """
+    place, port = split.netloc, split.port
+    if port is not None:
+        other = place[: place.rindex(":")]
+    else:
+        other = f"{place.rstrip(':')}:{443 if split.scheme == 'https' else 80}"
+    return (url, url.replace(f"//{place}", f"//{other}", 1))
 
 
 def form(body: bytes) -> dict[str, str]:
@@ -71,19 +127,28 @@ def form(body: bytes) -> dict[str, str]:
         InvalidMessage: The body is no form, has too many fields or repeats one.
     """
     try:
-        pairs = parse_qsl(
-            body.decode("ascii"),
-            keep_blank_values=True,
-            strict_parsing=True,
-            errors="strict",
-            max_num_fields=FORM_FIELDS,
-        )
+        pairs = _pairs(body)
     except ValueError:  # not chained: the error quotes the body, and with it the words of the member
         raise InvalidMessage("body", "is no form of at most 1000 fields") from None
     fields = dict(pairs)
     if len(fields) != len(pairs):
         raise InvalidMessage("body", "names a field twice")
     return fields
+
+
+def _pairs(body: bytes) -> list[tuple[str, str]]:
+    """Return the names and values of a form-encoded body.
+
+    Raises:
+        ValueError: It is none.
+    """
+    return parse_qsl(
+        body.decode("ascii"),
+        keep_blank_values=True,
+        strict_parsing=True,
+        errors="strict",
+        max_num_fields=FORM_FIELDS,
+    )
 
 
 def parse(body: bytes, *, now: datetime | None = None) -> Delivery:

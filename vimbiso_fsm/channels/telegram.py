@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 from vimbiso_fsm.channels import plain
-from vimbiso_fsm.channels.delivery import NUMBER, Delivery, read_object, same_secret, take
+from vimbiso_fsm.channels.delivery import NUMBER, Delivery, header, one_line, read_object, same_secret, take
 from vimbiso_fsm.channels.telegram_updates import Reader
 from vimbiso_fsm.messages.contents import Location
 from vimbiso_fsm.messages.message import Channel
@@ -39,6 +39,8 @@ KEYBOARD_BUTTONS: Final = 100
 """Buttons under one message."""
 TITLE_LENGTH: Final = 64
 """UTF-16 units of a button's title. Telegram names no limit; a phone shows no more."""
+PROOF: Final = "x-telegram-bot-api-secret-token"
+"""The header with the secret of a request."""
 
 
 METHODS: Final[Mapping[str, tuple[str, str]]] = {
@@ -51,9 +53,18 @@ METHODS: Final[Mapping[str, tuple[str, str]]] = {
 """The method that sends a file of a kind, and the name of its parameter."""
 
 
-def verify_secret(header: str | None, secret: str) -> bool:
-    """Return whether the header `X-Telegram-Bot-Api-Secret-Token` is the secret given to `setWebhook` (SG-61)."""
-    return same_secret(header, secret)
+def verify(headers: Mapping[str, str], raw: bytes, url: str = "", *, secret: str) -> bool:
+    """Return whether a webhook request is one of Telegram (SG-61).
+
+    Telegram signs nothing: whoever knows the secret can send any update.
+
+    Args:
+        headers: The headers of the request. `X-Telegram-Bot-Api-Secret-Token` is the secret.
+        raw: Not used.
+        url: Not used.
+        secret: The `secret_token` that was given to `setWebhook`. Without one no request is accepted.
+    """
+    return same_secret(header(headers, PROOF), secret)
 
 
 def parse(body: bytes, *, account: str = "", now: datetime | None = None, business: bool = False) -> Delivery:
@@ -92,10 +103,16 @@ def render(channel: Channel, replies: Iterable[Reply]) -> list[Payload]:
 
     The payloads of files and locations are for other methods, which they name: `payload["method"]` is "sendPhoto",
     "sendDocument" and so on. A payload without it is for `sendMessage`. A template, which Telegram does not have, is
-    its words.
+    its words. A payload with words has `parse_mode` None, because a client may have another default; it need not be
+    sent.
     """
     place = {"chat_id": channel.identifier, **_place(channel)}
-    return [{**place, **content} for reply in replies for content in _contents(reply)]
+    return [_as_written({**place, **content}) for reply in replies for content in _contents(reply)]
+
+
+def _as_written(payload: Payload) -> Payload:
+    """Name the parse mode where there are words: none. The default of a client would read `<`, `_` and `*` as marks."""
+    return {**payload, "parse_mode": None} if "text" in payload or "caption" in payload else payload
 
 
 def _place(channel: Channel) -> Payload:
@@ -141,8 +158,8 @@ def _rich(reply: Reply) -> Iterator[Payload]:
             yield from _file(reply)
         case Location(latitude, longitude, name, address):
             place: Payload = {"latitude": latitude, "longitude": longitude}
-            venue = {"title": name, "address": address}
-            if name and address:
+            venue = {"title": one_line(name), "address": one_line(address)}
+            if all(venue.values()):
                 yield {"method": "sendVenue", **place, **venue}
             else:
                 yield {"method": "sendLocation", **place}

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 from vimbiso_fsm.channels import plain, whatsapp_parts
-from vimbiso_fsm.channels.delivery import LIST, Delivery, Findings, read_object, same_secret, take
+from vimbiso_fsm.channels.delivery import LIST, Delivery, Findings, header, one_line, read_object, same_secret, take
 from vimbiso_fsm.errors import InvalidMessage
 from vimbiso_fsm.messages.contents import Location
 from vimbiso_fsm.messages.message import Channel
@@ -33,6 +33,8 @@ from vimbiso_fsm.messages.replies import (
 Payload: TypeAlias = dict[str, Any]
 
 PLATFORM: Final = "whatsapp_business_account"
+SIGNATURE: Final = "x-hub-signature-256"
+"""The header with the signature of a request."""
 
 # Lengths are in UTF-16 units, the strictest reading of "characters".
 MESSAGE_LENGTH: Final = 4096
@@ -50,10 +52,17 @@ LIST_BUTTON_LENGTH: Final = 20
 FILE_NAME_LENGTH: Final = 240
 
 
-def verify_signature(body: bytes, header: str | None, app_secret: str) -> bool:
-    """Return whether the header `X-Hub-Signature-256` is the HMAC-SHA256 of the body with the app secret (SG-61)."""
-    digest = hmac.new(app_secret.encode(), body, hashlib.sha256).hexdigest()
-    return bool(app_secret) and same_secret(header, f"sha256={digest}")
+def verify(headers: Mapping[str, str], raw: bytes, url: str = "", *, secret: str) -> bool:
+    """Return whether a webhook request is signed by Meta (SG-61).
+
+    Args:
+        headers: The headers of the request. `X-Hub-Signature-256` is the HMAC-SHA256 of the body.
+        raw: The bytes of the body as they came.
+        url: Not used: the URL is no part of what Meta signs.
+        secret: The app secret. Without one no request is accepted.
+    """
+    digest = hmac.new(secret.encode(), raw, hashlib.sha256).hexdigest()
+    return bool(secret) and same_secret(header(headers, SIGNATURE), f"sha256={digest}")
 
 
 def verify_subscription(params: Mapping[str, str], token: str) -> str | None:
@@ -140,7 +149,7 @@ def _rich(reply: Reply) -> Iterator[Payload]:
         case Media() | File():
             yield from _file(reply)
         case Location(latitude, longitude, name, address):
-            told = {"latitude": latitude, "longitude": longitude, "name": name, "address": address}
+            told = {"latitude": latitude, "longitude": longitude, "name": one_line(name), "address": one_line(address)}
             yield {"type": "location", "location": {key: value for key, value in told.items() if value != ""}}
         case WebLink() if plain.body(reply):
             parameters = {"display_text": plain.title(reply, BUTTON_TITLE_LENGTH), "url": reply.url}
@@ -159,11 +168,11 @@ def _rich(reply: Reply) -> Iterator[Payload]:
 
 def _file(reply: Media | File) -> Iterator[Payload]:
     """Write a file. A caption that is too long, or that the kind does not have, follows as a text."""
-    kind, name = ("document", reply.name) if isinstance(reply, File) else (reply.kind, "")
+    kind, name = ("document", one_line(reply.name)) if isinstance(reply, File) else (reply.kind, "")
     file = {"link" if is_address(reply.source) else "id": reply.source}
     words = plain.body(reply)
     if name:
-        file["filename"] = plain.shorten(plain.clean(name), FILE_NAME_LENGTH)
+        file["filename"] = plain.shorten(name, FILE_NAME_LENGTH)
     if words and kind not in ("audio", "sticker") and plain.utf16(words) <= BODY_LENGTH:
         file["caption"], words = words, ""
     yield {"type": kind, kind: file}
