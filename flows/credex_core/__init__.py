@@ -55,7 +55,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import the HTTP clients, and httpx with them, on first use."""
+    """Import the HTTP clients, and httpx2 with them, on first use."""
     if name in ("AsyncHttpCredexCore", "HttpCredexCore"):
         from flows.credex_core import http
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-import httpx
+import httpx2
 
 from flows.credex_core import wire
 from flows.credex_core.port import ANYBODY, DEFAULT_DENOMINATION, LedgerEntry, Receipt, Recipient, Session
@@ -31,11 +31,11 @@ READ_TIMEOUT: Final = 5.0
 """Seconds within which a response is read. With both timeouts a call ends before `CallPolicy.timeout`."""
 
 _NEVER_SENT: Final = (
-    httpx.ConnectError,  # refused, an unknown host or an invalid certificate
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
+    httpx2.ConnectError,  # refused, an unknown host or an invalid certificate
+    httpx2.ConnectTimeout,
+    httpx2.PoolTimeout,
+    httpx2.ProxyError,
+    httpx2.UnsupportedProtocol,
 )
 
 
@@ -48,9 +48,9 @@ class _Settings:
 
     def __init__(self, url: str, api_key: str, connect: float, read: float) -> None:
         try:
-            parts = httpx.URL(url)
-        except httpx.InvalidURL:
-            parts = httpx.URL()
+            parts = httpx2.URL(url)
+        except httpx2.InvalidURL:
+            parts = httpx2.URL()
         if parts.scheme not in ("http", "https") or not parts.host or parts.query or parts.fragment:
             raise ValueError("url is not an address of credex-core; give https://HOST/PATH")
         if parts.userinfo:
@@ -61,14 +61,14 @@ class _Settings:
         self._api_key = api_key
         self._connect, self._read = connect, read
 
-    def request(self, client: httpx.Client | httpx.AsyncClient, call: ApiCall[object]) -> httpx.Request:
+    def request(self, client: httpx2.Client | httpx2.AsyncClient, call: ApiCall[object]) -> httpx2.Request:
         """Return the HTTP request of a call."""
         request = client.build_request(
             "POST",
             f"{self.url}/{call.name}",
             content=call.content,
             headers=wire.headers(call, self._api_key),
-            timeout=httpx.Timeout(self._read, connect=self._connect, pool=self._connect),
+            timeout=httpx2.Timeout(self._read, connect=self._connect, pool=self._connect),
         )
         request.headers.pop("Cookie", None)  # a response to another member may have set it
         return request
@@ -77,7 +77,7 @@ class _Settings:
         """Return the empty body of a response whose time begins now."""
         return _Body(time.monotonic() + self._connect + self._read)
 
-    def result(self, call: ApiCall[R], response: httpx.Response, body: _Body) -> R | Refused:
+    def result(self, call: ApiCall[R], response: httpx2.Response, body: _Body) -> R | Refused:
         """Return the result of a call.
 
         Raises:
@@ -126,7 +126,7 @@ class HttpCredexCore:
         api_key: The key of the API, sent as `x-client-api-key`.
         connect: Seconds within which a connection is made.
         read: Seconds within which a response is read.
-        client: An httpx client, with proxies or certificates for example. It is not closed with this one.
+        client: An httpx2 client, with proxies or certificates for example. It is not closed with this one.
 
     Raises:
         ValueError: `url` is not an address or holds a password, or a timeout is not positive.
@@ -139,11 +139,11 @@ class HttpCredexCore:
         api_key: str = "",
         connect: float = CONNECT_TIMEOUT,
         read: float = READ_TIMEOUT,
-        client: httpx.Client | None = None,
+        client: httpx2.Client | None = None,
     ) -> None:
         self._settings = _Settings(url, api_key, connect, read)
         self._own = client is None
-        self._client = httpx.Client() if client is None else client
+        self._client = httpx2.Client() if client is None else client
 
     def __repr__(self) -> str:
         return f"HttpCredexCore({self._settings.url!r})"
@@ -243,7 +243,7 @@ class HttpCredexCore:
                     body.take(piece)
             finally:
                 response.close()
-        except (httpx.HTTPError, httpx.StreamError, _TooLong) as error:
+        except (httpx2.HTTPError, httpx2.StreamError, _TooLong) as error:
             failure = error
         else:
             return self._settings.result(call, response, body)
@@ -260,11 +260,11 @@ class AsyncHttpCredexCore:
         api_key: str = "",
         connect: float = CONNECT_TIMEOUT,
         read: float = READ_TIMEOUT,
-        client: httpx.AsyncClient | None = None,
+        client: httpx2.AsyncClient | None = None,
     ) -> None:
         self._settings = _Settings(url, api_key, connect, read)
         self._own = client is None
-        self._client = httpx.AsyncClient() if client is None else client
+        self._client = httpx2.AsyncClient() if client is None else client
 
     def __repr__(self) -> str:
         return f"AsyncHttpCredexCore({self._settings.url!r})"
@@ -364,7 +364,7 @@ class AsyncHttpCredexCore:
                     body.take(piece)
             finally:
                 await response.aclose()
-        except (httpx.HTTPError, httpx.StreamError, _TooLong) as error:
+        except (httpx2.HTTPError, httpx2.StreamError, _TooLong) as error:
             failure = error
         else:
             return self._settings.result(call, response, body)

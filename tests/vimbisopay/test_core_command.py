@@ -11,7 +11,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from starlette.types import Receive, Scope, Send
 from typer.testing import CliRunner
@@ -88,7 +88,7 @@ def test_a_bot_talks_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         out, err = chat.communicate(OFFER.encode(), timeout=LIMIT)
         assert (chat.returncode, err) == (0, b"")
         assert "Your offer was made: 10.00 USD to Alan Turing (@alan)." in out.decode()
-        seen = httpx.get(url).json()
+        seen = httpx2.get(url).json()
     assert [offer["amount"] for offer in seen["offers"]] == ["5.00", "7.50", "10.00"]
     keys = [call["key"] for call in seen["received"] if call["name"] == "createCredex"]
     assert len(keys) == 2

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 import attrs
-import httpx
+import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -461,13 +461,13 @@ def test_an_address_that_is_none_is_refused_and_not_repeated(url):
 
 def test_a_client_of_ones_own_is_used_and_left_open(site, core):
     """A client that the caller passes is used and not closed."""
-    with httpx.Client(headers={"X-Of-Mine": "1"}, follow_redirects=True) as own:
+    with httpx2.Client(headers={"X-Of-Mine": "1"}, follow_redirects=True) as own:
         with HttpCredexCore(site[1]._settings.url, client=own) as client:
             assert isinstance(client.login(phone=ADA), Session)
         assert not own.is_closed
 
     async def twice():
-        async with httpx.AsyncClient() as own:
+        async with httpx2.AsyncClient() as own:
             async with AsyncHttpCredexCore(site[1]._settings.url, client=own) as client:
                 assert isinstance(await client.login(phone=ADA), Session)
             assert not own.is_closed
@@ -727,7 +727,7 @@ def test_a_redirect_is_not_followed(site, core):
     with (
         Wrong(http(ACCEPTED)) as elsewhere,
         Wrong(http(status="307 Go", more=f"Location: {elsewhere.url}/\r\n")) as first,
-        httpx.Client(follow_redirects=True) as own,
+        httpx2.Client(follow_redirects=True) as own,
         HttpCredexCore(first.url, client=own) as client,
         pytest.raises(ReplyLost, match="HTTP 307"),
     ):
@@ -840,10 +840,10 @@ def test_nothing_that_was_confided_gets_out(row, caplog):
 
 
 def test_httpx_is_imported_when_a_client_is_used():
-    """The library httpx is imported when a client is first used, not with the flows."""
+    """The library httpx2 is imported when a client is first used, not with the flows."""
     code = (
-        "import sys, flows, flows.credex_core as core; print('httpx' in sys.modules); "
-        "core.HttpCredexCore, core.AsyncHttpCredexCore; print('httpx' in sys.modules, 'starlette' in sys.modules); "
+        "import sys, flows, flows.credex_core as core; print('httpx2' in sys.modules); "
+        "core.HttpCredexCore, core.AsyncHttpCredexCore; print('httpx2' in sys.modules, 'starlette' in sys.modules); "
         "print(hasattr(core, 'NoSuchCore'))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=LIMIT)
@@ -858,10 +858,10 @@ def test_a_request_that_is_none_is_refused(name, client, core):
     """The server refuses malformed requests, and makes no call."""
     url = f"{client._settings.url}/{name}"
     for content in (b"", b"[]", b"{}", b"\xff", b'{"a": NaN}', b"[" * 100_000, *_wrong(BODIES[name])):
-        answer = httpx.post(url, content=content)
+        answer = httpx2.post(url, content=content)
         assert answer.status_code == 400
         assert answer.json()["data"]["action"]["details"]["code"] == "INVALID_REQUEST"
-    assert httpx.post(url, content=b" " * (2 << 20)).status_code == 413
+    assert httpx2.post(url, content=b" " * (2 << 20)).status_code == 413
     assert core.calls == ()
 
 
@@ -878,14 +878,14 @@ def test_a_browser_may_look_and_ask(client, core):
     """The server shows what it received and accepts requests of web pages."""
     url = client._settings.url
     logged_in(client, ADA)
-    seen = httpx.get(url).json()
+    seen = httpx2.get(url).json()
     assert seen["received"] == [{"name": "login", "key": ""}]
     assert [offer["amount"] for offer in seen["offers"]] == ["5.00", "7.50"]
     asks = {"Origin": "https://page.example", "Access-Control-Request-Method": "POST"}
-    allowed = httpx.options(f"{url}/login", headers=asks)
+    allowed = httpx2.options(f"{url}/login", headers=asks)
     assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, "*")
-    assert httpx.post(f"{url}/no_such_call", json={}).status_code == 404
-    assert httpx.get(f"{url}/login").status_code == 405
+    assert httpx2.post(f"{url}/no_such_call", json={}).status_code == 404
+    assert httpx2.get(f"{url}/login").status_code == 405
 
 
 def test_it_is_served_while_the_block_lasts():
