@@ -13,7 +13,7 @@ LOW    := build/floors
 # The parts of the tests that meet the dependencies: the store on real servers, telemetry, what is stored and sent.
 FLOOR_TESTS := tests/store/test_store_contract.py tests/store/test_redis_atomic.py tests/store/test_senseless_replies.py \
   tests/store/test_connections.py tests/store/test_wire.py tests/runtime/test_telemetry.py \
-  tests/hostile/test_measurements.py tests/document tests/channels tests/messages
+  tests/hostile/test_measurements.py tests/document tests/channels tests/messages tests/web
 REDIS_TESTS := tests/store/test_store_contract.py tests/store/test_redis_atomic.py tests/store/test_connections.py \
   tests/store/test_wire.py
 # Warnings of old versions are theirs, and no errors.

