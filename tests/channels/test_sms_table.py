@@ -106,6 +106,13 @@ SAID = [
     row("an opt-out of tomorrow", form(OptOutType="DREAM"), {"text": "hi"}),
     row("a short code", form(From="33733"), {"text": "hi"}),
     row("a name in place of a number", form(From="BANK"), {"text": "hi"}),
+    row("a text by RCS", form(From="rcs:+16505550001", To="rcs:brand_agent"), {"text": "hi"}),
+    row(
+        "a suggested reply by RCS",
+        form(From="rcs:+16505550001", To="rcs:brand_agent", ButtonText="Yes", ButtonPayload="yes", Body="Yes"),
+        {"choice": "yes"},
+    ),
+    row("a text to a service", form(MessagingServiceSid="MG1", ChannelMetadata='{"type": "rcs"}'), {"text": "hi"}),
     row("a photo", media("image/jpeg"), {"content": photo()}),
     row("a photo with words", media("image/jpeg", body="10 USD"), {"content": photo(caption="10 USD")}),
     row("a photo with blank words", media("image/jpeg", body=" "), {"content": photo()}),

@@ -164,6 +164,7 @@ SAID = [
     row("a contact", says(type="contacts", contacts=[CARD]), {"content": Contacts((ADA,))}),
     row("two contacts", says(type="contacts", contacts=[CARD, CARD]), {"content": Contacts((ADA, ADA))}),
     row("the member's own contact", says(type="contacts", contacts=[{"phones": [{"phone": "+1", "wa_id": PAT}]}]), {"content": Contacts((Contact(phones=("+1",), is_sender=True),))}),
+    row("a contact that the bot asked for", says(type="contacts", origin="contact_request/other", contacts=[{"vcard": "BEGIN:VCARD", "phones": [{"phone": "+16505550001"}]}]), {"content": Contacts((Contact(phones=("+16505550001",)),))}),
     row("no contact", says(type="contacts", contacts=[]), {"kind": "contacts"}),
     row("an order", says(type="order", order={"catalog_id": "c1", "text": "soon, please", "product_items": [PRODUCT]}), {"content": Order((OrderItem("tea", 2, Money(Decimal("2.5"), "USD")),), "c1", "soon, please")}),
     row("an order of digits", says(type="order", order={"product_items": [{**PRODUCT, "quantity": "3", "item_price": "x"}]}), {"content": Order((OrderItem("tea", 3),))}),
@@ -172,6 +173,7 @@ SAID = [
     row("a kind of tomorrow", says(type="hologram", hologram={"id": "1"}), {"kind": "hologram"}),
     row("a kind that is no name", says(type="a new\nkind"), {"kind": "unsupported"}),
     row("a user without a number", change(messages=[message(**{"from": "", "from_user_id": USER}, type="text", text={"body": "hi"})]), {"text": "hi"}),
+    row("a user with a name of their choice", change(contacts=[{"profile": {"name": "Pat Doe", "username": "@pat"}, "user_id": USER}], messages=[message(**{"from": None}, from_user_id=USER, from_parent_user_id="US.ENT.11815799212886844830", type="text", text={"body": "hi"})]), {"text": "hi"}),
     row("two messages", change(messages=[message(type="text", text={"body": "1"}), message(id="wamid.B", type="text", text={"body": "2"})]), {"text": "1"}, {"text": "2"}),
 ]  # fmt: skip
 
@@ -191,6 +193,8 @@ TOLD = [
     row("a changed identity", says(type="system", system={"type": "customer_identity_changed", "identity": "x"}), OtherFact(**fact(), kind="customer_identity_changed")),
     row("a notice without a kind", says(type="system"), OtherFact(**fact(), kind="system")),
     row("a message in a group", says(group_id="g1", type="text", text={"body": "yes"}), SaidElsewhere(**fact(), place="group", place_id="g1")),
+    row("a person who joins a group", change("group_participants_update", groups=[{"timestamp": "1758000000", "group_id": "g1", "type": "group_participants_add", "added_participants": [{"wa_id": PAT}]}]), other("group_participants_update")),
+    row("a group that is suspended", change("group_status_update", groups=[{"timestamp": "1758000000", "group_id": "g1", "type": "group_suspend"}]), other("group_status_update")),
     row("sent", reports(status="sent", conversation={"id": "c"}, pricing={"billable": True}), status("sent")),
     row("delivered", reports(status="delivered"), status("delivered")),
     row("read", reports(status="read"), status("read")),
@@ -217,10 +221,12 @@ TOLD = [
     row("another user id", change("user_id_update", user_id_update=[{"wa_id": PAT, "user_id": {"previous": USER, "current": "US.2"}, "timestamp": "1758000000"}]), AddressChanged(id=f"{USER}/US.2", channel=Channel("whatsapp", USER).with_account(ACCOUNT), account=ACCOUNT, at=AT, new="US.2")),
     row("another user id and parent id", change("user_id_update", user_id_update=[{"user_id": {"previous": USER, "current": "US.2"}, "parent_user_id": {"previous": "US.91", "current": "US.92"}, "timestamp": "1758000000"}]), AddressChanged(id=f"{USER}/US.2", channel=named(USER, "US.91"), account=ACCOUNT, at=AT, new="US.2", names=("US.92",))),
     *(row(kind, change(kind, event="X"), other(kind)) for kind in (
-        "account_update", "account_alerts", "business_capability_update", "flows", "group_lifecycle_update",
-        "group_participants_update", "history", "message_template_quality_update", "message_template_status_update",
-        "messaging_handovers", "phone_number_name_update", "phone_number_quality_update", "security",
-        "smb_app_state_sync", "smb_message_echoes", "tomorrow",
+        "account_alerts", "account_review_update", "account_update", "automatic_events", "business_capability_update",
+        "flows", "group_lifecycle_update", "group_participants_update", "group_settings_update", "group_status_update",
+        "history", "message_template_components_update", "message_template_quality_update",
+        "message_template_status_update", "messaging_handovers", "partner_solutions", "payment_configuration_update",
+        "phone_number_name_update", "phone_number_quality_update", "security", "smb_app_state_sync",
+        "smb_message_echoes", "template_category_update", "tomorrow", "tracking_events",
     )),
     row("a field that is no name", change("a\nb"), other("unknown")),
 ]  # fmt: skip

@@ -25,6 +25,7 @@ from vimbiso_fsm.messages.words import slash_command
 FILES: Final[Mapping[str, str]] = {
     "animation": "video",  # comes with a document of the same thing
     "video": "video",
+    "live_photo": "video",  # comes with a photo of the same thing, if the member's program shows no live ones
     "video_note": "video",
     "voice": "audio",
     "audio": "audio",

@@ -49,6 +49,7 @@ ELSEWHERE: Final[Mapping[str, str]] = {
     "business_message": "business",
     "edited_business_message": "business",
     "deleted_business_messages": "business",
+    "guest_message": "guest",
 }
 """Updates of messages that are not said to the bot, and where they are said."""
 
@@ -59,16 +60,18 @@ MOST_DELETED: Final = 100
 
 NOTICES: Final = frozenset({
     "boost_added", "channel_chat_created", "chat_background_set", "chat_owner_changed", "chat_owner_left",
-    "checklist_tasks_added", "checklist_tasks_done", "connected_website", "delete_chat_photo",
-    "direct_message_price_changed", "forum_topic_closed", "forum_topic_created", "forum_topic_edited",
-    "forum_topic_reopened", "general_forum_topic_hidden", "general_forum_topic_unhidden", "gift",
-    "gift_upgrade_sent", "giveaway_completed", "giveaway_created", "group_chat_created", "invoice",
-    "left_chat_member", "message_auto_delete_timer_changed", "migrate_from_chat_id", "migrate_to_chat_id",
-    "new_chat_members", "new_chat_photo", "new_chat_title", "paid_message_price_changed", "passport_data",
-    "pinned_message", "proximity_alert_triggered", "suggested_post_approval_failed", "suggested_post_approved",
-    "suggested_post_declined", "suggested_post_paid", "suggested_post_refunded", "supergroup_chat_created",
-    "unique_gift", "video_chat_ended", "video_chat_participants_invited", "video_chat_scheduled",
-    "video_chat_started", "write_access_allowed",
+    "checklist_tasks_added", "checklist_tasks_done", "community_chat_added", "community_chat_removed",
+    "connected_website", "delete_chat_photo", "direct_message_price_changed", "forum_topic_closed",
+    "forum_topic_created", "forum_topic_edited", "forum_topic_reopened", "general_forum_topic_hidden",
+    "general_forum_topic_unhidden", "gift", "gift_upgrade_sent", "giveaway_completed", "giveaway_created",
+    "group_chat_created", "invoice", "left_chat_member", "managed_bot_created",
+    "message_auto_delete_timer_changed", "migrate_from_chat_id", "migrate_to_chat_id", "new_chat_members",
+    "new_chat_photo", "new_chat_title", "paid_message_price_changed", "passport_data", "pinned_message",
+    "poll_option_added", "poll_option_deleted", "proximity_alert_triggered",
+    "suggested_post_approval_failed", "suggested_post_approved", "suggested_post_declined",
+    "suggested_post_paid", "suggested_post_refunded", "supergroup_chat_created", "unique_gift",
+    "video_chat_ended", "video_chat_participants_invited", "video_chat_scheduled", "video_chat_started",
+    "write_access_allowed",
 })  # fmt: skip
 """Fields of a message that Telegram writes itself. Such a message is no word of the member."""
 

@@ -193,7 +193,8 @@ class SaidElsewhere(Fact):
     """Something was said in a place that is not the member's own chat with the bot.
 
     Attributes:
-        place: "group", "channel", "business" for the chat of a person whom the bot assists, or "bot" for another bot.
+        place: "group", "channel", "business" for the chat of a person whom the bot assists, "guest" for a chat to which
+            the bot was called by its name, or "bot" for another bot.
         place_id: The channel's id of the place.
     """
 
