@@ -189,7 +189,8 @@ local function recorded(state)
   return table.concat(found)
 end
 
--- The tokens that the state holds, without the latest ones, as `use_in_set` takes them; and the text of the latest.
+-- The tokens that the state holds, without the latest ones, as `use_in_set` takes them; and the text of the latest. Both
+-- copies of a damaged token are among them, and those that the records name.
 local function parted(state, tokens, latest)
   if string.gsub(tokens or '', '(%S+ [%d.]+ )%1', '') ~= ' ' then tokens = (tokens or '') .. recorded(state) end
   local pairs_of, moved = {}, {}
@@ -199,6 +200,18 @@ local function parted(state, tokens, latest)
   local words = {''}
   for i = first + 1, #pairs_of do words[#words + 1] = pairs_of[i][2] .. ' ' .. pairs_of[i][1] end
   return moved, table.concat(words, ' ') .. ' '
+end
+
+-- The same for tokens as long as the own one, without a look at the latest ones. A token is compared with its copy when it
+-- is moved, so that damage to one is noticed then at the latest.
+local function oldest_parted(state, tokens)
+  local moved, first, kept = {}, 2, 2 * TOKENS_IN_STATE * #(token .. ' ' .. whole(now) .. ' ')
+  while #tokens - first + 1 > kept do
+    local used, instant, after = string.match(tokens, '^(%S+) (%d+) %1 %2 ()', first)
+    if not used then return parted(state, tokens, TOKENS_IN_STATE) end
+    moved[#moved + 1], moved[#moved + 2], first = instant, used, after
+  end
+  return moved, ' ' .. string.sub(tokens, first)
 end
 
 -- The latest tokens of a state, and with the own token of this request. They begin and end with a space, except that a
