@@ -634,9 +634,9 @@ class AsyncAtomicStateManager(
         """The servers of the running event loop."""
         return self._loops.get().servers
 
-    def perform(self, request: Effect[R], /) -> Coroutine[Any, Any, R]:
+    async def perform(self, request: Effect[R], /) -> R:
         """Perform a request; its class documents the answer and the errors."""
-        return self._perform(request)
+        return await self._perform(request)
 
     async def load(self, member_id: str, *, previous: bool = False) -> requests.Stored | requests.Broken:
         """Read what is stored of a member; with `previous`, also the document before."""
