@@ -755,6 +755,28 @@ class TestBroken:
         client.hset(key("state"), bytes([ord("t") ^ 1 << bit]), latest)
         assert not isinstance(manager.commit(commit), Committed | Conflict)
 
+    @pytest.mark.parametrize("place", range(0, 130, 7))
+    def test_a_damaged_token_that_is_moved_to_the_set_is_still_used(
+        self, place: int, manager: AtomicStateManager, client: Any
+    ):
+        """Every message is known although a bit of the oldest tokens of the state has flipped before they are moved."""
+        head, tokens = Head(), [f"token-of-turn-{number:06}" for number in range(12)]
+        for token in tokens:
+            if token == tokens[-1]:
+                latest = client.hget(key("state"), "t")
+                client.hset(key("state"), "t", latest[:place] + bytes([latest[place] ^ 1]) + latest[place + 1 :])
+            head = made(manager, turn(head, token=token))
+        assert client.zcard(key("tokens")) >= 4
+        assert [token for token in tokens if not isinstance(manager.commit(turn(token=token)), Duplicate)] == []
+
+    def test_tokens_of_any_length_are_moved_to_the_set(self, manager: AtomicStateManager, client: Any):
+        """Tokens that are longer or shorter than those after them stay known, and few of them stay in the state."""
+        head, tokens = Head(), [f"{number}-".ljust(number * 7 % 31, "x") for number in range(40)]
+        for token in tokens:
+            head = made(manager, turn(head, token=token))
+        assert client.zcard(key("tokens")) >= 20
+        assert [token for token in tokens if not isinstance(manager.commit(turn(token=token)), Duplicate)] == []
+
     def test_tokens_of_a_lost_state_are_known_by_the_audit(self, manager: AtomicStateManager, client: Any):
         """A message of the latest turns takes no effect again although the state is gone."""
         body = b'{"token":"5f2cfb9c","root":"t"}'
