@@ -55,7 +55,7 @@ if mode == 'commit' or mode == 'remember' or mode == 'verify' then
     moved = {whole(now), token}
   else
     tokens = with_own(tokens)
-    if ARGV[7] % 4 == 0 and has_set then moved, tokens = oldest_parted(state, tokens) end
+    if ARGV[7] % 4 == 0 and has_set then moved, tokens = parted(state, tokens, TOKENS_IN_STATE) end
   end
   keep('t', tokens)
   keep('m', turns .. ' ' .. untaken .. ' ' .. ends)

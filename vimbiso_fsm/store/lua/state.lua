@@ -189,12 +189,12 @@ local function recorded(state)
   return table.concat(found)
 end
 
--- The tokens that the state holds, without the latest ones, as `use_in_set` takes them; and the text of the latest. Both
--- copies of a damaged token are among them, and those that the records name.
-local function parted(state, tokens, latest)
-  if string.gsub(tokens or '', '(%S+ [%d.]+ )%1', '') ~= ' ' then tokens = (tokens or '') .. recorded(state) end
+-- The tokens of a damaged text, each copy for itself, and those that the records name, as `parted` returns them.
+local function damaged_parted(state, tokens, latest)
   local pairs_of, moved = {}, {}
-  for used, instant in string.gmatch(tokens or '', '(%S+) ([%d.]+) ') do pairs_of[#pairs_of + 1] = {instant, used} end
+  for used, instant in string.gmatch((tokens or '') .. recorded(state), '(%S+) ([%d.]+) ') do
+    pairs_of[#pairs_of + 1] = {instant, used}
+  end
   local first = math.max(#pairs_of - 2 * latest, 0)
   for i = 1, first do moved[#moved + 1], moved[#moved + 2] = pairs_of[i][1], pairs_of[i][2] end
   local words = {''}
@@ -202,16 +202,17 @@ local function parted(state, tokens, latest)
   return moved, table.concat(words, ' ') .. ' '
 end
 
--- The same for tokens as long as the own one, without a look at the latest ones. A token is compared with its copy when it
--- is moved, so that damage to one is noticed then at the latest.
-local function oldest_parted(state, tokens)
-  local moved, first, kept = {}, 2, 2 * TOKENS_IN_STATE * #(token .. ' ' .. whole(now) .. ' ')
-  while #tokens - first + 1 > kept do
-    local used, instant, after = string.match(tokens, '^(%S+) (%d+) %1 %2 ()', first)
-    if not used then return parted(state, tokens, TOKENS_IN_STATE) end
-    moved[#moved + 1], moved[#moved + 2], first = instant, used, after
+-- The tokens that the state holds, without the latest ones, as `use_in_set` takes them; and the text of the latest.
+local function parted(state, tokens, latest)
+  local used, ends, first = {}, {}, 2
+  while tokens and first <= #tokens do
+    local each, instant, after = string.match(tokens, '^(%S+) ([%d.]+) %1 %2 ()', first)
+    if not each then break end
+    used[#used + 1], used[#used + 2], ends[#ends + 1], first = instant, each, after, after
   end
-  return moved, ' ' .. string.sub(tokens, first)
+  if not tokens or string.sub(tokens, 1, 1) ~= ' ' or first <= #tokens then return damaged_parted(state, tokens, latest) end
+  local moved = math.max(#ends - latest, 0)
+  return {unpack(used, 1, 2 * moved)}, ' ' .. string.sub(tokens, ends[moved] or 2)
 end
 
 -- The latest tokens of a state, and with the own token of this request. They begin and end with a space, except that a
