@@ -129,8 +129,9 @@ MEDIA: Final = ("image", "audio", "video", "sticker")
 
 def _parameters(value: Iterable[str]) -> tuple[str, ...]:
     """Convert the parameters of a template to a tuple of texts (an attrs converter)."""
-    found = tuple(value)
-    if isinstance(value, str) or not all(isinstance(each, str) for each in found):
+    given: Any = value
+    found: tuple[Any, ...] = tuple(value) if isinstance(given, Iterable) else (given,)
+    if isinstance(given, str) or not all(isinstance(each, str) for each in found):
         raise FlowError("", "Template", "params are no texts", "give a tuple of texts")
     return tuple(map(plain, found))
 
