@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -46,6 +47,7 @@ from vimbiso_fsm.errors import CommitUnknown, DamagedDocument, StoreUnavailable
 from vimbiso_fsm.messages.readers import free_text
 from vimbiso_fsm.operations.census import Census
 from vimbiso_fsm.store.ciphertext import frame_of
+from vimbiso_fsm.store.layout import Keys
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import (
@@ -54,6 +56,7 @@ from vimbiso_fsm.store.requests import (
     Committed,
     Entry,
     Erase,
+    Head,
     KeepKey,
     Load,
     Quarantine,
@@ -66,6 +69,7 @@ from vimbiso_fsm.store.requests import (
     Wipe,
     digest,
 )
+from vimbiso_fsm.store.retention import DAY, DOCUMENT_LIFE, GUEST_KEY_LIFE
 from vimbiso_fsm.testing.chat import STORE_SECRET
 
 ONE, TWO, THREE = (bytes(range(start, start + 32)) for start in (0, 32, 64))
@@ -828,3 +832,57 @@ def test_settings_that_are_none_are_refused():
     shown = repr(Encryption(OLD, member_keys="redis://:password@host/0"))
     assert ONE.hex() not in shown
     assert "password" not in shown
+
+
+@pytest.mark.parametrize("engine", ["memory", pytest.param("valkey", marks=pytest.mark.embedded)])
+def test_the_key_of_a_guest_ends_with_the_guest(engine: str, request: pytest.FixtureRequest):
+    """A guest's own key outlives the document and what is in quarantine, and no more; that of a member has no end."""
+    guest, at = guest_id(PHONE), [1e9]
+    store: Any = MemoryStore(lambda: at[0], secret=STORE_SECRET)
+    client: Any = None
+    if engine == "valkey":
+        store = AtomicStateManager.from_url(request.getfixturevalue("valkey_url"), secret=STORE_SECRET)
+        client = request.getfixturevalue("valkey_server").client()
+
+    def lives(member_id: str) -> float:
+        """Return the seconds for which the keys are kept."""
+        if client is None:
+            ends = store._member(member_id).keys_expire
+            return math.inf if ends is None else ends - at[0]
+        left = client.pttl(Keys().of_member("keys", member_id))
+        return math.inf if left == -1 else left / 1000
+
+    def wait(seconds: float) -> None:
+        """Let time pass, as the store tells it."""
+        at[0] += seconds
+        if client is not None:
+            key = Keys().of_member("keys", guest)
+            client.pexpire(key, client.pttl(key) - int(1000 * seconds))
+
+    def write(head: Head, number: int, member_id: str, life: int = DOCUMENT_LIFE) -> None:
+        """Store a document by a process that knows no key."""
+        encrypted = EncryptedStore(store, Encryption(OLD, member_keys=True))
+        entry = Entry(head.version + 1, digest(b"%d" % number), b"%d" % number)
+        commit = Commit(member_id, head, f"t{number}", f"t{number}", "", b"{}", entry, b"{}", life=life)
+        assert isinstance(encrypted.perform(commit), Committed)
+
+    least = DOCUMENT_LIFE + DOCUMENT_LIFE // 30 + GUEST_KEY_LIFE
+    write(NO_HEAD, 0, "m-1")
+    write(NO_HEAD, 1, guest)
+    assert lives("m-1") == math.inf
+    assert lives(guest) == pytest.approx(least, abs=60)
+    wait(9 * DAY)
+    write(state_of(store, guest).head, 2, guest)  # it reads the key to go on with it
+    assert lives(guest) == pytest.approx(least, abs=60)
+    write(state_of(store, guest).head, 3, guest, life=900 * DAY)  # a timer that is far ahead
+    assert lives(guest) == pytest.approx(930 * DAY + GUEST_KEY_LIFE, abs=60)
+    wait(9 * DAY)
+    assert state_of(EncryptedStore(store, Encryption(OLD, member_keys=True)), guest).document == b"{}"
+    assert lives(guest) == pytest.approx(921 * DAY + GUEST_KEY_LIFE, abs=60)
+    if client is None:
+        wait(GUEST_KEY_LIFE + 931 * DAY)
+        assert store.perform(ReadKeys(guest)) == ()
+        assert store.perform(ReadKeys("m-1")) != ()
+    else:
+        store.close()
+        client.close()

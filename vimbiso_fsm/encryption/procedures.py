@@ -24,6 +24,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import attrs
 
+from vimbiso_fsm.document.ids import is_guest_id
 from vimbiso_fsm.encryption.cipher import Changed, Cipher, place, require_package
 from vimbiso_fsm.encryption.keys import KEY_BYTES, KeyRing
 from vimbiso_fsm.encryption.parts import Parts, SecretsOf, all_hidden, cut, joined
@@ -65,7 +66,7 @@ from vimbiso_fsm.store.requests import (
     check_commit,
     digest,
 )
-from vimbiso_fsm.store.retention import FRAME_ROOM, MAX_DOCUMENT
+from vimbiso_fsm.store.retention import DOCUMENT_LIFE, FRAME_ROOM, GUEST_KEY_LIFE, MAX_DOCUMENT
 
 MEMBERS_KNOWN: Final = 10_000
 """Members whose ciphers, and whose own keys, are remembered."""
@@ -237,15 +238,18 @@ class Procedures:
             record=record,
             inherited=inherited,
         )
+        life = _life_of_key(member_id, commit.life)
         if key.new is not None:
-            await KeepKey(member_id, key.new)
+            await KeepKey(member_id, key.new, life=life)
+        elif life and commit.life > DOCUMENT_LIFE and key.id.startswith(OWN):
+            await ReadKeys(member_id, life)
         result = await sent
         if not isinstance(result, Committed):
             return await self._answered(commit, result)
         if self._has_own:
             if key.new is not None:
                 with suppress(VimbisoError):  # the turn is stored; only an erasure at this moment has dropped the key
-                    await KeepKey(member_id, key.new)
+                    await KeepKey(member_id, key.new, life=life)
             self._remember(member_id, result.head, key._replace(new=None) if key.id.startswith(OWN) else None)
         return result
 
@@ -448,7 +452,8 @@ class Procedures:
         if known is None or not known.is_known:
             self._own.pop((member_id, frame.key), None)
             until = time.monotonic() + OWN_KNOWN
-            cipher = Cipher(self._found(member_id, frame.key, await ReadKeys(member_id)), member_id)
+            kept = await ReadKeys(member_id, _life_of_key(member_id))
+            cipher = Cipher(self._found(member_id, frame.key, kept), member_id)
             known = _Key(frame.key, cipher, until=until)
             self._keep_own(member_id, known)
         return known.cipher
@@ -505,7 +510,7 @@ class Procedures:
         self._known.pop(member_id, None)
         if looks_again and not await self._is_gone(member_id):  # a first commit was on its way
             for key in kept:
-                await KeepKey(member_id, key)
+                await KeepKey(member_id, key, life=_life_of_key(member_id))
 
     # Encrypting again ---------------------------------------------------------------------------------------------
 
@@ -637,6 +642,18 @@ def _copies(body: bytes) -> tuple[bytes, ...]:
     """Return the two copies of a key of a member's own, and the whole, as which an earlier release has kept it."""
     half = len(body) // 2
     return body[:half], body[half:], body
+
+
+def _life_of_key(member_id: str, life: int = 0) -> int:
+    """Return the seconds that a member's own key is kept, for a document that is kept for `life` seconds.
+
+    That of a guest ends with what it encrypts, as each number could cause one; 0 stands for that of a member, which has
+    no end. A process that uses a key has asked for it at most `OWN_KNOWN` seconds before, which prolongs its life.
+    """
+    if not is_guest_id(member_id):
+        return 0
+    life = max(life, DOCUMENT_LIFE)
+    return life + life // 30 + GUEST_KEY_LIFE
 
 
 def _bound(table: dict[Any, Any]) -> None:

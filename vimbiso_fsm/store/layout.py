@@ -72,7 +72,11 @@ TABLE: Final = {
     "aside": Kind(_MEMBER + "aside:{version}:{nanoseconds}:{name}", "a quarantined key", "QUARANTINE_LIFE"),
     "set_aside": Kind("{space}:{{{shard}}}:aside:{nanoseconds}:{place}", "a key of no member", "QUARANTINE_LIFE"),
     "asides": Kind(_MEMBER + "asides", "sorted set: quarantined keys by their expiry", "QUARANTINE_LIFE"),
-    "keys": Kind(_MEMBER + "keys", "hash: keys of the member's own, encrypted, by id", "until a wipe or an erasure"),
+    "keys": Kind(
+        _MEMBER + "keys",
+        "hash: keys of the member's own, encrypted, by id",
+        "until a wipe; a guest's: GUEST_KEY_LIFE",
+    ),
     "incidents": Kind(_MEMBER + "incidents", "list, INCIDENTS_KEPT: @instant body", "AUDIT_LIFE each"),
     "all_incidents": Kind("{space}:incidents", "the same of the whole store", "AUDIT_LIFE each"),
     "lease": Kind("{space}:{{{shard}}}:lease", "string: worker that holds the shard", "as leased"),

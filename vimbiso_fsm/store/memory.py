@@ -109,6 +109,7 @@ class _Member:
     audit_expires: float = 0.0
     quarantine: tuple[_Quarantined, ...] = ()
     keys: dict[str, requests.MemberKey] = attrs.field(factory=dict[str, requests.MemberKey])
+    keys_expire: float | None = None
 
     @property
     def head(self) -> requests.Head:
@@ -136,6 +137,15 @@ class _Member:
         if now >= self.audit_expires:
             self.audit = ()
         self.quarantine = tuple(kept for kept in self.quarantine if now < kept.expires)
+        if self.keys_expire is not None and now >= self.keys_expire:
+            self.keys.clear()
+        if not self.keys:
+            self.keys_expire = None
+
+    def keep_keys(self, life: int, now: float) -> None:
+        """Let keys that have an end end at least so many seconds later."""
+        if life and self.keys_expire is not None:
+            self.keys_expire = max(self.keys_expire, math.ceil(now + life))
 
     def drop_state(self) -> None:
         """Drop the documents, the records and the latest tokens."""
@@ -315,11 +325,17 @@ class MemoryStore:
                 return self._member(member_id).replace(first, last, body)
             case requests.Rewrite():
                 return self._rewrite(self._member(request.member_id), request)
-            case requests.ReadKeys(member_id):
-                return tuple(key for _, key in sorted(self._member(member_id).keys.items()))
-            case requests.KeepKey(member_id, key, replaces):
-                if not replaces or key.id in self._member(member_id).keys:
-                    self._member(member_id).keys[key.id] = key
+            case requests.ReadKeys(member_id, life):
+                member = self._member(member_id)
+                member.keep_keys(life, self._at())
+                return tuple(key for _, key in sorted(member.keys.items()))
+            case requests.KeepKey(member_id, key, replaces, life):
+                member = self._member(member_id)
+                if not replaces or key.id in member.keys:
+                    if life and not member.keys:
+                        member.keys_expire = 0.0
+                    member.keys[key.id] = key
+                    member.keep_keys(life, self._at())
                 return None
             case requests.DropKeys(member_id, ids):
                 for key_id in ids:

@@ -767,9 +767,15 @@ class Rewrite(Effect[int]):
 
 @attrs.frozen(eq=False, repr=False)
 class ReadKeys(Effect["tuple[MemberKey, ...]"]):
-    """Read the keys of a member's own, in the order of their ids."""
+    """Read the keys of a member's own, in the order of their ids.
+
+    Attributes:
+        member_id: The member.
+        life: Seconds that keys that have an end are kept from now on, at least; 0 leaves their end.
+    """
 
     member_id: str
+    life: int = 0
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -780,11 +786,14 @@ class KeepKey(Effect[None]):
         member_id: The member.
         key: The key.
         replaces: Whether it is only kept in place of one with the same id.
+        life: Seconds that the keys of the member are kept from now on, at least; 0 for keys without an end. Keys that
+            have none get none.
     """
 
     member_id: str
     key: MemberKey
     replaces: bool = False
+    life: int = 0
 
 
 @attrs.frozen(eq=False, repr=False)

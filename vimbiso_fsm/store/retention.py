@@ -26,6 +26,7 @@
 | channel                        |                                      |                                           |
 | place in the queue of a pace   | its wait and `PACE_GRACE`            | the latest request for it                 |
 | key of a member's own          | no end; until a wipe or an erasure   |                                           |
+| … of a guest                   | as the document, `GUEST_KEY_LIFE`    | the latest use of the key                 |
 | number of shards of the store  | no end                               |                                           |
 
 All lifetimes are in seconds and run on the store's clock. They are lower bounds: a commit renews the lives of a member
@@ -145,6 +146,12 @@ A commit does not pay for the removal of thousands of entries; the next renewal 
 """
 QUARANTINE_LIFE: Final = 30 * DAY
 """Seconds that a quarantined key is kept for examination."""
+GUEST_KEY_LIFE: Final = QUARANTINE_LIFE + CLOCK_MARGIN
+"""Seconds that a guest's own key is kept for longer than the document that it encrypts, after its latest use.
+
+It is needed as long as anything is kept that it encrypts, also in quarantine. That of a member has no end but a wipe or
+an erasure.
+"""
 SHARD_LEASE: Final = 15.0
 """Seconds that a shard stays leased to a worker that no longer renews its lease.
 

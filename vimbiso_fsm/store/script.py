@@ -330,10 +330,10 @@ def _encode(request: requests.Request, digests: Digests, keys: Keys) -> Command:
             return _command(keys_to, b"erase", first, last, body, b"", _raw(member_id))
         case requests.Rewrite():
             return _command(keys.member(request.member_id), b"rewrite", *_encode_rewrite(request))
-        case requests.ReadKeys(member_id):
-            return _command((keys.of_member("keys", member_id),), b"keys")
-        case requests.KeepKey(member_id, key, replaces):
-            words = (_key_name(key.id), key.body, b"1" if replaces else b"")
+        case requests.ReadKeys(member_id, life):
+            return _command((keys.of_member("keys", member_id),), b"keys", life)
+        case requests.KeepKey(member_id, key, replaces, life):
+            words = (_key_name(key.id), key.body, b"1" if replaces else b"", life)
             return _command((keys.of_member("keys", member_id),), b"keep_key", *words)
         case requests.DropKeys(member_id, ids):
             return _command((keys.of_member("keys", member_id),), b"drop_keys", *map(_key_name, ids))

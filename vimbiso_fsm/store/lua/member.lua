@@ -108,9 +108,14 @@ if mode == 'rewrite' then
 end
 
 -- The only key of these modes is that of the keys of a member's own.
-if mode == 'keys' then return {KEYS[1], token, 'read', at, call('HGETALL', KEYS[1])} end
-if mode == 'keep_key' then -- ARGV 4 id  5 key  6 '1' to keep it only in place of one with the same id, or ''
+if mode == 'keys' then -- ARGV 4 seconds that keys with an end are kept, at least
+  if tonumber(ARGV[4]) > 0 and call('PTTL', KEYS[1]) >= 0 then expire(1, now + ARGV[4]) end
+  return {KEYS[1], token, 'read', at, call('HGETALL', KEYS[1])}
+end
+if mode == 'keep_key' then -- ARGV 4 id  5 key  6 '1' to keep it only in place of one with the same id, or ''  7 as 4 above
+  local has_end = call('PTTL', KEYS[1]) ~= -1 -- so has the first key, if it is to have one
   if ARGV[6] == '' or call('HEXISTS', KEYS[1], ARGV[4]) == 1 then call('HSET', KEYS[1], ARGV[4], ARGV[5]) end
+  if tonumber(ARGV[7]) > 0 and has_end and call('EXISTS', KEYS[1]) == 1 then expire(1, now + ARGV[7]) end
   return {KEYS[1], token, 'read', at}
 end
 if mode == 'drop_keys' then -- ARGV 4- ids
