@@ -13,15 +13,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final
-from unittest import mock
 
 import attrs
 
 from tests.engines import valkey_program
 from tests.faults.clock import Clock, Clocked
+from tests.faults.hangs import hang, hanging_at_once
 from tests.faults.kills import Mortal, Steps, in_child, nowhere, run_alone
 from tests.faults.members import PAST_LEASE
 from tests.faults.proxy import Plan, proxied
@@ -36,9 +35,7 @@ from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.passed_on import PassedOn
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.messages.sending import Answer, Later, Never, Sent
-from vimbiso_fsm.runtime import flow_state
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
-from vimbiso_fsm.runtime.services import Place, Raised
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.testing.chat import STORE_SECRET, words
 
@@ -46,21 +43,6 @@ __all__ = ["handed_to_failing_inboxes"]
 
 INBOX: Final = Inbox("support", words=["agent"], back=["bot"], idle=86_400.0, limit=86_400.0)
 BOT: Final = attrs.evolve(repeater_bot(), inboxes=[INBOX])
-_HANGS: Final[ContextVar[threading.Event]] = ContextVar("hangs")
-"""Set by an attempt that hangs, or has ended."""
-
-
-def _attempt(place: Place, method: Callable[[], object], _: float) -> object:
-    """Make an attempt, which is left behind as soon as it hangs, so that no span of time is waited for."""
-    hangs = threading.Event()
-    _HANGS.set(hangs)
-    running = place.start(method)
-    running.add_done_callback(lambda _: hangs.set())
-    hangs.wait()
-    if running.done():
-        return running.result()
-    place.leave_behind(running)
-    return Raised(TimeoutError("it hangs"))
 
 
 @attrs.define
@@ -106,8 +88,7 @@ class _FailingInbox:
             go_on = self.go_on
         if drawn >= 0.75:
             raise TimeoutError("it is not known whether it was taken")
-        _HANGS.get().set()
-        go_on.wait()  # it takes it in the end, or has taken it before
+        hang(go_on)  # it takes it in the end, or has taken it before
         if drawn < 0.65:
             with self.lock:
                 self.taken.setdefault(passed.channel.identifier, []).append(passed)
@@ -288,7 +269,7 @@ def handed_to_failing_inboxes(count: int, acts: int, seed: int) -> Report:
     with (
         own_server(valkey_program()) as server,
         ExitStack() as stack,
-        mock.patch.object(flow_state, "attempt", _attempt),
+        hanging_at_once(),
     ):
         proxy = stack.enter_context(proxied(server.socket, Plan(seed, drop=0.15, reset=0.15)))
 

@@ -22,6 +22,7 @@ PARTS: Final = (
     "wakes",
     "sendings",
     "handovers",
+    "clinics",
     "broken_entries",
     "servers",
     "deployments",

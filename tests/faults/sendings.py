@@ -14,17 +14,20 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any, Final, Literal
 
 import attrs
 
 from tests.engines import valkey_program
 from tests.faults.clock import Clock, Clocked
+from tests.faults.hangs import hang, hang_awaited, hanging_at_once
 from tests.faults.kills import Mortal, Steps, in_child, nowhere, run_alone
 from tests.faults.members import PAST_LEASE
 from tests.faults.proxy import Plan, proxied
 from tests.faults.records import Folder
 from tests.faults.row import Profile, Report, row
 from tests.faults.server import own_server
+from tests.shells import Shell
 from vimbiso_fsm.errors import NotAnswered
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.flow import Flow
@@ -33,13 +36,14 @@ from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Reply, Text
-from vimbiso_fsm.messages.sending import Answer, Later, Sent
+from vimbiso_fsm.messages.sending import Answer, Later, Never, Sent
 from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
+from vimbiso_fsm.store.requests import Request
 from vimbiso_fsm.testing.chat import STORE_SECRET
 
-__all__ = ["ROUNDS", "FailingChannel", "judge_numbers", "repeater_bot"]
+__all__ = ["ROUNDS", "FailingChannel", "judge_numbers", "numbers_said", "repeater_bot"]
 
 ROUNDS = 60
 """The rounds of waking, each on a clock that is two minutes further, in which everything must be said."""
@@ -106,6 +110,56 @@ class FailingChannel:
             return Sent("id")
 
 
+@attrs.define
+class _OddChannel(FailingChannel):
+    """A channel that also hangs, before or after it has said something, and refuses replies or a member for good.
+
+    Attributes:
+        gone: The numbers that it has refused for good, by member.
+        over: Lets go of what hangs.
+    """
+
+    gone: set[tuple[str, int]] = attrs.field(factory=set)
+    over: threading.Event = attrs.field(factory=threading.Event)
+    kinds: Counter[str] = attrs.field(factory=Counter)
+
+    def take(self, channel: Channel, replies: Sequence[Reply]) -> Answer | None:
+        """Send replies, or fail; None to hang."""
+        with self.lock:
+            member, drawn = channel.identifier, self.chance.random() if self.fails else 1.0
+            numbers = [int(word) for reply in replies for word in reply.text.split() if word.isdigit()]
+            kind = next((kind for kind, below in _ODD.items() if drawn < below), "")
+            if kind:
+                self.kinds[kind] += 1
+                self.early += self.clock.ahead < self.paused.get(member, 0.0)
+            if kind == "refuses":
+                self.gone.update((member, number) for number in numbers)
+                return Never("it cannot be sent", code="131026")
+            if kind == "blocked":
+                return Never("the member has blocked the bot", address=True)
+            if kind == "hangs after":
+                self.said.setdefault(member, []).extend(numbers)
+                self.unknown.update((member, number) for number in numbers)
+        return None if kind else FailingChannel.__call__(self, channel, replies)
+
+    def __call__(self, channel: Channel, replies: Sequence[Reply], /) -> Answer:
+        answer = self.take(channel, replies)
+        if answer is None:
+            hang(self.over)
+        return answer or Sent()
+
+    async def awaited(self, channel: Channel, replies: Sequence[Reply], /) -> Answer:
+        """Send replies, as the sender of an async manager."""
+        answer = self.take(channel, replies)
+        if answer is None:
+            await hang_awaited()
+        return answer or Sent()
+
+
+_ODD: Final = {"refuses": 0.03, "blocked": 0.06, "hangs": 0.08, "hangs after": 0.1}
+"""The parts of the attempts, added up, that end so."""
+
+
 def judge_numbers(
     name: str, found: Sequence[int], wanted: Sequence[int], unknown: Callable[[int], int], report: Report
 ) -> None:
@@ -128,29 +182,67 @@ def judge_numbers(
     report.demand(firsts == [number for number in wanted if number in firsts], f"{name}: out of order {found}")
 
 
-def _judge(channel: FailingChannel, members: Sequence[str], numbers: int, report: Report) -> None:
+def _judge(channel: _OddChannel, members: Sequence[str], numbers: int, report: Report) -> None:
     """Check that each number was said, again only where the outcome was unknown, and in order."""
     for member in members:
         unknown = partial(lambda member, number: channel.unknown[member, number], member)
-        judge_numbers(member, channel.said.get(member, []), range(1, numbers + 1), unknown, report)
+        found = channel.said.get(member, [])
+        wanted = [n for n in range(1, numbers + 1) if n in found or (member, n) not in channel.gone]
+        judge_numbers(member, found, wanted, unknown, report)
+        report.count(numbers=numbers, refused=numbers - len(wanted))
     report.demand(not channel.early, f"the channel was asked {channel.early} times in the pause that it asked for")
     report.count(said=sum(map(len, channel.said.values())), unknown=channel.unknown.total())
 
 
-def _say(manager: FlowStateManager, message: Message) -> Outcome:
-    """Handle a message until it is answered."""
-    while True:
-        try:
-            return manager.handle(message)
-        except NotAnswered:
-            continue
+@attrs.frozen
+class _Awaited:
+    """A store that is awaited."""
+
+    store: Clocked
+
+    async def perform(self, request: Request) -> Any:
+        """Perform a request."""
+        return self.store.perform(request)
+
+
+@attrs.frozen
+class _Worker:
+    """A sync or an async manager, and its store."""
+
+    shell: Shell
+    store: Clocked
+
+    @classmethod
+    def of(cls, kind: Literal["sync", "async"], store: Clocked, channel: _OddChannel, **options: Any) -> _Worker:
+        """Make a worker that sends on a channel."""
+        sender = channel if kind == "sync" else channel.awaited
+        given = store if kind == "sync" else _Awaited(store)
+        return cls(Shell(kind, repeater_bot(), given, senders={"whatsapp": sender}, **options), store)
+
+    def say(self, message: Message) -> Outcome:
+        """Handle a message until it is answered."""
+        while True:
+            try:
+                outcome: Outcome = self.shell.do("handle", message)
+            except NotAnswered:
+                continue
+            return outcome
+
+    def record(self) -> None:
+        """Record what was sent, as the worker does by itself a second later."""
+        base = self.shell.manager._base
+        while base.sent:
+            for request, note in base.sent.requests(base.bot):
+                with suppress(NotAnswered):
+                    self.store.perform(request)
+                    base.sent.done(request.member_id, note)
 
 
 @attrs.frozen
 class _Post:
     """Says the numbers of one member to several workers, some of them twice."""
 
-    workers: Sequence[FlowStateManager]
+    workers: Sequence[_Worker]
     clock: Clock
     chance: random.Random
     pool: ThreadPoolExecutor
@@ -160,24 +252,26 @@ class _Post:
         for attempt in range(100):
             message = Message(Channel("whatsapp", member), f"{number}.{attempt}", str(number))
             chosen = self.chance.sample(self.workers, 2 if self.chance.random() < 0.3 else 1)
-            outcomes = [each.result() for each in [self.pool.submit(_say, worker, message) for worker in chosen]]
+            outcomes = [each.result() for each in [self.pool.submit(worker.say, message) for worker in chosen]]
             if any(f"heard {number}" in [reply.text for reply in outcome.replies] for outcome in outcomes):
                 return
             self.forward(30)  # the member waits for the question
             with suppress(NotAnswered):
-                self.workers[0].wake(outcomes[0].member_id)
+                self.workers[0].shell.do("wake", outcomes[0].member_id)
         raise AssertionError(f"{member}: {number} was never taken")
 
     def forward(self, seconds: float) -> None:
         """Move the clock once the workers have recorded what they have sent, which takes them a second."""
         for worker in self.workers:
-            while worker._base.sent:
-                worker._recorder.record()
+            worker.record()
         self.clock.forward(seconds)
 
 
-def _wake_all(url: Path | str, channel: FailingChannel, clock: Clock, members: Sequence[str], report: Report) -> None:
-    """Wake the members again and again, as a worker does, until nothing is left to be said."""
+def _wake_all(url: Path | str, channel: _OddChannel, clock: Clock, members: Sequence[str], report: Report) -> None:
+    """Wake the members again and again, as a worker does, until nothing is left to be said.
+
+    What waits for the member's next message, because they had blocked the bot, comes when they write now and then.
+    """
     with (
         AtomicStateManager.from_url(str(url), secret=STORE_SECRET) as store,
         FlowStateManager(
@@ -186,10 +280,13 @@ def _wake_all(url: Path | str, channel: FailingChannel, clock: Clock, members: S
     ):
         manager.start()
         ids = [manager.bot.digests.guest_id(Channel("whatsapp", member).address) for member in members]
-        for _ in range(ROUNDS):
+        for turn in range(ROUNDS):
             clock.forward(120)
-            for member_id in ids:
+            for member, member_id in zip(members, ids, strict=True):
                 manager.wake(member_id)
+                document = manager.state(member_id)
+                if turn % 5 == 4 and document is not None and document.outbox:
+                    manager.handle(Message(Channel("whatsapp", member), f"again {turn}", "again"))
             found = [manager.state(member_id) for member_id in ids]
             if not any(document is not None and document.outbox for document in found):
                 return
@@ -198,37 +295,51 @@ def _wake_all(url: Path | str, channel: FailingChannel, clock: Clock, members: S
 
 @row(
     "said",
-    "30 % of the store's replies lost; senders raise, answer later; messages twice at once",
+    "30 % of the store's replies lost; senders raise, hang, answer later or never; messages twice at once",
     "each reply said, twice only where its outcome was unknown, in order; the channel's pauses kept",
 )
 def said(profile: Profile, seed: int) -> Report:
-    """Members talk to three workers at once, through a connection that loses replies."""
+    """Members talk to three workers at once, one of them async, through a connection that loses replies."""
+    return numbers_said(profile.of(4, 100), profile.of(5, 20), seed)
+
+
+def numbers_said(count: int, numbers: int, seed: int) -> Report:
+    """Let members say numbers. See `said`.
+
+    Args:
+        count: The number of members.
+        numbers: The numbers that each of them says.
+        seed: The seed of what fails.
+    """
     report, chance, clock = Report(), random.Random(seed), Clock()
-    members = [f"2637712{number:05d}" for number in range(profile.of(4, 100))]
-    numbers = profile.of(5, 20)
-    channel = FailingChannel(random.Random(seed + 1), clock)
-    with own_server(valkey_program()) as server, ExitStack() as stack:
+    members = [f"2637712{number:05d}" for number in range(count)]
+    channel = _OddChannel(random.Random(seed + 1), clock)
+    with own_server(valkey_program()) as server, ExitStack() as stack, hanging_at_once():
         proxy = stack.enter_context(proxied(server.socket, Plan(seed, drop=0.15, reset=0.15)))
         stores = [stack.enter_context(AtomicStateManager.from_url(proxy.url, secret=STORE_SECRET)) for _ in range(3)]
+        kinds: Sequence[Literal["sync", "async"]] = ("sync", "sync", "async")
         workers = [
-            stack.enter_context(
-                FlowStateManager(repeater_bot(), Clocked(store, clock), senders={"whatsapp": channel}, rates=None)
-            )
-            for store in stores
+            _Worker.of(kind, Clocked(store, clock), channel, cache=100)
+            for kind, store in zip(kinds, stores, strict=True)
         ]
         pool = stack.enter_context(ThreadPoolExecutor(2))
         post = _Post(workers, clock, chance, pool)
         for member in members:
-            _say(workers[0], Message(Channel("whatsapp", member), "0", "hi"))
+            workers[0].say(Message(Channel("whatsapp", member), "0", "hi"))
         for number in range(1, numbers + 1):
             for member in members:
                 post.tell(member, number)
             post.forward(chance.choice([0.0, 5.0, 110.0]))
+            channel.over.set()  # what hangs ends, too late
+            channel.over.clear()
         for worker in workers:
-            worker.close()
+            worker.record()
+            worker.shell.do("close")
         _wake_all(server.url, channel, clock, members, report)
         _judge(channel, members, numbers, report)
-    report.count(lost=proxy.lost)
+        channel.over.set()
+    report.count(answers_lost=proxy.lost, hung=channel.kinds["hangs"] + channel.kinds["hangs after"])
+    report.count(blocked=channel.kinds["blocked"])
     return report
 
 

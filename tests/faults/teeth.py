@@ -31,6 +31,7 @@ from tests.faults.restores import sold_around_a_restore
 from tests.faults.rotations import keys_rotate
 from tests.faults.row import Profile, Report, folder, row
 from tests.faults.senders import hostile_senders
+from tests.faults.sendings import numbers_said
 from tests.faults.server import own_server
 from tests.faults.servers import killed_server
 from tests.faults.services import misbehaving
@@ -40,7 +41,7 @@ from vimbiso_fsm.engine import schedule
 from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.flow import bot as bot_module
 from vimbiso_fsm.messages.proof import PROOFS
-from vimbiso_fsm.operations import wake
+from vimbiso_fsm.operations import sending, wake
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.runtime import worker
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
@@ -233,6 +234,31 @@ def no_bound(profile: Profile, seed: int) -> Report:
             return misbehaving("sync", profile.of(100, 300), 2, seed, lets_go=False)
 
     return _bitten(broken, "threads were in calls")
+
+
+@row("teeth-not-struck-off", "senders that fail; what was sent is not struck off the outbox", "found out")
+def not_struck_off(profile: Profile, seed: int) -> Report:
+    """What was sent is sent again by a worker."""
+
+    def broken() -> Report:
+        with mock.patch.object(sending, "note_sent"):
+            return numbers_said(profile.of(2, 10), 4, seed)
+
+    return _bitten(broken, r"came \d+ times")
+
+
+@row("teeth-left-unsaid", "senders that fail; what a process has left is taken for said", "found out")
+def left_unsaid(profile: Profile, seed: int) -> Report:
+    """What was not sent at once is never sent."""
+
+    def broken() -> Report:
+        with (
+            mock.patch.object(sending, "is_left", return_value=False),
+            mock.patch.object(sending, "is_over", return_value=False),
+        ):
+            return numbers_said(profile.of(2, 10), 4, seed)
+
+    return _bitten(broken, "were lost|was never taken|something is left")
 
 
 @row("teeth-no-door", "a flood of unknown senders, a manager without rates", "found out")
