@@ -20,11 +20,12 @@ from vimbiso_fsm.document.ids import is_guest_id
 from vimbiso_fsm.document.json_codec import dumps, dumps_unstructured, loads
 from vimbiso_fsm.document.typed_data import structure
 from vimbiso_fsm.errors import Unreadable
+from vimbiso_fsm.messages.value import Value
 from vimbiso_fsm.store.requests import Entry, digest
 
 
-@attrs.frozen
-class Incident:
+@attrs.frozen(eq=False, repr=False)
+class Incident(Value):
     """An event that changed no document. It is no part of the chain of entries.
 
     Attributes:

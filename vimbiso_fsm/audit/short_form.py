@@ -16,10 +16,11 @@ import attrs
 from vimbiso_fsm.document.document import Fields
 from vimbiso_fsm.errors import Unreadable
 from vimbiso_fsm.flow.privacy import MASK
+from vimbiso_fsm.messages.value import Value
 
 
-@attrs.frozen
-class AuditStep:
+@attrs.frozen(eq=False, repr=False)
+class AuditStep(Value):
     """A trigger that was tried. A run that starts is a step from "" by "start".
 
     Attributes:
@@ -45,8 +46,8 @@ class AuditStep:
     effect: bool = False
 
 
-@attrs.frozen
-class AuditEntry:
+@attrs.frozen(eq=False, repr=False)
+class AuditEntry(Value):
     """The record of one commit.
 
     Attributes:

@@ -70,8 +70,8 @@ class FlowData:
     data: StepData
 
 
-@attrs.frozen
-class Run:
+@attrs.frozen(eq=False, repr=False)
+class Run(Value):
     """A run with its bookkeeping.
 
     Attributes:
@@ -297,8 +297,8 @@ class Passing(Value):
     by: str = ""
 
 
-@attrs.frozen
-class Session:
+@attrs.frozen(eq=False, repr=False)
+class Session(Value):
     """The life of a member's session.
 
     Attributes:
@@ -368,8 +368,8 @@ class OptOut(Value):
     blocked: bool = False
 
 
-@attrs.frozen
-class Judged:
+@attrs.frozen(eq=False, repr=False)
+class Judged(Value):
     """A note that a document was found valid.
 
     Attributes:
@@ -386,8 +386,8 @@ class Judged:
     member: Member[Any] | None = None
 
 
-@attrs.frozen
-class Document:
+@attrs.frozen(eq=False, repr=False)
+class Document(Value):
     """The stored state of a member.
 
     Attributes:
@@ -604,8 +604,8 @@ def with_address(channels: Sequence[Address], address: Address) -> tuple[Address
 P_co = TypeVar("P_co", covariant=True, default=Fields)
 
 
-@attrs.frozen
-class StoredProfile(Generic[P_co]):
+@attrs.frozen(eq=False, repr=False)
+class StoredProfile(Value, Generic[P_co]):
     """A profile as it is stored, read as the bot's profile class when it is first used.
 
     Attributes:

@@ -32,6 +32,7 @@ from vimbiso_fsm.document.typed_data import is_object, kind_of, structure
 from vimbiso_fsm.errors import Fault, InvalidState, Unreadable
 from vimbiso_fsm.messages.message import Address, Channel
 from vimbiso_fsm.messages.proof import PROOFS
+from vimbiso_fsm.messages.value import Value
 
 CHANNEL_TYPES: Final = frozenset(PROOFS)
 """The channel types that are always known. A bot adds its own with `Bot(channels=…)`."""
@@ -50,8 +51,8 @@ EVERY_CHANNEL_TYPE: Final = _EveryType()
 _NOT_EMPTY: Final = "must be text, not empty"
 
 
-@attrs.frozen
-class Verdict:
+@attrs.frozen(eq=False, repr=False)
+class Verdict(Value):
     """The verdict of the rule book on a document.
 
     Attributes:
@@ -66,8 +67,8 @@ class Verdict:
         return not self.faults
 
 
-@attrs.frozen
-class StateValidator:
+@attrs.frozen(eq=False, repr=False)
+class StateValidator(Value):
     """The rule book.
 
     Attributes:

@@ -28,10 +28,11 @@ from vimbiso_fsm.messages.replies import (
     Text,
     WebLink,
 )
+from vimbiso_fsm.messages.value import Value
 
 
-@attrs.frozen
-class Plural:
+@attrs.frozen(eq=False, repr=False)
+class Plural(Value):
     """A template that differs by number: `Plural("days", one="{days} day", other="{days} days")`.
 
     The categories are those of the Unicode CLDR. A language defines which of them it has and what they mean.
@@ -178,8 +179,8 @@ ENGLISH: Final[Templates] = {
 """The words of the framework. The texts of a bot may replace any of them."""
 
 
-@attrs.frozen
-class Catalogue:
+@attrs.frozen(eq=False, repr=False)
+class Catalogue(Value):
     """Templates by language and key.
 
     Attributes:

@@ -9,13 +9,14 @@ from typing import Any, Literal, TypeAlias
 import attrs
 
 from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.messages.value import Value
 
 PassedKind: TypeAlias = Literal["begun", "said", "ended"]
 """What passes: the beginning of a hand-over, a message of the member, or the end of the hand-over."""
 
 
-@attrs.frozen(kw_only=True)
-class PassedOn:
+@attrs.frozen(eq=False, repr=False, kw_only=True)
+class PassedOn(Value):
     """What an inbox is given.
 
     Attributes:

@@ -31,6 +31,7 @@ from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.messages.sending import Sent
 from vimbiso_fsm.messages.told import AddressChanged, ChatOpened, OfReply, StatusChanged, Told
+from vimbiso_fsm.messages.value import Value
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import STILL_RUNNING, TakePlace
 from vimbiso_fsm.operations.fold import fold
@@ -49,8 +50,8 @@ LOOKS_FOR_REPLY: Final = 40
 """How often a failed message is looked up at most while replies are sent to the member: for some two seconds."""
 
 
-@attrs.frozen
-class EventOutcome:
+@attrs.frozen(eq=False, repr=False)
+class EventOutcome(Value):
     """The result of a fact that a channel tells, or of what another system gives.
 
     Attributes:

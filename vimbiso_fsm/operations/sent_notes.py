@@ -19,6 +19,7 @@ from vimbiso_fsm.document.ids import hashed
 from vimbiso_fsm.engine.schedule import wake_at
 from vimbiso_fsm.engine.stranger import is_stranger
 from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.messages.value import Value
 from vimbiso_fsm.store.requests import Head, MarkSent
 from vimbiso_fsm.store.retention import MESSAGES_KEPT, SENT_KEPT
 
@@ -31,8 +32,8 @@ def message_digest(message_id: str) -> str:
 _id_of: Final = attrgetter("id")
 
 
-@attrs.frozen
-class Note:
+@attrs.frozen(eq=False, repr=False)
+class Note(Value):
     """The replies of a member that were sent, as far as the store is to know of them.
 
     Attributes:

@@ -17,6 +17,7 @@ from vimbiso_fsm.document.ids import hashed, instant, is_guest_id
 from vimbiso_fsm.engine.reading import Foreign, Newer, Sound, open_document
 from vimbiso_fsm.errors import DamagedDocument, MemberNotFound
 from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.messages.value import Value
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.leave import leave, part
 from vimbiso_fsm.operations.recover import BY
@@ -35,8 +36,8 @@ from vimbiso_fsm.store.requests import (
 )
 
 
-@attrs.frozen
-class Wiped:
+@attrs.frozen(eq=False, repr=False)
+class Wiped(Value):
     """The data that a wipe removed.
 
     Attributes:

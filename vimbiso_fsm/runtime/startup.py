@@ -10,6 +10,7 @@ import attrs
 
 from vimbiso_fsm.audit.entries import Incident
 from vimbiso_fsm.document.ids import instant
+from vimbiso_fsm.messages.value import Value
 from vimbiso_fsm.store.doctor import Durability, Node, examine, insist
 
 OWNER_KNOWN: Final = 60.0
@@ -18,8 +19,8 @@ OWNER_KNOWN: Final = 60.0
 _log = logging.getLogger("vimbiso_fsm")
 
 
-@attrs.frozen
-class StartupCheck:
+@attrs.frozen(eq=False, repr=False)
+class StartupCheck(Value):
     """The check whether a manager may start on its servers.
 
     Attributes:

@@ -39,6 +39,7 @@ import attrs
 from vimbiso_fsm.audit.redaction import error_record
 from vimbiso_fsm.flow.interrupts import CallbackStopped, is_interrupt
 from vimbiso_fsm.messages.bounds import check_seconds
+from vimbiso_fsm.messages.value import Value
 
 INTERVAL: Final = 0.25
 """Seconds between two looks."""
@@ -50,8 +51,8 @@ LONGEST_SILENCE: Final = 60.0
 _log = logging.getLogger("vimbiso_fsm")
 
 
-@attrs.frozen
-class SlowCallback:
+@attrs.frozen(eq=False, repr=False)
+class SlowCallback(Value):
     """A callback that takes long.
 
     Attributes:
@@ -77,8 +78,8 @@ def _nobody(slow: SlowCallback) -> None:
     return None
 
 
-@attrs.frozen
-class Watchdog:
+@attrs.frozen(eq=False, repr=False)
+class Watchdog(Value):
     """The bounds of the time that callbacks may take: `FlowStateManager(…, watchdog=Watchdog(warn=0.5))`.
 
     Attributes:
