@@ -839,7 +839,7 @@ def test_nothing_that_was_confided_gets_out(row, caplog):
         assert not [line for line in [*shown, caplog.text] if secret in line]
 
 
-def test_httpx_is_imported_when_a_client_is_used():
+def test_httpx2_is_imported_when_a_client_is_used():
     """The library httpx2 is imported when a client is first used, not with the flows."""
     code = (
         "import sys, flows, flows.credex_core as core; print('httpx2' in sys.modules); "
