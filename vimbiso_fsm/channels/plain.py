@@ -7,7 +7,7 @@ Thai syllable with its vowel signs, an emoji with its skin tone, a flag. All fun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeAlias
 
 import attrs
@@ -201,29 +201,3 @@ def _is_boundary(text: str, at: int) -> bool:
     from wcwidth import iter_graphemes
 
     return next(iter_graphemes(text[at - 1 : at + 1])) == text[at - 1]
-
-
-JOINED: Final[Mapping[str, int]] = {"whatsapp": 4096, "telegram": 4096, "sms": 268}
-"""The UTF-16 units that joined texts may have, by the type of the channel. Those of SMS are four segments."""
-JOINED_ELSEWHERE: Final = 1000
-"""The same for other types."""
-
-
-def joined(replies: Iterable[Reply], type: str) -> tuple[Reply, ...]:
-    """Return replies with the texts that follow each other as one, where they fit, because each message is billed.
-
-    Args:
-        replies: The replies with their final words.
-        type: The type of the channel.
-    """
-    limit = JOINED.get(type, JOINED_ELSEWHERE)
-    found: list[Reply] = []
-    for reply in replies:
-        before = found[-1] if found else None
-        if isinstance(reply, Text) and isinstance(before, Text):
-            words = f"{before.text}\n\n{reply.text}"
-            if utf16(words) <= limit:
-                found[-1] = before.said(words, {})
-                continue
-        found.append(reply)
-    return tuple(found)

@@ -18,7 +18,7 @@ import attrs
 from vimbiso_fsm.audit.entries import AuditEntry, Incident
 from vimbiso_fsm.audit.flow_audit import FlowAuditLogger, Observer
 from vimbiso_fsm.audit.redaction import error_record
-from vimbiso_fsm.channels.plain import joined
+from vimbiso_fsm.channels.joining import joined
 from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.engine.events import CallReturned, turn_token
 from vimbiso_fsm.engine.told import is_of_interest
