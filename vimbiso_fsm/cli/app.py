@@ -15,6 +15,7 @@ from vimbiso_fsm.cli.check import check
 from vimbiso_fsm.cli.doctor import doctor
 from vimbiso_fsm.cli.entry_points import add_commands
 from vimbiso_fsm.cli.export import export
+from vimbiso_fsm.cli.handover import handover_commands
 from vimbiso_fsm.cli.history import history, incidents
 from vimbiso_fsm.cli.import_legacy import import_legacy
 from vimbiso_fsm.cli.index import index
@@ -77,7 +78,8 @@ def make_app() -> typer.Typer:
     for name, command in COMMANDS.items():
         app.command(name, epilog=EXIT_CODES)(command)
     app.add_typer(audit_commands(EXIT_CODES))
-    add_commands(app, {*COMMANDS, "audit"})
+    app.add_typer(handover_commands(EXIT_CODES))
+    add_commands(app, {*COMMANDS, "audit", "handover"})
     return app
 
 

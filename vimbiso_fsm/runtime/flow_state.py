@@ -43,6 +43,7 @@ from vimbiso_fsm.operations.effects import (
 )
 from vimbiso_fsm.operations.erase import Erasure, erase
 from vimbiso_fsm.operations.export import Exported, export
+from vimbiso_fsm.operations.handed import HandedConversations, handed
 from vimbiso_fsm.operations.handle import Handling, Outcome
 from vimbiso_fsm.operations.handle_event import EventOutcome
 from vimbiso_fsm.operations.history import Filters, read_history, read_incidents
@@ -534,6 +535,21 @@ class FlowStateManager(Shell):
             NewerState, ForeignState, EncryptedState: As in `handle`.
         """
         return self._give(member, handed_back, key, by)
+
+    @checked
+    def handed(self, inbox: str = "") -> HandedConversations:
+        """List the conversations that are handed over, and those of which something still waits for an inbox.
+
+        It asks each of 1,024 shards, and reads each member at whom something is due within seven days. That is for an
+        operator and the start of a help desk, which hears of each change by its inbox then.
+
+        Args:
+            inbox: The name of an inbox; "" for all.
+
+        Raises:
+            StoreUnavailable: The store cannot be reached.
+        """
+        return self._operate(lambda context: handed(context, inbox))
 
     def _give(self, member: str | Channel, make: Callable[..., Given], *details: object) -> EventOutcome:
         """Give a member or an address what `make` makes of the member's id, as far as is known, and of `details`."""
@@ -1047,6 +1063,10 @@ class AsyncFlowStateManager(AsyncShell):
     async def hand_back(self, member: str | Channel, *, key: str, by: str) -> EventOutcome:
         """Give the conversation of a member back to the bot, once. See `FlowStateManager.hand_back`."""
         return await self._give(member, handed_back, key, by)
+
+    async def handed(self, inbox: str = "") -> HandedConversations:
+        """List the conversations that are handed over. See `FlowStateManager.handed`."""
+        return await self._operate(lambda context: handed(context, inbox))
 
     async def _give(self, member: str | Channel, make: Callable[..., Given], *details: object) -> EventOutcome:
         if self._start is not None and isinstance(member, Channel):
