@@ -565,6 +565,7 @@ def test_a_changed_address_ends_the_hand_over() -> None:
     manager.handle_event(AddressChanged(channel=Channel("whatsapp", "263771234567"), id="n1", new="263779999999"))
     left = manager.state(member)
     assert left is None or left.handed is None
+    assert "channel" in [entry.detail.get("ended") for entry in manager.history(member)]
 
 
 def test_a_clock_that_was_ahead_moves_the_hand_over() -> None:

@@ -12,6 +12,7 @@ import pytest
 from tests.bots import fruit_bot
 from tests.operations.test_promote import NOW, guest, member
 from vimbiso_fsm import Bot, Call, Caller, Changes, Channel, Flow, Inbox, State, Text, Transition, Turn, call
+from vimbiso_fsm.audit.entries import unseal
 from vimbiso_fsm.document.document import Document, Handed, Moved, Passing, Session
 from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.engine.decide import decide
@@ -92,11 +93,18 @@ def test_timers_and_the_session_have_no_more_time_than_was_left(own: bool, joine
 
 
 class Office:
-    """A service that knows members."""
+    """A service that knows members.
+
+    Attributes:
+        member: The member that it knows the speaker as.
+    """
+
+    def __init__(self) -> None:
+        self.member = "m-1"
 
     def login(self, *, caller: Caller = Caller()) -> str:  # noqa: B008
         """Return the member."""
-        return "m-1"
+        return self.member
 
 
 @attrs.frozen
@@ -162,3 +170,23 @@ def test_a_login_that_was_on_its_way_keeps_the_hand_over(exists: bool) -> None:
     assert document.handed is not None
     assert document.run is not None
     assert document.run.step == "in"
+
+
+def test_a_login_of_another_member_ends_the_hand_over() -> None:
+    """A person does not go on with a speaker who turns out to be another member, and the inbox learns of the end."""
+    bot = office_bot()
+    chat = Chat(bot)
+    chat.say("hi", "enter", "again")
+    office = chat.bot.services["office"]
+    assert isinstance(office, Office)
+    office.member = "m-2"
+    held = chat.begin(chat.message("enter"))
+    while not isinstance(held.request, RunCall):
+        chat.step(held)
+    over = HandedOver(member_id="m-1", inbox="support", key="k", by="ann")
+    assert chat.finish(chat._hold(partial(give, given=over, delivers=False), None)).status == "advanced"
+    chat.finish(held)
+    document = chat.document("m-1")
+    assert document.handed is None
+    assert [item.kind for item in document.passing] == ["begun", "ended"]
+    assert "channel" in [unseal(entry).detail.get("ended") for entry in chat.entries("m-1")]

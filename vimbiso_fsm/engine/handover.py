@@ -35,6 +35,8 @@ HANDED: Final = "handed"
 """The reason why a conversation is not handed over: it is already."""
 NOT_HANDED: Final = "not handed"
 """The reason why a person has no say: the bot has the conversation."""
+UNREACHABLE: Final = "unreachable"
+"""The reason why a person cannot speak: the member wants no messages, or has no channel."""
 
 
 # The beginning and the end --------------------------------------------------------------------------------------------
@@ -210,11 +212,14 @@ def _replace(draft: Draft, item: Passing, by: Passing | None) -> None:
 
 def hinders_person(draft: Draft, given: HandedOver | HandedBack | PersonSaid) -> str:
     """Return why a person cannot do this now; "" if nothing hinders it."""
-    if not isinstance(given, HandedOver):
-        return NOT_HANDED if draft.handed is None else ""
-    if given.inbox not in draft.bot.inbox_names:
-        return "unknown inbox"
-    return HANDED if draft.handed is not None else ""
+    if not isinstance(given, HandedOver) and draft.handed is None:
+        return NOT_HANDED
+    if isinstance(given, HandedOver):
+        if given.inbox not in draft.bot.inbox_names:
+            return "unknown inbox"
+        if draft.handed is not None:
+            return HANDED
+    return UNREACHABLE if not isinstance(given, HandedBack) and not draft.before.is_reachable else ""
 
 
 def take_person(draft: Draft, given: HandedOver | HandedBack | PersonSaid) -> None:

@@ -82,8 +82,9 @@ def fits(draft: Draft, item: Passing) -> bool:
 def passed_on(document: Document, item: Passing) -> PassedOn:
     """Return what an inbox is given."""
     return PassedOn(
-        inbox=item.inbox, id=item.id, kind=item.kind, at=item.at, member_id=document.person, channel=document.channel,
-        authenticated=document.authenticated, text=item.text, content=item.content, by=item.by,
+        inbox=item.inbox, id=item.id, kind=item.kind, at=item.at, member_id=document.member_id,
+        channel=document.channel, authenticated=document.authenticated, text=item.text, content=item.content,
+        by=item.by,
     )  # fmt: skip
 
 
@@ -105,5 +106,16 @@ def merged_handing(
     )
     passing = (*before, *after)
     if lost is not None and kept is not None and lost.inbox != kept.inbox:
-        passing = (*passing, Passing(f"{token[:16]}.ended", lost.inbox, "ended", now, now))
+        passing = (*passing, end_of(lost, token, now))
     return kept or lost, passing
+
+
+def end_of(handed: Handed, token: str, now: datetime) -> Passing:
+    """Return the end of a hand-over, which passes to its inbox, where no turn of the conversation ends it.
+
+    Args:
+        handed: The hand-over.
+        token: The token of what ends it.
+        now: The time.
+    """
+    return Passing(f"{token[:16]}.ended", handed.inbox, "ended", now, now)

@@ -26,6 +26,7 @@ from vimbiso_fsm.engine.events import (
     StateTimeout,
 )
 from vimbiso_fsm.engine.interpreter import go_home, offer_back, park, resume
+from vimbiso_fsm.engine.passing import end_of
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.session import SessionLife
 from vimbiso_fsm.messages.given import GivenFact
@@ -202,8 +203,11 @@ def part(draft: Draft, event: Event) -> None:
     else:
         draft.pending = None
         end_session(draft)
-    draft.handed, draft.kind, draft.parts, draft.replies = None, "unlink", True, []
     draft.detail = {"channels": [draft.bot.digests.shown(draft.channel)], "by": "login"}
+    if draft.handed is not None:
+        draft.passing = (*draft.passing, end_of(draft.handed, draft.token, draft.now))
+        draft.detail |= {"inbox": draft.handed.inbox, "handed": "back", "ended": "channel"}
+    draft.handed, draft.kind, draft.parts, draft.replies = None, "unlink", True, []
 
 
 def reopen(draft: Draft) -> None:

@@ -116,7 +116,7 @@ def _leave_address(draft: Draft) -> None:
         log_out(draft)
     draft.replies = said
     draft.kind = "unlink"
-    draft.detail = {"channels": [draft.bot.digests.shown(draft.channel)], "by": "channel"}
+    draft.detail = {**draft.detail, "channels": [draft.bot.digests.shown(draft.channel)], "by": "channel"}
     draft.parts = not draft.before.guest
     if draft.before.guest:
         if draft.pending is None:

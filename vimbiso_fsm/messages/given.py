@@ -51,8 +51,9 @@ def _said(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
         )
     if isinstance(value, Text) and not value.key.strip():
         raise InvalidMessage(attribute.name, "is empty")
-    if len(str(value)) > MAX_DATA:
-        raise InvalidMessage(attribute.name, f"has {len(str(value))} characters, the limit is {MAX_DATA}")
+    size = len(str(value)) + (len(str(value.params)) if isinstance(value, Text) and value.params else 0)
+    if size > MAX_DATA:
+        raise InvalidMessage(attribute.name, f"has {size} characters, the limit is {MAX_DATA}")
 
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)

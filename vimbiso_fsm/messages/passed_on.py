@@ -25,7 +25,8 @@ class PassedOn(Value):
         kind: "begun" when the conversation is handed over, "said" for each message of the member, "ended" when the bot
             has taken the conversation back.
         at: The instant at which it happened.
-        member_id: The member or guest, to whom `manager.say` speaks.
+        member_id: The id of the conversation, to which `manager.say` speaks. A guest who logs in or is linked while a
+            person has the conversation has the id of the member afterwards; the earlier one goes on to name them.
         channel: The member's channel.
         authenticated: Whether the member is logged in. Otherwise the speaker is not known to be the member.
         text: The words of the member, or the title of the button that they have pressed; empty without any.

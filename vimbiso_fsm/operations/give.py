@@ -20,7 +20,7 @@ from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.document.turn_record import read_record
 from vimbiso_fsm.engine.commit import Decision, verifying
 from vimbiso_fsm.engine.decide import decide, hindered
-from vimbiso_fsm.engine.handover import HANDED, NOT_HANDED
+from vimbiso_fsm.engine.handover import HANDED, NOT_HANDED, UNREACHABLE
 from vimbiso_fsm.engine.reading import Absent, Damaged, refuse_encrypted
 from vimbiso_fsm.errors import DamagedDocument, Unreadable
 from vimbiso_fsm.messages.given import Given
@@ -103,7 +103,7 @@ class _Giving(Waking):
             result = await turns.commit(decision, given, self._route)
         match result:
             case Committed() if isinstance(decision, str):
-                later = decision in (BUSY, "no transition", HANDED, NOT_HANDED)
+                later = decision in (BUSY, "no transition", HANDED, NOT_HANDED, UNREACHABLE)
                 self.outcome = self._outcome("ignored" if later else "refused", decision)
             case Committed():
                 stored = turns.decision

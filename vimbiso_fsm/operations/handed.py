@@ -30,7 +30,7 @@ class HandedConversation:
     """A conversation that is handed over to a person, or of which something still waits for an inbox.
 
     Attributes:
-        member_id: The member or guest, to whom `manager.say` speaks.
+        member_id: The id of the conversation, to which `manager.say` speaks.
         inbox: The name of the inbox.
         since: The instant at which the hand-over began; None if it has ended.
         until: The instant at which the bot takes the conversation back without a further word; None if it has ended.
@@ -90,7 +90,7 @@ def _of(document: Document) -> Iterator[HandedConversation]:
     held = [] if handed is None else [handed.inbox]
     for name in dict.fromkeys([*held, *(item.inbox for item in document.passing)]):
         waiting = [item for item in document.passing if item.inbox == name]
-        found = HandedConversation(document.person, name, waiting=len(waiting))
+        found = HandedConversation(document.member_id, name, waiting=len(waiting))
         if handed is not None and handed.inbox == name:
             found = attrs.evolve(found, since=handed.since, until=handed.until)
         yield attrs.evolve(found, oldest=waiting[0].at, tries=waiting[0].tries) if waiting else found

@@ -25,6 +25,7 @@ from vimbiso_fsm.audit.entries import entry_for, seal
 from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.document import Document, Leaving, first_document
 from vimbiso_fsm.document.ids import hashed, instant
+from vimbiso_fsm.engine.passing import end_of
 from vimbiso_fsm.engine.reading import Absent, Encrypted, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.messages.message import Address
 from vimbiso_fsm.operations.context import Context
@@ -77,9 +78,14 @@ async def part(
     member_id, head = document.member_id, stored.head
     token = hashed("part", member_id, str(head.version), head.digest)
     after = attrs.evolve(document, version=head.version + 1).parted(addresses, to, token=token)
+    handed, ends = document.handed, dict[str, object]()
+    if handed is not None and (not after.channels or after.channel != document.channel):
+        end = end_of(handed, token, instant(stored.at))
+        after = attrs.evolve(after, handed=None, passing=(*after.passing, end))
+        ends = {"inbox": handed.inbox, "handed": "back", "ended": "channel"}
     decision = updated(context.bot, document, after, token, stored.at, version=head.version)
     digests = [context.bot.digests.shown(address) for address in addresses]
-    facts = {"channels": digests, **(detail or {}), "by": BY}
+    facts = {"channels": digests, **(detail or {}), **ends, "by": BY}
     result = await commit(context, with_entry(decision, kind=kind, detail=facts), head)
     refuse_broken(member_id, result)
     if not isinstance(result, Committed):

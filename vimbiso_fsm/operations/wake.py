@@ -35,6 +35,7 @@ from vimbiso_fsm.engine.passing import PASSING_LEASE, passed_on
 from vimbiso_fsm.engine.reading import Damaged, Encrypted, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.engine.schedule import due, first_passing, wake_at
 from vimbiso_fsm.engine.stranger import is_stranger
+from vimbiso_fsm.flow.inboxes import LONGEST_HAND_OVER
 from vimbiso_fsm.messages.sending import Never, Sent
 from vimbiso_fsm.messages.told import StatusChanged
 from vimbiso_fsm.operations.context import Context
@@ -308,7 +309,20 @@ class Waking:
         return [item for item in waiting if item.inbox in at_hand and not item.tries and item.again_at >= latest]
 
     async def _pass_due(self, event: PassingDue) -> bool:
-        """Take a lease on what is due, and pass it on. It rests where the shell has no such inbox, or no place."""
+        """Take a lease on what is due, and pass it on. It rests where the shell has no such inbox, or no place.
+
+        An inbox that the bot does not declare is one of another release, or a removed one. A process of the other
+        release may be there for as long as a hand-over can last.
+        """
+        waiting = next(item for item in self._turns.document.passing if item.id == event.id)
+        if waiting.inbox not in self._context.bot.inbox_names:
+            now = instant(self._context.now)
+            if now - waiting.at > timedelta(seconds=LONGEST_HAND_OVER):
+                gone = Never("the bot has no such inbox")
+                self._follow_up = PassingDone(waiting.id, waiting.tries, done=False, answer=gone)
+            else:
+                self._resting[self._name(event)] = now + DELIVERY_DELAY
+            return True
         if self._next_passing(event.id) is None or not await TakePlace(None):
             self._rests(event)
             return True

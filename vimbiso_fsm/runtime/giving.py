@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vimbiso_fsm.document.typed_data import unstructure
+from vimbiso_fsm.errors import InvalidMessage
 from vimbiso_fsm.flow.flow import AnyFlow, Flow
 from vimbiso_fsm.messages.given import FlowOpened, HandedBack, HandedOver, PersonSaid, TriggerPulled, WordsGiven
 from vimbiso_fsm.messages.replies import Said, Text
@@ -36,8 +37,11 @@ def person_said(member_id: str, text: str | Said, key: str, by: str) -> PersonSa
     Raises:
         InvalidMessage: A value is empty, too long or of the wrong type.
     """
-    said = Text("handed.said", words=plain(text)) if isinstance(text, str) else text
-    return PersonSaid(member_id=member_id, text=said, key=key, by=by)
+    if isinstance(text, str):
+        if not plain(text).strip():
+            raise InvalidMessage("text", "is empty")
+        text = Text("handed.said", words=plain(text))
+    return PersonSaid(member_id=member_id, text=text, key=key, by=by)
 
 
 def trigger_pulled(member_id: str, name: str, data: object, key: str, by: str) -> TriggerPulled:
