@@ -255,6 +255,17 @@ def test_a_reply_that_is_refused_is_given_up_audited_and_told(kind: Kind):
 
 
 @KINDS
+@pytest.mark.parametrize("number", ["+263771234567", "263771234567", "+263 77 123-4567", "(0)77 123 4567", "7712345"])
+def test_a_reason_that_quotes_a_number_is_masked_in_the_audit(number: str, scene: Scene):
+    """The errors of a channel may quote the address of the member, and the audit does not; codes stay."""
+    scene.line.answers = [Never(f"21211: The 'To' number {number} is not valid, see 131026")]
+    shell = scene.shell()
+    outcome = shell.handle(said("hi"))
+    [entry] = [entry for entry in shell.do("history", outcome.member_id) if entry.kind == "delivery"]
+    assert entry.detail["reason"] in {f"21211: The 'To' number {mask} is not valid, see 131026" for mask in ("•", "(•")}
+
+
+@KINDS
 def test_a_member_who_has_blocked_the_bot_is_not_asked_again(scene: Scene):
     """After `Never(address=True)` the channel is not asked until the member writes, and then all of it is said."""
     shell = scene.shell()

@@ -21,6 +21,7 @@ from vimbiso_fsm.engine.interpreter import enter_again, run_to_completion
 from vimbiso_fsm.engine.passing import PASSING_LEASE, fits, hand_over, item_of, pass_on, until_of
 from vimbiso_fsm.flow.calls import STANDARD
 from vimbiso_fsm.flow.inboxes import Inbox
+from vimbiso_fsm.flow.privacy import reason_shown
 from vimbiso_fsm.messages.contents import as_json
 from vimbiso_fsm.messages.given import HandedBack, HandedOver, PersonSaid
 from vimbiso_fsm.messages.message import Message
@@ -196,7 +197,7 @@ def take_passing_done(draft: Draft, event: PassingDone) -> None:
     if not isinstance(answer, Never):
         rest = answer.pause(usual) if isinstance(answer, Later) else usual
         return _replace(draft, item, attrs.evolve(item, tries=tries, again_at=draft.now + timedelta(seconds=rest)))
-    draft.detail = {**draft.detail, "answer": "never", "reason": answer.reason, "code": answer.code}
+    draft.detail = {**draft.detail, "answer": "never", "reason": reason_shown(answer.reason), "code": answer.code}
     _replace(draft, item, None)
     if draft.handed is not None and draft.handed.inbox == item.inbox:
         hand_back(draft, "inbox", words="handed.nobody")

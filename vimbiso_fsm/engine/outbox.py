@@ -28,6 +28,7 @@ from vimbiso_fsm.engine.events import (
 )
 from vimbiso_fsm.engine.schedule import DELIVERY_TRIES, is_to_deliver, next_delivery
 from vimbiso_fsm.flow.calls import LONGEST_REST, STANDARD
+from vimbiso_fsm.flow.privacy import reason_shown
 from vimbiso_fsm.messages.given import GivenFact, HandedBack, HandedOver, PersonSaid
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.messages.sending import LONGEST_WAIT, Later, Never
@@ -82,7 +83,7 @@ def take_delivered(draft: Draft, event: Delivered) -> None:
     usual = STANDARD.rest(waiting.tries)
     match event.answer:
         case Never() as never:
-            draft.detail = {**draft.detail, "answer": "never", "reason": never.reason, "code": never.code}
+            draft.detail = {**draft.detail, "answer": "never", "reason": reason_shown(never.reason), "code": never.code}
             if never.address:
                 draft.outbox = tuple(_held(each) for each in draft.outbox)
             else:

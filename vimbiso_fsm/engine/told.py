@@ -20,6 +20,7 @@ from vimbiso_fsm.engine.interpret import begin
 from vimbiso_fsm.engine.reminders import change_reminders, checked_changes
 from vimbiso_fsm.engine.session import end_session, is_login_over, is_session_over, log_out
 from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.privacy import reason_shown
 from vimbiso_fsm.flow.reactions import Reacted, Reaction, react
 from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.sending import MAX_REASON
@@ -56,7 +57,7 @@ def take_told(draft: Draft, fact: Told) -> None:
     if isinstance(fact, OfReply) and fact.reply:
         draft.detail |= {"reply": fact.reply[:10]}
         if isinstance(fact, StatusChanged) and fact.failed:
-            draft.detail |= {"answer": "failed", "code": fact.code, "reason": fact.reason[:MAX_REASON]}
+            draft.detail |= {"answer": "failed", "code": fact.code, "reason": reason_shown(fact.reason)[:MAX_REASON]}
             does = does or bool(fact.message_id)  # else the channel has not taken the reply, which is audited before
     if not does:
         return draft.ignore()

@@ -10,6 +10,7 @@ card that is restored without its number is another card.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
@@ -43,6 +44,7 @@ SECRET: Final = Mark("secret")
 
 MASK: Final = "•"
 """The mask that the audit shows in place of a value that is set and not public."""
+_NUMBER: Final = re.compile(r"\+?\d(?:[ ().-]{0,2}\d){6,}")
 
 
 def public_names(fields: Iterable[attrs.Attribute[object]]) -> frozenset[str]:
@@ -62,6 +64,14 @@ def secret_names(marks: Mapping[str, Iterable[object]]) -> frozenset[str]:
 def without(values: Mapping[str, object], names: Collection[str]) -> Mapping[str, object]:
     """Return the values without those of these names."""
     return {name: value for name, value in values.items() if name not in names} if names else values
+
+
+def reason_shown(reason: str) -> str:
+    """Return a channel's reason as the audit may show it: numbers of seven digits or more are masked.
+
+    Channels quote the address of the member in some of their errors. Their codes are shorter.
+    """
+    return _NUMBER.sub(MASK, reason)
 
 
 def masked(values: Mapping[str, object], names: Collection[str], mask: str) -> dict[str, object]:
