@@ -28,7 +28,7 @@ from vimbiso_fsm.operations.link import link, merge, unlink
 from vimbiso_fsm.operations.rename import rename
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
-from vimbiso_fsm.store.requests import FindOwner, Link, ReadAudit, Scan, Unlink
+from vimbiso_fsm.store.requests import Commit, FindOwner, Link, ReadAudit, Scan, Unlink
 from vimbiso_fsm.testing.chat import START, STORE_SECRET, Chat, Held, words
 
 WHATSAPP, SMS, TELEGRAM, OTHER = (
@@ -542,6 +542,64 @@ def _linked_while_another_was_linked(effects: int, first: str) -> bool:
 def test_a_channel_that_two_operators_link_is_listed_where_it_leads(first: str):
     """A link that was decided while the channel had no owner, and is refused, leaves the channel in no second list."""
     assert next(n for n in itertools.count() if _linked_while_another_was_linked(n, first)) > 5
+
+
+def _stopped_twice(begin: Any, first: int, after: Any, second: int, then: Any, *, lost: Channel | None = None) -> bool:
+    """Stop an operation twice, let another one be done each time, and go on; return whether it had ended before."""
+    chat = a_chat()
+    if lost is not None:
+        chat.store.perform(Unlink(lost, "m-1"))
+    held = chat._hold(begin, Cache(0))
+    had_ended = False
+    for effects, other in ((first, after), (second, then)):
+        for _ in range(effects):
+            if held.request is not None:
+                chat.step(held)
+        had_ended = held.request is None
+        _end(chat, chat._hold(other, Cache(0)))
+    _end(chat, held)
+    settled(chat)
+    return had_ended
+
+
+def test_a_channel_that_comes_back_meanwhile_stays_in_the_list():
+    """A list is not corrected, if the channel has come to its member by another way since the `Link` was refused."""
+    to_one, to_other = (partial(link, member_id=name, channel=TELEGRAM, takes=True) for name in ("m-1", "m-2"))
+    for effects in itertools.count():
+        chat = a_chat()
+        held = chat._hold(to_one, Cache(0))
+        while not isinstance(held.request, FindOwner):
+            chat.step(held)
+        chat.step(held)  # the channel has no owner yet
+        _end(chat, chat._hold(to_other, Cache(0)))
+        while not isinstance(held.request, Commit):
+            chat.step(held)
+        chat.step(held)  # it ends the guest, whose document says so
+        worker = chat.waking(guest_id(TELEGRAM))  # the operator's process has ended
+        for _ in range(effects):
+            if worker.request is not None:
+                chat.step(worker)
+        if worker.request is None:
+            break
+        _end(chat, chat._hold(to_one, Cache(0)))
+        _end(chat, worker)
+        settled(chat)
+        assert chat.document("m-1").has(TELEGRAM.address), effects
+    assert effects > 5
+
+
+def test_an_entry_that_is_taken_back_is_written_again_if_the_channel_comes_back():
+    """A channel may leave its member while its entry is restored, and come back while the entry is taken back."""
+    begin, back = partial(rename, restore=True), partial(link, member_id="m-1", channel=WHATSAPP, takes=True)
+    away = partial(unlink, member_id="m-1", channel=WHATSAPP)
+    whole = a_chat()
+    whole.store.perform(Unlink(WHATSAPP, "m-1"))
+    held, links = whole._hold(begin, Cache(0)), 0
+    while not isinstance(held.request, Link):
+        whole.step(held)
+        links += 1
+    ends = (_stopped_twice(begin, links, away, effects, back, lost=WHATSAPP) for effects in itertools.count())
+    assert next(place for place, had_ended in enumerate(ends) if had_ended) > 3
 
 
 def _restored_while(effects: int, then: Sequence[str]) -> bool:
