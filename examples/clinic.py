@@ -27,6 +27,7 @@ from vimbiso_fsm import (
     Row,
     State,
     Text,
+    TextTemplate,
     Transition,
     Turn,
     Worker,
@@ -38,6 +39,8 @@ from vimbiso_fsm.channels import terminal
 
 HOURS = (time(9), time(11), time(14))
 """The times of day at which the clinic takes appointments."""
+TOMORROW = {"whatsapp": TextTemplate("visit_tomorrow", ("day", "hour"))}
+"""The question of the reminder on WhatsApp, which takes no other words when the member last wrote a day ago or more."""
 KEY = "visit"
 """The key of the reminder. A member has one appointment, so that a new one replaces the reminder of the earlier one."""
 
@@ -54,9 +57,9 @@ class Visit:
         """The day and the time of day, without a time zone."""
         return datetime.combine(self.day or date.max, time.fromisoformat(self.hour))
 
-    def words(self, key: str) -> Text:
-        """Return a text that names the appointment."""
-        return Text(key, day=f"{self.day:%d %B}", hour=self.hour)
+    def words(self, key: str, **late: Any) -> Text:
+        """Return a text that names the appointment; `late` is what it goes as when it comes late."""
+        return Text(key, day=f"{self.day:%d %B}", hour=self.hour, **late)
 
 
 def ahead(turn: Turn[Any]) -> bool:
@@ -106,7 +109,7 @@ book = Flow(
 coming: Flow[Visit] = Flow(
     "coming", data=Visit, initial="asked",
     states=[
-        State("asked",     ask=lambda turn: turn.data.words("coming.asked")),
+        State("asked",     ask=lambda turn: turn.data.words("coming.asked", templates=TOMORROW)),
         State("moving",    flow=book),
         State("confirmed", say=lambda turn: turn.data.words("coming.confirmed"), final=True),
         State("moved",     final=True),

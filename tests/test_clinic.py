@@ -65,6 +65,7 @@ def clinic() -> Iterator[Clinic]:
     """A clinic at which the member has booked for 30 November, at nine in Harare."""
     clinic = Clinic()
     assert clinic.says("hi", "book an appointment", "2026-11-30", "09:00")[0] == "See you on 30 November at 09:00."
+    assert clinic.at(2026, 11, 20, 14) == ["Your session ended after a while of silence."]
     yield clinic
     clinic.manager.close()
 

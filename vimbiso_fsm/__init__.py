@@ -49,6 +49,7 @@ from vimbiso_fsm.messages.replies import (
     Row,
     Template,
     Text,
+    TextTemplate,
     WebLink,
 )
 
@@ -64,6 +65,7 @@ from vimbiso_fsm.encryption.settings import Encryption
 from vimbiso_fsm.flow.rates import CHANNEL_PACES, Pace, Rate, Rates
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.sending import Later, Never, Sent
+from vimbiso_fsm.messages.windows import CHANNEL_WINDOWS
 from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.runtime.watchdog import SlowCallback, Watchdog
@@ -117,6 +119,7 @@ from vimbiso_fsm.errors import (
 
 __all__ = [
     "CHANNEL_PACES",
+    "CHANNEL_WINDOWS",
     "PUBLIC",
     "READ_ONLY",
     "SECRET",
@@ -219,6 +222,7 @@ __all__ = [
     "Template",
     "Templates",
     "Text",
+    "TextTemplate",
     "Tokens",
     "TooManyMessages",
     "Transition",

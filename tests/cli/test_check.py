@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,7 +16,21 @@ from tests.changed_flows import FROM_1, WAYS, Till, bot_of, errand, errand_1
 from tests.cli_runs import embedded, invoke, run
 from tests.digests import digests_at
 from tests.engines import Server
-from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, Message, NoData, ReplacedBy, State, Text, Transition
+from vimbiso_fsm import (
+    Bot,
+    Channel,
+    Flow,
+    FlowStateManager,
+    Message,
+    NoData,
+    ReplacedBy,
+    State,
+    Text,
+    TextTemplate,
+    Transition,
+    Turn,
+    remind,
+)
 from vimbiso_fsm.store.script import DEFAULT_KEYS
 
 pytestmark = [pytest.mark.embedded, embedded]
@@ -171,6 +186,47 @@ def test_a_question_that_may_be_empty_is_named(monkeypatch: pytest.MonkeyPatch) 
     assert "flow 'goods', state 'list': it may have nothing to choose from; say where 'empty' leads" in out.splitlines()
     code, out, _ = invoke("check", "--flows", "goods_flows", "--json")
     assert (code, json.loads(out)["may_be_empty"]) == (0, [{"flow": "goods", "state": "list"}])
+
+
+def test_a_late_text_without_a_template_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text of a long timer or a reminder without a template is advice: named as text and as JSON, and no fault."""
+    told = {"whatsapp": TextTemplate("gone")}
+
+    def planned(turn: Turn[NoData]) -> object:
+        return [remind(turn.now, "a", Text("Come.")), remind(turn.now, "b", say=Text("Go.", templates=told))]
+
+    seat: Flow[NoData] = Flow(
+        "seat",
+        initial="hold",
+        states=[
+            State("hold", ask=Text("Take it?"), timeout=60, reminds=planned),
+            State("soon", ask=Text("Still?"), timeout=timedelta(days=2)),
+            State("gone", say=Text("Gone.")),
+            State("told", say=Text("Told.", templates=told)),
+            State("next", ask=Text("Another?"), reads=str),
+            State("end", final=True),
+        ],
+        transitions=[
+            Transition("yes", "hold", "end"),
+            Transition("timeout", "hold", "soon"),
+            Transition("yes", "soon", "end"),
+            Transition("timeout", "soon", "gone"),
+            Transition("auto", "gone", "told"),
+            Transition("auto", "told", "next"),
+            Transition("answer", "next", "end"),
+        ],
+    )
+    module = ModuleType("late_flows")
+    texts = {"seat.hold.yes": "Yes", "seat.soon.yes": "Yes"}
+    module.bot = Bot(seat, texts=texts)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "late_flows", module)
+    code, out, _ = invoke("check", "--flows", "late_flows", "--json")
+    found = {(late["state"], late["key"]) for late in json.loads(out)["late_texts"]}
+    assert (code, found) == (0, {("gone", "Gone."), ("next", "Another?"), ("hold", "Come.")})
+    code, out, _ = invoke("check", "--flows", "late_flows")
+    assert "flow 'seat', state 'gone': 'Gone.' may come after the window of whatsapp" in out
+    module.bot = Bot(seat, texts=texts, windows={})  # type: ignore[attr-defined]
+    assert json.loads(invoke("check", "--flows", "late_flows", "--json")[1])["late_texts"] == []
 
 
 def test_wrong_usage_and_a_server_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1604,7 +1604,7 @@ def test_every_attribute_of_a_document_outlasts_a_turn():
     kept = {"member_id", "guest", "jwt_token", "authenticated", "profile", "current_account", "channels", "moved"}
     kept |= {"leaving", "opted_out", "reminders", "salt"}
     made = {"channel", "last_updated", "version", "token", "run", "suspended", "call", "outbox", "effects"}
-    made |= {"upgraded", "judged", "ahead", "handed", "passing"}
+    made |= {"upgraded", "judged", "ahead", "handed", "passing", "heard"}
     session = {"deadline", "session_since", "warn_at"}
     assert {field.name for field in attrs.fields(Document)} == kept | made | session
     document = member_document(

@@ -60,7 +60,7 @@ def bot(*reminders: Any, entering: Any = (), **more: Any) -> Bot:
             Transition("drop", "done", "ask", prepare=lambda turn: turn.changes(reminders=[cancel_reminder("a")])),
         ],
     )  # fmt: skip
-    return Bot([menu, nag], **more)
+    return Bot([menu, nag], windows={}, **more)
 
 
 def made(turn: Turn[NoData], reminders: Any) -> Any:
@@ -232,7 +232,7 @@ def test_the_arguments_of_a_reminder_are_checked(arguments: Any, named: Any):
 def test_a_flow_that_is_gone_does_not_stop_a_reminder():
     """A deploy that has dropped the flow of a reminder leaves its words, and the audit tells."""
     talk = Talk(bot(remind(TOMORROW, "a", Text("Hello."), flow=nag))).says("hi", "go")
-    talk.bot = Bot(talk.bot.flow("menu"))
+    talk.bot = Bot(talk.bot.flow("menu"), windows={})
     talk.wait(86_400).wake(delivers=True)
     assert talk.delivered[-1] == "Hello."
     assert details(talk) == [{"reminder": "a", "dropped": "no such flow"}]
@@ -279,7 +279,7 @@ def test_the_reminder_of_a_guest_is_that_of_the_member():
     clock, sent = Clock(), [""]
     store = MemoryStore(clock, secret=STORE_SECRET)
     with FlowStateManager(
-        Bot(asks), store, rates=None, cache=0, deliver=lambda channel, replies: sent.extend(words(replies))
+        Bot(asks, windows={}), store, rates=None, cache=0, deliver=lambda channel, replies: sent.extend(words(replies))
     ) as manager:
         manager._base.clock.follow(clock)
         manager.handle(Message(CHANNEL, "1", "hi"))

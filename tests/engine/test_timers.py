@@ -95,7 +95,7 @@ def seat_flow(timeout: Any = 60, name: str = "seat") -> Flow[NoData]:
 def talking(*flows: Flow[Any], document: Document | None = None, **options: Any) -> Talk:
     """Begin at home, in a bot whose flows are begun by their names."""
     shortcuts = [Shortcut(flow, words_of(flow.name)) for flow in flows]
-    return Talk(Bot([home, *flows], home=home, shortcuts=shortcuts, **options), document).say("hi")
+    return Talk(Bot([home, *flows], home=home, shortcuts=shortcuts, windows={}, **options), document).say("hi")
 
 
 def sleeping(talk: Talk) -> bool:
@@ -231,7 +231,7 @@ def with_entry(**options: Any) -> Talk:
     """Begin a visit that requires a login, as a member who is logged in."""
     flow = visit_flow(requires=authenticated, timeout=2 * DAY)
     shortcuts = [Shortcut(flow, words_of("visit"))]
-    bot = Bot([home, flow], home=home, entry=sign_in, shortcuts=shortcuts, **options)
+    bot = Bot([home, flow], home=home, entry=sign_in, shortcuts=shortcuts, windows={}, **options)
     return Talk(bot, member_document()).says("hi", "visit ada").wait(301).wake(delivers=True)
 
 
@@ -409,7 +409,7 @@ def chatting(bot: Bot, *texts: str) -> Chat:
 def test_a_document_outlives_its_timer():
     """A document with a timer of 60 days is there when it fires, although documents live 30 days."""
     flow = seat_flow(60 * DAY)
-    bot = Bot([home, flow], home=home, shortcuts=[Shortcut(flow, words_of("seat"))])
+    bot = Bot([home, flow], home=home, shortcuts=[Shortcut(flow, words_of("seat"))], windows={})
     chat = chatting(bot, "hi", "seat")
     chat.wait(301).wake()
     chat.wait(60 * DAY - 400).wake()

@@ -69,12 +69,12 @@ class _Clinic:
     bot: Bot = attrs.field(factory=lambda: runpy.run_path(str(CLINIC))["bot"])
 
     def says(self, *texts: str) -> str:
-        """Say something to a new process; return what it replies to the last."""
+        """Say something to a new process; return all that it replies to the last."""
         with AtomicStateManager.from_url(self.url, secret=STORE_SECRET) as store, self._manager(store, None) as manager:
             said: list[str] = []
             for text in texts:
                 said = words(manager.handle(Message(self.member, f"{text} {self.clock.ahead}", text)).replies)
-        return said[0]
+        return "\n".join(said)
 
     def wake(self, point: Steps | None) -> None:
         """Wake the member, as the process of a worker does that has found them due; it may die at a point."""

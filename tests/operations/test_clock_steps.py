@@ -18,6 +18,7 @@ from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.engine.ahead import SKEW
 from vimbiso_fsm.engine.schedule import wake_at
+from vimbiso_fsm.engine.windows import hour_of
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import STANDARD
 from vimbiso_fsm.flow.state import State, Transition
@@ -142,13 +143,22 @@ def test_a_session_that_was_renewed_while_the_clock_was_ahead_ends_in_time():
 
 def test_replies_that_were_leased_while_the_clock_was_ahead_are_delivered():
     """Replies whose delivery was begun while the clock was ahead are delivered after its return."""
-    chat = Chat(question_bot(session=1e6))
+    chat = Chat(question_bot(session=1e6, windows={}))
     chat.delivers = True
     chat.say("hi")
     until(chat, chat.wait(STEP).waking(), Deliver)
     chat.wait(-STEP).wake()
     assert chat.taken == ["Too late."]
     assert stored(chat).outbox == ()
+
+
+def test_a_message_of_a_clock_that_was_ahead_counts_as_heard_now():
+    """What was heard while the clock was ahead opens no window beyond a day after its return."""
+    chat = Chat(question_bot(session=1e6))
+    chat.wait(STEP).say("hi")
+    chat.wait(-STEP).wake()
+    [note] = stored(chat).heard
+    assert note.at == hour_of(instant(chat.clock.at))
 
 
 def test_a_correction_is_stored_once():

@@ -31,7 +31,7 @@ class Crowd:
         self.store = MemoryStore(lambda: self.at, secret=STORE_SECRET)
         self.asked: list[tuple[float, str]] = []
         self.said: list[tuple[float, str, str]] = []
-        self.pauses: dict[str, float] = {}
+        self.pauses: dict[str, Later] = {}
         options = {"senders": {"telegram": self.send if kind == "sync" else self.send_awaited}, **options}
         self.shells = [Shell(kind, seat(), self.store, **options) for _ in range(2)]
         for shell in self.shells:
@@ -40,9 +40,9 @@ class Crowd:
     def send(self, channel: Channel, replies: Sequence[Reply]) -> Sent | Later:
         """Say the replies, unless the channel asks this member to wait once."""
         self.asked.append((self.at, channel.identifier))
-        pause = self.pauses.pop(channel.identifier, 0.0)
-        if pause:
-            return Later(pause)
+        pause = self.pauses.pop(channel.identifier, None)
+        if pause is not None:
+            return pause
         self.said += [(self.at, channel.identifier, reply.text) for reply in replies]
         return Sent()
 
@@ -80,7 +80,7 @@ def close() -> Generator[list[Shell]]:
     shells: list[Shell] = []
     yield shells
     for shell in shells:
-        shell.do("close")
+        shell.close()
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_due_timers_go_out_at_the_pace_urgent_first_and_in_order(kind: Kind, mem
         crowd.write(member, "hi")
         crowd.write(member, "yes", send=False)
     crowd.settle()
-    crowd.pauses = {str(member): 5.0 for member in range(0, members, 50)}
+    crowd.pauses = {str(member): Later(5.0, address=True) for member in range(0, members, 50)}
     crowd.at += 100.0
     begun = crowd.at
     while len(crowd.said) < members + limit and crowd.at < begun + 200.0:
@@ -151,6 +151,43 @@ def test_an_address_has_a_rate_of_its_own(kind: Kind, close: list[Shell]):
     crowd.at += 30.0
     crowd.round()
     assert [who for _, who, _ in crowd.said] == ["2", "1"]
+
+
+@KINDS
+def test_the_whole_account_keeps_a_pause_that_the_channel_asks_for(kind: Kind, close: list[Shell]):
+    """After a 429 no worker sends to any member of the account until its end, and then all are sent, each once."""
+    crowd = Crowd(kind, paces={"telegram": Pace(30)})
+    close += crowd.shells
+    for member in range(5):
+        crowd.write(member, "hi")
+    crowd.settle()
+    crowd.pauses = {str(member): Later(400) for member in range(5)}
+    crowd.at += 61.0
+    begun = crowd.at
+    crowd.round()
+    crowd.pauses = {}
+    assert len(crowd.asked) == 1
+    while len(crowd.said) < 5 and crowd.at < begun + 600.0:
+        crowd.round()
+        crowd.at += 10 * STEP
+    assert all(at == begun or at >= begun + 400.0 for at, _ in crowd.asked)
+    assert Counter(who for _, who, _ in crowd.said) == Counter(map(str, range(5)))
+
+
+@KINDS
+def test_a_pause_is_one_of_the_account_unless_it_is_the_members(kind: Kind, close: list[Shell]):
+    """A reply that `handle` sends brings the pause too; one for the member alone, or without seconds, is no pause."""
+    for answer, waits in ((Later(400), True), (Later(400, address=True), False), (Later(), False)):
+        crowd = Crowd(kind, paces={"telegram": Pace(30)})
+        close += crowd.shells
+        crowd.write(1, "hi")
+        crowd.settle()
+        crowd.pauses = {"2": answer}
+        crowd.at += 50.0
+        crowd.write(2, "hi")
+        crowd.at += 11.0
+        crowd.round()
+        assert ("1" in {who for _, who in crowd.asked}) is not waits
 
 
 def test_the_paces_of_a_manager_are_checked():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Generator
 
+import attrs
 import pytest
 
 from tests.engines import Server, running, valkey_program
@@ -43,7 +44,8 @@ def test_a_server_and_the_memory_agree(manager: AtomicStateManager, seed: int):
             manager._shift += TICK
             at += TICK
         name, order = f"a{chance.randrange(8)}", float(chance.randrange(-2, 3))
-        asked = TakePace("sms", "", name, order, chance.randrange(1, 4), 15.0, chance.randrange(1, 4), 23.0)
+        pause = 10.0 if chance.random() < 0.05 else 0.0
+        asked = TakePace("sms", "", name, order, chance.randrange(1, 4), 15.0, chance.randrange(1, 4), 23.0, pause)
         assert manager.perform(asked) == pytest.approx(memory.perform(asked), abs=0.9)
 
 
@@ -71,3 +73,16 @@ def test_a_clock_that_was_ahead_holds_nothing_up(manager: AtomicStateManager):
     assert manager.perform(TakePace("sms", "", "b", -5.0, 1, 3_000.0)) > 0.0
     manager._shift = 0.0
     assert manager.perform(asked) == 0.0
+
+
+@pytest.mark.embedded
+def test_a_pause_ends_and_keeps_the_places(manager: AtomicStateManager):
+    """In a pause nothing is sent on the account, the longest counts, and after it the first in the queue are next."""
+    asked = TakePace("sms", "", "a", 5.0, 1)
+    assert manager.perform(attrs.evolve(asked, name="z", pause=100.0)) == pytest.approx(100.0)
+    assert 90 < manager.perform(attrs.evolve(asked, name="z", pause=10.0)) <= 100
+    assert 90 < manager.perform(asked) <= 100
+    assert 90 < manager.perform(attrs.evolve(asked, name="b", order=1.0)) <= 100
+    manager._shift = 101.0
+    assert manager.perform(asked) > 0.0
+    assert manager.perform(attrs.evolve(asked, name="b", order=9.0)) == 0.0

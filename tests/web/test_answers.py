@@ -46,7 +46,7 @@ def expected(kind: str, code: str, seconds: float | None) -> Sent | Later | Neve
     """Return what a sender answers to a kind of refusal. The reason is compared apart."""
     match kind:
         case "busy":
-            return Later(seconds)
+            return Later(seconds, address=code == "131056")
         case "operator":
             return Later(OPERATOR_PAUSE if seconds is None else seconds)
         case "unknown":
@@ -88,7 +88,7 @@ def test_each_error_of_twilio_has_its_answer(world: Vendors) -> None:
 
 CHOSEN: list[tuple[str, Answer, Any]] = [
     # What matters most, written out: it does not follow the tables if they change by mistake.
-    ("whatsapp", graph_error(131056), Later(6.0)),
+    ("whatsapp", graph_error(131056), Later(6.0, address=True)),
     ("whatsapp", graph_error(130429, 429, is_transient=True), Later()),
     ("whatsapp", graph_error(190, 401), Later(OPERATOR_PAUSE)),
     ("whatsapp", graph_error(200, 403), Later(OPERATOR_PAUSE)),

@@ -15,6 +15,7 @@ from vimbiso_fsm.cli.store_options import Data, Namespace, opened
 from vimbiso_fsm.cli.store_url import FORMS, checked_url
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.checks import may_be_empty
+from vimbiso_fsm.flow.late_texts import late_texts
 from vimbiso_fsm.flow.text_check import TextFault, text_faults
 from vimbiso_fsm.operations.census import Census, Place
 from vimbiso_fsm.store.requests import Broken, Load, Store
@@ -39,9 +40,10 @@ def check(
 
     The texts that the bot uses are searched for in its flows and in the code of its callbacks and services, and are
     compared between languages. A question that may have nothing to choose from, without a transition `empty`, is named;
-    it is no fault. With --live or --data, the open runs of members are counted by flow, version and step,
-    with what the deployment would do to them; this only reads, and is safe beside live traffic. Exit code 1 when a text
-    has a fault, or when the bot cannot continue a run; damaged documents are only counted.
+    so is a text of a timer or a reminder without a template. Both are no fault. With --live or --data, the open runs of
+    members are counted by flow, version and step, with what the deployment would do to them; this only reads, and is
+    safe beside live traffic. Exit code 1 when a text has a fault, or when the bot cannot continue a run; damaged
+    documents are only counted.
     """
     if live is not None and data is not None:
         raise typer.BadParameter("--live and --data name two stores; give one of them")
@@ -56,6 +58,7 @@ def check(
         report = {
             "flows": _declared(bot),
             "may_be_empty": [{"flow": flow, "state": state} for flow, state in _may_be_empty(bot)],
+            "late_texts": [attrs.asdict(late) for late in late_texts(bot)],
             "texts": [attrs.asdict(fault) for fault in texts],
             "live": _raw(census),
         }
@@ -118,6 +121,9 @@ def _print_report(bot: Bot, texts: tuple[TextFault, ...], census: Census | None)
         print(f"text {clean(str(text))}")
     for flow, state in _may_be_empty(bot):
         print(f"flow {flow!r}, state {state!r}: it may have nothing to choose from; say where 'empty' leads")
+    for late in late_texts(bot):
+        place = f"flow {late.flow!r}, state {late.state!r}: {clean(repr(late.key))} may come after the window of"
+        print(f"{place} {late.channel}; name a template, Text(…, templates=…), or it waits for the member's message")
     if census is None:
         return
     names = ("flow", "version", "step", "standing", "runs", "calls", "after the deploy")

@@ -19,6 +19,7 @@ from vimbiso_fsm.document.document import (
     Document,
     Fields,
     Handed,
+    Heard,
     Judged,
     Member,
     Moved,
@@ -30,7 +31,7 @@ from vimbiso_fsm.document.document import (
     Undelivered,
 )
 from vimbiso_fsm.document.json_codec import dumps, loads, snapshot
-from vimbiso_fsm.document.shape import SEED_OF_RUN, WIRE_NAMES, parts_of, wire_name
+from vimbiso_fsm.document.shape import SECONDS_OF_HOUR, SEED_OF_RUN, WIRE_NAMES, parts_of, wire_name
 from vimbiso_fsm.document.typed_data import converter, object_writer
 from vimbiso_fsm.errors import Unreadable
 from vimbiso_fsm.messages.message import Address
@@ -255,6 +256,14 @@ def _run_to_raw(run: Run) -> dict[str, Any]:
     return {"flow_data": flow_data_to_raw(run), **_write_notes(run)}
 
 
+def _heard_to_raw(heard: Heard) -> list[Any]:
+    """Return a note as its hour and its address, which is short: it stands in each document of a channel with one."""
+    address = heard.address
+    hour = int(heard.at.timestamp() // SECONDS_OF_HOUR)
+    return [hour, address.type, address.identifier, *([address.account] if address.account else [])]
+
+
+converter.register_unstructure_hook(Heard, _heard_to_raw)
 converter.register_unstructure_hook_func(lambda kind: kind == Suspended | Literal[""], str)
 converter.register_unstructure_hook(Run, _run_to_raw)
 for _class in (Address, Answer, Handed, Moved, Passing, PendingCall, Reminder, Undelivered):

@@ -217,14 +217,18 @@ class Undelivered(Value):
             the member's next message; "" otherwise.
         urgent: Whether the member waits for them: they answer a message or bring the result of a call. Where a channel
             has a pace, they are sent before others.
+        until: The instant from which they are not said any more; None without one.
+        asks: The fence of the state whose question the last of them is, on a channel with a window; "" if it is none.
     """
 
     id: str
     replies: tuple[Any, ...] = attrs.field(default=(), repr=False)
     leased_until: datetime | None = None
     tries: int = 0
-    rest: Literal["", "asked", "retry", "held"] = ""
+    rest: Literal["", "asked", "retry", "held", "window"] = ""
     urgent: bool = False
+    until: datetime | None = None
+    asks: str = ""
 
     @property
     def is_recorded(self) -> bool:
@@ -369,6 +373,20 @@ class OptOut(Value):
 
 
 @attrs.frozen(eq=False, repr=False)
+class Heard(Value):
+    """A note of when the member was heard at an address whose channel has a window.
+
+    Attributes:
+        address: The address.
+        at: The beginning of the hour of the latest message from there, so that one document in an hour has a new one.
+            The window that is counted from it ends an hour early at most, and never late.
+    """
+
+    address: Address
+    at: datetime
+
+
+@attrs.frozen(eq=False, repr=False)
 class Judged(Value):
     """A note that a document was found valid.
 
@@ -416,6 +434,7 @@ class Document(Value):
         leaving: Channels that were linked. The document is done with them, and the index may not be yet.
         moved: The member that this document is merged into.
         opted_out: The addresses at which the member wants no messages.
+        heard: When the member was heard at each address whose channel has a window.
         handed: The hand-over to a person; None while the bot has the conversation.
         passing: What passes to inboxes and was not taken there yet, in order.
         salt: A text that no reader of the audit can guess, so that the digest of a document in an audit entry tells
@@ -450,6 +469,7 @@ class Document(Value):
     leaving: tuple[Leaving, ...] = ()
     moved: Moved | None = None
     opted_out: tuple[OptOut, ...] = ()
+    heard: tuple[Heard, ...] = ()
     handed: Handed | None = None
     passing: tuple[Passing, ...] = ()
     salt: str = attrs.field(default="", eq=False, repr=False)
@@ -527,6 +547,10 @@ class Document(Value):
     def is_reachable(self) -> bool:
         """Whether replies may be sent to the channel of the latest turn: it is linked, and the member consents."""
         return (self.guest or bool(self.channels)) and not (self.opted_out and self.is_opted_out(self.channel.address))
+
+    def heard_at(self, address: Address) -> datetime | None:
+        """Return when the member was heard at an address, as `Heard` has it; None if that is not known."""
+        return next((note.at for note in self.heard if note.address == address), None)
 
     def is_opted_out(self, address: Address) -> bool:
         """Return whether the member wants no messages at an address, with its account or on all accounts."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any, Final
 
 import attrs
 
 from vimbiso_fsm.document.json_codec import dumps, loads
-from vimbiso_fsm.errors import Unreadable
+from vimbiso_fsm.errors import FlowError, Unreadable
 from vimbiso_fsm.messages.contents import Location
 from vimbiso_fsm.messages.replies import (
     Button,
@@ -22,6 +23,7 @@ from vimbiso_fsm.messages.replies import (
     Row,
     Template,
     Text,
+    TextTemplate,
     WebLink,
 )
 
@@ -60,7 +62,7 @@ def replies_from_raw(raw: Iterable[Any]) -> tuple[Reply, ...]:
     """
     try:
         return tuple(_reply_from_raw(reply) for reply in raw)
-    except (AttributeError, TypeError, KeyError, IndexError, ValueError) as error:
+    except (AttributeError, TypeError, KeyError, IndexError, ValueError, FlowError) as error:
         raise Unreadable([f"no replies: {type(error).__name__}"]) from None
 
 
@@ -86,6 +88,8 @@ def _reply_to_raw(reply: Reply) -> object:
 
 
 def _text_to_raw(text: Text) -> object:
+    if text.templates or text.holds is not None:
+        return _late_to_raw(text)
     if not text.params and text.text == text.key:
         return {"words": text.key}  # words, not a key
     return [text.key, dict(text.params)] if text.params else text.key
@@ -111,7 +115,30 @@ def _field_from_raw(name: str, value: Any) -> Any:
     return _text_from_raw(value) if name in ("body", "title") else value
 
 
+def _late_to_raw(text: Text) -> object:
+    """Return a text with the templates that it goes as where it is late, and the seconds for which it holds."""
+    raw: dict[str, object] = {"key": text.key}
+    if text.params:
+        raw["params"] = dict(text.params)
+    if text.templates:
+        raw["templates"] = {
+            type: [template.name, list(template.params), list(template.languages)]
+            for type, template in text.templates.items()
+        }
+    if text.holds is not None:
+        raw["holds"] = text.holds.total_seconds()
+    return raw
+
+
+def _late_from_raw(raw: dict[str, Any]) -> Text:
+    templates = {type: TextTemplate(*template) for type, template in raw.get("templates", {}).items()}
+    holds = timedelta(seconds=raw["holds"]) if "holds" in raw else None
+    return Text(raw["key"], templates=templates, holds=holds, **raw.get("params", {}))
+
+
 def _text_from_raw(raw: Any) -> Text:
+    if isinstance(raw, dict) and "key" in raw:
+        return _late_from_raw(raw)
     if isinstance(raw, dict):
         return Text(raw["words"]).said(raw["words"], {})
     return Text(raw) if isinstance(raw, str) else Text(raw[0], **raw[1])

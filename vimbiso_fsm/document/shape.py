@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from operator import attrgetter
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import attrs
 
-from vimbiso_fsm.document.document import Document, Fields, FlowData, Run, StepData, Suspended, Undelivered
+from vimbiso_fsm.document.document import Document, Fields, FlowData, Heard, Run, StepData, Suspended, Undelivered
 from vimbiso_fsm.document.typed_data import (
     READ_ERRORS,
     Misshapen,
@@ -58,6 +58,7 @@ WIRE_NAMES: Final[Mapping[str, str]] = {
     "leaving": "_leaving",
     "moved": "_moved",
     "opted_out": "_opted_out",
+    "heard": "_heard",
     "handed": "_handed",
     "passing": "_passing",
     "salt": "_salt",
@@ -70,6 +71,10 @@ BOOKKEEPING: Final = frozenset({"_run", *WIRE_NAMES.values()}) - SEED
 """The fields that the framework adds to the seed's."""
 SEED_OF_RUN: Final = frozenset({"id", "flow", "step", "channel", "context", "verdict", "fields", "typed"})
 """The attributes of a run that stand in the seed's `flow_data`, or are not stored. The others stand beside it."""
+
+SECONDS_OF_HOUR: Final = 3_600
+LAST_HOUR: Final = 253_402_300_799 // SECONDS_OF_HOUR
+"""The last hour of the year 9999."""
 
 _ADDRESS: Final = frozenset({"type", "identifier"})
 _CHANNEL: Final = _ADDRESS | {"metadata"}
@@ -217,6 +222,18 @@ def _waits(value: object, _: object) -> Suspended | Literal[""]:
     return Suspended(value) if value else ""
 
 
+def _heard(value: object, _: object) -> Heard:
+    """Read a note: the hour, counted from the beginning of 1970, the type, the identifier, and the account if any."""
+    raw = cast("list[object]", value) if isinstance(value, list) else []
+    texts = [each for each in raw[1:] if isinstance(each, str)]
+    if not 3 <= len(raw) <= 4 or len(texts) < len(raw) - 1 or not all(texts):
+        raise Misshapen("must be a list of an hour, a type, an identifier and perhaps an account")
+    hour = _count(raw[0], None)
+    if hour > LAST_HOUR:
+        raise Misshapen("has an hour that no calendar has")
+    return Heard(Address(*texts), datetime.fromtimestamp(hour * SECONDS_OF_HOUR, UTC))
+
+
 def _channel(value: object, _: object) -> Channel:
     raw = mapping(value)
     if raw.keys() != _CHANNEL:
@@ -275,6 +292,7 @@ _reader.register_structure_hook(int, _count)
 _reader.register_structure_hook(datetime, _instant)
 _reader.register_structure_hook_func(lambda kind: kind == Suspended | Literal[""], _waits)
 _reader.register_structure_hook(Channel, _channel)
+_reader.register_structure_hook(Heard, _heard)
 _reader.register_structure_hook(StepData, _step_data)
 
 _reader.register_structure_hook(Run, _run)

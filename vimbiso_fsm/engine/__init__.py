@@ -10,6 +10,7 @@ list, which import-linter checks:
     upgrade         upgrade of stored runs to the current flows
     reading         reading of a stored document
     draft           the working copy of one document for one turn
+    windows         the window of a channel, and late replies: as a template, held, or not said any more
     meaning         the choices that a typed text can mean
     refusals        reasons: said, counted, and answered with help
     pending         calls: proposed, taken up again, given a new login token

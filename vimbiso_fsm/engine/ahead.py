@@ -20,6 +20,7 @@ from vimbiso_fsm.engine.kept_answer import LONGEST_REST
 from vimbiso_fsm.engine.outbox import LONGEST_ASKED, LONGEST_PAUSE
 from vimbiso_fsm.engine.session import renewed
 from vimbiso_fsm.engine.timers import timer_of
+from vimbiso_fsm.engine.windows import hour_of
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import READ_ONLY
 
@@ -45,6 +46,7 @@ def corrected(bot: Bot, document: Document, now: datetime) -> Document:
         suspended=runs,
         call=None if document.call is None else _free_call(bot, document, document.call, now),
         outbox=tuple(_free_replies(waiting, now) for waiting in document.outbox),
+        heard=tuple(attrs.evolve(note, at=min(note.at, hour_of(now))) for note in document.heard),
         handed=None if document.handed is None else _handed_now(document.handed, now),
         passing=tuple(attrs.evolve(item, again_at=min(item.again_at, now)) for item in document.passing),
         ahead=(document.last_updated - now).total_seconds(),

@@ -48,6 +48,7 @@ from vimbiso_fsm.engine.schedule import wake_at
 from vimbiso_fsm.engine.session import session_after, session_bound
 from vimbiso_fsm.engine.stranger import is_stranger
 from vimbiso_fsm.engine.upgrade import migrated
+from vimbiso_fsm.engine.windows import note_heard
 from vimbiso_fsm.errors import Fault, InvalidState, VimbisoError, WrongMember
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import Call, Caller
@@ -221,6 +222,8 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
         )
     if draft.outbox and isinstance(event, Message | SessionExpired) and draft.kind != "error":
         drop_warning(draft)
+    if isinstance(event, Message) and event.channel.type in draft.bot.windows:
+        note_heard(draft, event)
     if isinstance(event, Message) and draft.kind != "error":
         if draft.before.handed is not None and draft.is_unproven:
             pass  # the speaker talks to a person, and the notices wait for the member
@@ -308,6 +311,7 @@ def _document(draft: Draft, event: Event) -> Document:
             version=draft.version,
             last_updated=draft.now,
             outbox=draft.outbox,
+            heard=draft.heard,
             salt=salt,
             upgraded=(),
             ahead=0.0,
@@ -345,6 +349,7 @@ def _document(draft: Draft, event: Event) -> Document:
         leaving=before.leaving,
         moved=before.moved if member is draft.met else _moved(draft),
         opted_out=draft.opted_out,
+        heard=draft.heard,
         handed=draft.handed,
         passing=draft.passing,
         salt=salt,
@@ -469,6 +474,8 @@ def decision_of(bot: Bot, document: Document, data: bytes, entry: AuditEntry, *,
 
 def _entry(draft: Draft, document: Document) -> AuditEntry:
     """The audit entry of this turn."""
+    if draft.lapsed:
+        draft.detail = {**draft.detail, "lapsed": [*draft.lapsed]}
     before, after = draft.before.run, document.run
     first = draft.steps[0] if draft.steps else None
     stood = before or after

@@ -53,6 +53,7 @@ from vimbiso_fsm.engine.room import refuse_for_size
 from vimbiso_fsm.engine.session import part, take_session_ending, take_session_expired
 from vimbiso_fsm.engine.timers import take_state_timeout
 from vimbiso_fsm.engine.told import take_told
+from vimbiso_fsm.engine.windows import drop_lapsed
 from vimbiso_fsm.errors import DocumentTooLarge, InvalidMessage
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.interrupts import CallbackStopped, is_interrupt
@@ -124,6 +125,8 @@ def decide(
     try:
         match event:
             case Message():
+                if draft.outbox:
+                    drop_lapsed(draft)
                 interpret(draft, event, recovered=recovered, arrived=arrived or now)
                 if event.burst and draft.changed and draft.run is not None:
                     draft.run = with_burst(draft.run, event.burst, bot.digests.words_key)

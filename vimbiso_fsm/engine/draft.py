@@ -17,6 +17,7 @@ from vimbiso_fsm.document.document import (
     Document,
     Fields,
     Handed,
+    Heard,
     Member,
     OptOut,
     Passing,
@@ -72,6 +73,7 @@ class Draft:
         reminders: The reminders that wait for their instants.
         effects: The places whose calls with an effect were made since the member's last word.
         opted_out: The addresses at which the member wants no messages.
+        heard: When the member was heard at each address whose channel has a window.
         handed: The hand-over to a person; None while the bot has the conversation.
         passing: What passes to inboxes.
         stood: The time for which the runs and the session stood still, if this turn ends a hand-over.
@@ -85,6 +87,8 @@ class Draft:
         renews: Whether the call asks for a new login token, before the call itself.
         delivery: The replies to deliver once the turn is stored.
         replies: The replies so far.
+        asked: The latest question among them.
+        lapsed: The identifiers of replies in the outbox that are not said any more, because they hold no longer.
         steps: The steps on the machine, for the audit.
         codes: The codes of the reasons that were said, for the audit.
         kind: The kind of the audit entry.
@@ -117,6 +121,8 @@ class Draft:
     call: Call[Any] | None = None
     renews: bool = False
     delivery: Undelivered | None = None
+    asked: Reply | None = None
+    lapsed: tuple[str, ...] = ()
     kind: str = "transition"
     status: str = "advanced"
     trigger: str = ""
@@ -151,6 +157,7 @@ class Draft:
         self.reminders: tuple[Reminder, ...] = document.reminders
         self.effects: tuple[str, ...] = document.effects
         self.opted_out: tuple[OptOut, ...] = document.opted_out
+        self.heard: tuple[Heard, ...] = document.heard
         self.handed: Handed | None = document.handed
         self.passing: tuple[Passing, ...] = document.passing
         self.session_since: datetime | None = document.session_since
@@ -300,6 +307,7 @@ class Draft:
         self.run = run
         if built.empty:
             self.say(Text("choice.none"))
+        self.asked = built.reply
         self.replies.append(built.reply)
 
     def hear(self) -> None:

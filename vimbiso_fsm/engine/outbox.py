@@ -27,6 +27,7 @@ from vimbiso_fsm.engine.events import (
     turn_token,
 )
 from vimbiso_fsm.engine.schedule import DELIVERY_TRIES, is_to_deliver, next_delivery
+from vimbiso_fsm.engine.windows import has_lapsed, parted, with_end
 from vimbiso_fsm.flow.calls import LONGEST_REST, STANDARD
 from vimbiso_fsm.flow.privacy import reason_shown
 from vimbiso_fsm.messages.given import GivenFact, HandedBack, HandedOver, PersonSaid
@@ -62,12 +63,18 @@ def take_delivery_due(draft: Draft, event: DeliveryDue) -> None:
     draft.kind = "delivery"
     if draft.is_unproven and draft.pending is not None:
         return _replace(draft, waiting, attrs.evolve(waiting, leased_until=None, tries=DELIVERY_TRIES))
+    if has_lapsed(draft, waiting):
+        draft.lapsed = (waiting.id,)
+        return _replace(draft, waiting)
     deadline = draft.before.deadline
-    if deadline is None or deadline > draft.now or not _is_warning(draft, waiting):
+    if deadline is not None and deadline <= draft.now and _is_warning(draft, waiting):
+        return _replace(draft, waiting)
+    goes, held = parted(draft, waiting)
+    if goes is not None:
         rest: Literal["", "asked"] = "asked" if waiting.rest == "asked" else ""  # how often it asks is counted apart
         until = draft.now + DELIVERY_LEASE
-        draft.delivery = attrs.evolve(waiting, leased_until=until, tries=waiting.tries + 1, rest=rest)
-    _replace(draft, waiting, draft.delivery)
+        draft.delivery = attrs.evolve(goes, leased_until=until, tries=waiting.tries + 1, rest=rest)
+    _replace(draft, waiting, draft.delivery, held)
 
 
 def take_delivered(draft: Draft, event: Delivered) -> None:
@@ -77,7 +84,7 @@ def take_delivered(draft: Draft, event: Delivered) -> None:
         return draft.ignore()
     draft.kind = "delivery"
     if event.done:
-        return _replace(draft, waiting, None)
+        return _replace(draft, waiting)
     draft.status = "failed"
     waiting = _with_replies(draft, waiting, event.replies)
     usual = STANDARD.rest(waiting.tries)
@@ -87,7 +94,7 @@ def take_delivered(draft: Draft, event: Delivered) -> None:
             if never.address:
                 draft.outbox = tuple(_held(each) for each in draft.outbox)
             else:
-                _replace(draft, waiting, None)
+                _replace(draft, waiting)
         case Later() as later:
             draft.detail = {**draft.detail, "answer": "later"}
             _replace(draft, waiting, _resting(draft, waiting, later.pause(usual), "asked"))
@@ -212,7 +219,7 @@ def put_in_outbox(draft: Draft, event: Event, route: ReplyRoute) -> None:
     if not draft.replies:
         return
     urgent = isinstance(event, CallReturned | LeaseExpired)
-    waiting = Undelivered(draft.token[:16], replies_to_keep(draft.said), urgent=urgent)
+    waiting = with_end(draft, event, Undelivered(draft.token[:16], replies_to_keep(draft.said), urgent=urgent))
     if any(each.rest == "held" for each in draft.outbox) or is_failure(event):
         waiting = _held(waiting)
     elif isinstance(event, SessionExpired) and not draft.bot.session.announced:
@@ -226,7 +233,13 @@ def put_in_outbox(draft: Draft, event: Event, route: ReplyRoute) -> None:
     ):
         waiting = attrs.evolve(waiting, tries=DELIVERY_TRIES)
     elif route == "deliver" and next_delivery(draft.outbox) is None and draft.before.is_reachable:
-        waiting = draft.delivery = attrs.evolve(waiting, leased_until=draft.now + DELIVERY_LEASE, tries=1)
+        goes, held = parted(draft, waiting)
+        if goes is None:
+            waiting, held = held or waiting, None
+        else:
+            waiting = draft.delivery = attrs.evolve(goes, leased_until=draft.now + DELIVERY_LEASE, tries=1)
+        if held is not None:
+            _append(draft, held)
     _append(draft, waiting)
 
 
@@ -306,7 +319,8 @@ def _is_warning(draft: Draft, waiting: Undelivered) -> bool:
     return deadline is not None and waiting.id == turn_token(SessionEnding(deadline, draft.before.member_id), b"")[:16]
 
 
-def _replace(draft: Draft, waiting: Undelivered, by: Undelivered | None) -> None:
-    """Replace replies in the outbox; None removes them."""
-    kept = (by if each is waiting else each for each in draft.outbox)
+def _replace(draft: Draft, waiting: Undelivered, *by: Undelivered | None) -> None:
+    """Replace replies in the outbox; without any, and by None, they are removed."""
+    place = draft.outbox.index(waiting)
+    kept = (*draft.outbox[:place], *by, *draft.outbox[place + 1 :])
     draft.outbox = tuple(each for each in kept if each is not None)

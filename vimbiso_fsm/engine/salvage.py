@@ -72,6 +72,7 @@ _CORE: Final = (
     ("_handed",),
     ("_passing",),
     ("_salt",),
+    ("_heard",),
     ("_deadline", "_session_since", "_warn_at"),
     ("_last_updated",),
 )

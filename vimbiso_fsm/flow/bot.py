@@ -37,6 +37,7 @@ from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.proof import KINDS, PROOFS, Proof, proof_of, proven_phone
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.messages.told import Told
+from vimbiso_fsm.messages.windows import CHANNEL_WINDOWS, check_windows, declared_windows
 
 if TYPE_CHECKING:
     from vimbiso_fsm.flow.tokens import Tokens
@@ -163,6 +164,9 @@ class Bot:
         channels: Channel types beyond the built-in ones, or the same as a mapping to what the identifier of each proves
             ("phone", "account" or "nothing"). A type without a declaration proves nothing; one of the built-in types
             may be given another proof.
+        windows: How long after a message of the member a type of channel takes words of the bot's own, in seconds.
+            After that, a text goes as the template that it names (`Text(…, templates=…)`), or waits for the member's
+            next message. Types that are not named take any words at any time.
         accounts: Whether a member's conversations with two accounts of the bot on a channel (phone-number ids, bots'
             names) are "separate" or one ("shared").
         session: The lifetime of a session, or the seconds without a message after which it ends.
@@ -201,6 +205,7 @@ class Bot:
     services: Mapping[str, object] = attrs.field(factory=dict, converter=_services, kw_only=True)
     service_limits: Mapping[str, ServiceLimits] = attrs.field(factory=dict, converter=_service_limits, kw_only=True)
     channels: Mapping[str, Proof] = attrs.field(factory=dict, converter=_channels, kw_only=True)
+    windows: Mapping[str, float] = attrs.field(default=CHANNEL_WINDOWS, converter=declared_windows, kw_only=True)
     accounts: Literal["separate", "shared"] = attrs.field(default="separate", validator=_check_accounts, kw_only=True)
     session: SessionLife = attrs.field(factory=SessionLife, converter=session_life, kw_only=True)
     tokens: Tokens | None = attrs.field(default=None, kw_only=True)
@@ -240,6 +245,7 @@ class Bot:
         fill("is_heard_anywhere", bool(words or self.linked or self.everywhere))
         fill("flows", tuple(_all_flows(self)))
         fill("proofs", {**PROOFS, **self.channels})
+        check_windows(self.windows, self.proofs)
         fill("catalogue", Catalogue.of(self.texts, [flow.name for flow in self.flows]))
         fill("machines", {flow.name: Machine(flow) for flow in self.flows})
         for name in sorted(self.dropped & self.machines.keys()):

@@ -29,6 +29,10 @@ _KEY: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)+")
 """The form of a key. A text in any other form is said as it stands."""
 
 
+_NO_PARAMETERS: Final = frozenset({"templates", "holds"})
+"""The keywords of `Text` that are no parameters of its words."""
+
+
 @attrs.frozen(order=True)
 class TextFault:
     """A fault of a text.
@@ -126,14 +130,14 @@ def _declared(bot: Bot) -> Iterator[_Use]:
     """Yield the keys in the declaration: texts, and titles of buttons."""
     for flow in _definitions(bot):
         for state in flow.states:
-            for text in (*_texts(state.ask), *_texts(state.say)):
+            for text in (*texts_of(state.ask), *texts_of(state.say)):
                 if not text.text and _KEY.fullmatch(text.key):
                     yield text.key, frozenset(text.params)
             for trigger in flow.buttons.get(state.name, ()):
                 yield flow.button_title(state.name, trigger).key, frozenset()
 
 
-def _texts(reply: object) -> Iterator[Text]:
+def texts_of(reply: object) -> Iterator[Text]:
     """Yield the texts of a reply that a slot has."""
     if isinstance(reply, Text):
         yield reply
@@ -148,6 +152,7 @@ def _callbacks(bot: Bot) -> Iterator[object]:
         yield from flow.required
         for state in flow.states:
             yield from (state.ask, state.say, state.reads, state.rows, state.call, state.input, state.output)
+            yield state.reminds
             if isinstance(state.reads, TurnReader):
                 yield state.reads.make
             if isinstance(state.reads, ContentReader):
@@ -168,7 +173,7 @@ def _said(bot: Bot) -> Iterator[_Use]:
                 if _KEY.fullmatch(key):
                     yield key, frozenset(value.params)
         for node in source.calls("Text", "Refused"):
-            for key in _words(node.args[0]) if node.args else ():
+            for key in words_in(node.args[0]) if node.args else ():
                 if _KEY.fullmatch(key):
                     yield key, _parameters(node)
 
@@ -176,13 +181,13 @@ def _said(bot: Bot) -> Iterator[_Use]:
 def _parameters(node: ast.Call) -> frozenset[str] | None:
     """Return the names of the parameters that a text is made with; None if some are computed."""
     names = [keyword.arg for keyword in node.keywords]
-    return None if None in names else frozenset(name for name in names if name)
+    return None if None in names else frozenset(name for name in names if name) - _NO_PARAMETERS
 
 
-def _words(node: ast.expr) -> Iterator[str]:
+def words_in(node: ast.expr) -> Iterator[str]:
     """Yield the strings that an argument can be."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
     elif isinstance(node, ast.IfExp):
-        yield from _words(node.body)
-        yield from _words(node.orelse)
+        yield from words_in(node.body)
+        yield from words_in(node.orelse)

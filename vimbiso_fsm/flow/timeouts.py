@@ -21,7 +21,7 @@ def timeout_fault(timeout: object) -> str | None:
     """Return what is wrong with a declared timeout, None if nothing is. A function is judged when it is called."""
     if callable(timeout):
         return None
-    span = _span(timeout)
+    span = span_of(timeout)
     if span is None:
         return None if isinstance(timeout, datetime) and timeout.tzinfo is not None else f"timeout is {timeout!r}"
     return None if timedelta() < span <= _LONGEST else f"timeout is {timeout!r}"
@@ -43,7 +43,7 @@ def fires_at(timeout: object, turn: Turn[Any]) -> datetime:
     callback = f"timeout {getattr(timeout, '__name__', type(timeout).__name__)!r}"
     if isinstance(given, datetime) and given.tzinfo is None:
         raise WrongCallback(callback, "datetime without a time zone", _WANTED)
-    span = given - turn.now if isinstance(given, datetime) else _span(given)
+    span = given - turn.now if isinstance(given, datetime) else span_of(given)
     if span is None:
         raise WrongCallback(callback, _named(given), _WANTED)
     if span > _LONGEST:
@@ -51,7 +51,7 @@ def fires_at(timeout: object, turn: Turn[Any]) -> datetime:
     return given.astimezone(UTC) if isinstance(given, datetime) else turn.now + max(span, timedelta())
 
 
-def _span(given: object) -> timedelta | None:
+def span_of(given: object) -> timedelta | None:
     """Return a time span; None for anything else, also for a number that is none."""
     if isinstance(given, timedelta):
         return given

@@ -7,6 +7,7 @@ words in `.text`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
@@ -28,6 +29,44 @@ anything else with `str()`.
 """
 
 
+def _texts(value: Iterable[str]) -> tuple[str, ...]:
+    """Convert the parameters or languages of a template to a tuple of texts (an attrs converter)."""
+    given: Any = value
+    found: tuple[Any, ...] = tuple(value) if isinstance(given, Iterable) else (given,)
+    if isinstance(given, str) or not all(isinstance(each, str) for each in found):
+        raise FlowError("", "Template", "params or languages are no texts", "give a tuple of texts")
+    return tuple(map(plain, found))
+
+
+@attrs.frozen(eq=False, repr=False)
+class TextTemplate(Value):
+    """The template of a channel that says the same as a text: `TextTemplate("visit_tomorrow", ("day", "time"))`.
+
+    Attributes:
+        name: The channel's name of the template.
+        params: The parameters of the text that fill the template, by name and in the order of the template. They are
+            written as in the text, in the member's language.
+        languages: The channel's names of the languages in which the template is approved. It is sent in the member's
+            language, or in the first of these where it has not that one.
+
+    Raises:
+        FlowError: The name is empty, a parameter is no text, or there is no language.
+    """
+
+    name: str = attrs.field(validator=attrs.validators.instance_of(str))
+    params: tuple[str, ...] = attrs.field(default=(), converter=_texts)
+    languages: tuple[str, ...] = attrs.field(default=("en",), converter=_texts)
+
+    def __attrs_post_init__(self) -> None:
+        if not self.name or not all(self.languages):
+            raise FlowError("", "TextTemplate", "it has no name or a language without one", "give both")
+        if not self.languages:
+            raise FlowError("", "TextTemplate", "languages is empty", "give the ones in which it is approved")
+
+
+_NO_TEMPLATES: Final[Mapping[str, TextTemplate]] = {}
+
+
 @attrs.frozen(eq=False, repr=False, init=False)
 class Text(Value):
     """Words by key: `Text("offer.amount", limit=25)`.
@@ -37,24 +76,64 @@ class Text(Value):
     Attributes:
         key: The key of the words.
         params: The parameters of the words.
+        templates: The templates that say the same, by the type of the channel. Where a channel takes no words of the
+            bot's own (`Bot.windows`), the text goes as its template. Without one it waits for the member's message.
+        holds: How long the text is worth saying, from when it is said, if it answers no message. What was not sent
+            until then is dropped. None for the bounds of the outbox.
         text: The final words; empty until the catalogue has filled them in.
+
+    Raises:
+        FlowError: A template takes a parameter that the text has not, or `holds` is no time.
     """
 
     key: str
     params: Mapping[str, Any] = attrs.field(hash=False)
+    templates: Mapping[str, TextTemplate] = attrs.field(hash=False, repr=False)
+    holds: timedelta | None = attrs.field(repr=False)
     text: str = attrs.field(eq=False)
 
-    def __init__(self, key: str, /, **params: Parameter) -> None:
+    def __init__(
+        self,
+        key: str,
+        /,
+        *,
+        templates: Mapping[str, TextTemplate] = _NO_TEMPLATES,
+        holds: timedelta | None = None,
+        **params: Parameter,
+    ) -> None:
         """Make a text without final words; see the class."""
         _set(self, "key", key)
         _set(self, "params", params)
+        _set(self, "templates", templates)
+        _set(self, "holds", holds)
         _set(self, "text", "")
+        if templates is not _NO_TEMPLATES or holds is not None:
+            self._check_late()
+
+    def _check_late(self) -> None:
+        """Check what is said of the text where it is late."""
+        templates, holds = self.templates, self.holds
+        given: object = templates
+        if not isinstance(given, Mapping) or not all(isinstance(each, TextTemplate) for each in given.values()):
+            raise FlowError(
+                "", "Text", f"templates of {self.key!r} is no mapping of them", "give {'whatsapp': TextTemplate(…)}"
+            )
+        for channel_type, template in templates.items():
+            for name in template.params:
+                if name not in self.params:
+                    fault = f"template {template.name!r} of {channel_type!r} takes {name!r}, which {self.key!r} has not"
+                    raise FlowError("", "Text", fault, f"give Text({self.key!r}, {name}=…), or another template")
+        end: object = holds
+        if end is not None and not (isinstance(end, timedelta) and end > timedelta()):
+            raise FlowError("", "Text", f"holds of {self.key!r} is {end!r}", "give a timedelta of more than nothing")
 
     def said(self, words: str, params: Mapping[str, str | int]) -> Text:
         """Return this text with its final words, and its parameters as they were written."""
         text = Text.__new__(Text)
         _set(text, "key", self.key)
         _set(text, "params", params)
+        _set(text, "templates", self.templates)
+        _set(text, "holds", self.holds)
         _set(text, "text", words)
         return text
 
@@ -125,15 +204,6 @@ class Menu(Value):
 
 MEDIA: Final = ("image", "audio", "video", "sticker")
 """The kinds of `Media`."""
-
-
-def _parameters(value: Iterable[str]) -> tuple[str, ...]:
-    """Convert the parameters of a template to a tuple of texts (an attrs converter)."""
-    given: Any = value
-    found: tuple[Any, ...] = tuple(value) if isinstance(given, Iterable) else (given,)
-    if isinstance(given, str) or not all(isinstance(each, str) for each in found):
-        raise FlowError("", "Template", "params are no texts", "give a tuple of texts")
-    return tuple(map(plain, found))
 
 
 def _source(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -281,7 +351,7 @@ class Template(Value):
 
     name: str = attrs.field(validator=attrs.validators.instance_of(str))
     body: Text = attrs.field(converter=_text)
-    params: tuple[str, ...] = attrs.field(default=(), repr=False, converter=_parameters)
+    params: tuple[str, ...] = attrs.field(default=(), repr=False, converter=_texts)
     language: str = attrs.field(default="en", validator=attrs.validators.instance_of(str))
 
     @property

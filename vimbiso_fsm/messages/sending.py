@@ -54,13 +54,18 @@ class Sent(Value):
 class Later(Value):
     """The channel has taken nothing, and asks to be left alone for a time.
 
+    On a channel with a pace, all workers leave the whole account alone, for an hour at most. A pause that a value names
+    by None or no number is the member's alone.
+
     Attributes:
         seconds: The seconds, or a `timedelta`, for which nothing is sent to the member. From `SHORTEST_WAIT` to
             `LONGEST_WAIT`: less counts as the shortest, and more as the longest. None, and what is no number, stands
             for the usual pause before another try.
+        address: Whether the channel asks it for this member alone, as after too many messages to one chat.
     """
 
     seconds: Any = None
+    address: bool = attrs.field(default=False, kw_only=True)
 
     def pause(self, usual: float) -> float:
         """Return the seconds to wait; `usual` is the pause where the channel has named none."""

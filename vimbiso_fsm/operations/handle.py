@@ -40,6 +40,7 @@ from vimbiso_fsm.engine.outbox import OUTBOX
 from vimbiso_fsm.engine.reading import Absent, Encrypted, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.engine.salvage import Salvage, evicted
 from vimbiso_fsm.engine.schedule import DELIVERY_TRIES, next_delivery
+from vimbiso_fsm.engine.windows import as_sent
 from vimbiso_fsm.errors import DocumentTooLarge, VimbisoError
 from vimbiso_fsm.messages.message import NAMES, Message
 from vimbiso_fsm.messages.replies import Reply, Text
@@ -674,8 +675,8 @@ class Handling(Beginning[Outcome]):
                 return
             if not isinstance(await turns.commit(decision, event, "keep"), requests.Committed):
                 return  # another process sends it
-            replies = self._said(replies_from_raw(decision.delivery.replies), turns.document)
-            self._answers += await send(turns, [(decision.delivery, replies)])
+            said = self._said(replies_from_raw(decision.delivery.replies), turns.document)
+            self._answers += await send(turns, [(decision.delivery, as_sent(context.bot, turns.document, said))])
 
     async def sent(self, outcome: Outcome, *, sends: bool) -> Outcome:
         """Return the outcome of a message whose replies are leased, and send those that no turn has stored.

@@ -10,8 +10,12 @@ from datetime import datetime
 from typing import Final
 
 from vimbiso_fsm.document.document import Document, Undelivered
+from vimbiso_fsm.errors import VimbisoError
+from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.messages.sending import Later
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.store.requests import TakePace
+from vimbiso_fsm.store.retention import LONGEST_PAUSE
 
 URGENT: Final = 1e10
 """Seconds by which urgent replies precede others, more than any timer is apart from another."""
@@ -37,3 +41,24 @@ async def wait_at_pace(context: Context, document: Document, waiting: Undelivere
     name = context.bot.digests.guest_id(channel.address)
     burst, every = (1, 0.0) if pace.chat is None else (pace.chat.burst, pace.chat.every)
     return await TakePace(channel.type, channel.account, name, order, pace.limit, pace.every, burst, every)
+
+
+async def keep_pause(context: Context, channel: Channel, id: str, later: Later) -> None:
+    """Let a pause that a channel has asked for count for its whole account, unless it is about the member alone.
+
+    A store that does not answer is reported. The member's own pause is kept in the outbox.
+
+    Args:
+        context: The context of the operation.
+        channel: The channel of the member.
+        id: The identifier of the replies in the outbox.
+        later: The answer of the channel.
+    """
+    pace, seconds = context.paces.get(channel.type), min(later.pause(0.0), LONGEST_PAUSE)
+    if pace is None or later.address or not seconds:
+        return
+    name = context.bot.digests.guest_id(channel.address)
+    try:
+        await TakePace(channel.type, channel.account, name, 0.0, pace.limit, pace.every, pause=seconds)
+    except VimbisoError as error:
+        context.errors.append((id[:10], error))

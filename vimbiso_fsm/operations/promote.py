@@ -43,6 +43,7 @@ from vimbiso_fsm.engine.reading import Absent, Encrypted, Foreign, Newer, Sound,
 from vimbiso_fsm.engine.reminders import merged_reminders
 from vimbiso_fsm.engine.salvage import with_notice
 from vimbiso_fsm.engine.upgrade import migrated
+from vimbiso_fsm.engine.windows import merged_heard
 from vimbiso_fsm.errors import DamagedDocument
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Address
@@ -410,6 +411,7 @@ def _merged(
             outbox=(*member.outbox, *guest.outbox),
             reminders=merged_reminders(member.reminders, guest.reminders),
             opted_out=_opted_out(member, guest),
+            heard=merged_heard(member.heard, guest.heard),
         )
         keeps = _keeps_run(bot, guest, member)
         if keeps:
@@ -446,6 +448,7 @@ def _joined(
         reminders=merged_reminders(() if source.guest else source.reminders, member.reminders),
         suspended=(*(() if source.guest else held_runs(bot, source)), *member.suspended),
         opted_out=_opted_out(member, source),
+        heard=merged_heard(member.heard, source.heard),
         upgraded=(),
         ahead=0.0,
     ).at(now)

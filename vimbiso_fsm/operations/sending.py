@@ -29,10 +29,11 @@ from vimbiso_fsm.errors import NotAnswered, Unreadable, VimbisoError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Reply
-from vimbiso_fsm.messages.sending import Answer, Never, Sent
+from vimbiso_fsm.messages.sending import Answer, Later, Never, Sent
 from vimbiso_fsm.messages.told import StatusChanged
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import Deliver, StandBack
+from vimbiso_fsm.operations.pace import keep_pause
 from vimbiso_fsm.operations.turn import MemberTurns, stored_replies
 from vimbiso_fsm.store.requests import Committed, Load, ReadRecords, Stored
 
@@ -105,6 +106,8 @@ async def settle(
         note_sent(turns, waiting.id, answer.ids)
         return answer
     known = None if isinstance(answer, BaseException) else answer
+    if isinstance(known, Later):
+        await keep_pause(context, channel, waiting.id, known)
     try:
         await _store(turns, Delivered(waiting.id, waiting.tries, False, known, replies_to_keep(replies)))
         if isinstance(known, Never) and (fact := failure_of(context.bot, waiting.id, known, channel)) is not None:

@@ -35,14 +35,15 @@ from vimbiso_fsm.engine.passing import PASSING_LEASE, passed_on
 from vimbiso_fsm.engine.reading import Damaged, Encrypted, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.engine.schedule import due, first_passing, wake_at
 from vimbiso_fsm.engine.stranger import is_stranger
+from vimbiso_fsm.engine.windows import as_sent
 from vimbiso_fsm.flow.inboxes import LONGEST_HAND_OVER
-from vimbiso_fsm.messages.sending import Never, Sent
+from vimbiso_fsm.messages.sending import Later, Never, Sent
 from vimbiso_fsm.messages.told import StatusChanged
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import STILL_RUNNING, Deliver, PassOn, TakePlace
 from vimbiso_fsm.operations.history import read_legible
 from vimbiso_fsm.operations.leave import leave
-from vimbiso_fsm.operations.pace import wait_at_pace
+from vimbiso_fsm.operations.pace import keep_pause, wait_at_pace
 from vimbiso_fsm.operations.promote import Unlinked
 from vimbiso_fsm.operations.sending import failure_of, whole_outbox
 from vimbiso_fsm.operations.shared import record_damage
@@ -342,6 +343,7 @@ class Waking:
         """Deliver replies. An exception is reported, and the delivery is tried again later, as the channel asks."""
         document, context, self._has_turn = decision.document, self._context, False
         replies = context.bot.say(replies_from_raw(waiting.replies), document.profile, document.channel)
+        replies = as_sent(context.bot, document, replies)
         answer = await Deliver(document.channel, replies, waiting.id)
         if isinstance(answer, Sent):
             if answer.ids:
@@ -351,6 +353,8 @@ class Waking:
         if isinstance(answer, BaseException):
             context.errors.append((waiting.id[:10], answer))
             return Delivered(waiting.id, waiting.tries, done=False)
+        if isinstance(answer, Later):
+            await keep_pause(context, document.channel, waiting.id, answer)
         if isinstance(answer, Never) and (fact := failure_of(context.bot, waiting.id, answer, document.channel)):
             self._facts.append(fact)
         return Delivered(waiting.id, waiting.tries, done=False, answer=answer)

@@ -21,6 +21,7 @@ class Queue:
         waiting: The addresses that wait, by their order.
         places: The order of each address that waits, and the instant at which its place ends.
         ends: The earliest of these instants, or an earlier one.
+        paused_until: The end of the pause that the channel has asked for.
     """
 
     sends: list[float] = attrs.field(factory=list[float])
@@ -28,6 +29,7 @@ class Queue:
     waiting: list[tuple[float, str]] = attrs.field(factory=list[tuple[float, str]])
     places: dict[str, tuple[float, float]] = attrs.field(factory=dict[str, tuple[float, float]])
     ends: float = math.inf
+    paused_until: float = 0.0
 
     def take(self, asked: TakePace, now: float) -> float:
         """Take a send, or a place in the queue. See `TakePace`."""
@@ -35,11 +37,18 @@ class Queue:
         name, order = asked.name, asked.order
         full_at = self.chats.get(name, now)
         wait = round(full_at - now - (asked.chat_burst - 1) * asked.chat_every, 6)
+        pause = max(self.paused_until - now, asked.pause, 0.0)
+        if asked.pause > 0:
+            self.paused_until = now + pause
+            return pause
         if wait > 0:
             self._leave(name)
-            return wait
+            return max(wait, pause)
         order = min(order, self._leave(name))
-        ahead = bisect_left(self.waiting, (order, name)) + len(self.sends) - asked.limit
+        rank = bisect_left(self.waiting, (order, name))
+        ahead = rank + len(self.sends) - asked.limit
+        if pause > 0:
+            return self._stay(order, name, now, pause + min(rank // asked.limit * asked.every, PACE_WAIT))
         if ahead < 0:
             insort(self.sends, now + asked.every)
             if asked.chat_every > 0:
@@ -47,7 +56,10 @@ class Queue:
             return 0.0
         turns, place = divmod(ahead, asked.limit)
         free_at = self.sends[place] if place < len(self.sends) else now + asked.every
-        wait = min(free_at - now + turns * asked.every, PACE_WAIT)
+        return self._stay(order, name, now, min(free_at - now + turns * asked.every, PACE_WAIT))
+
+    def _stay(self, order: float, name: str, now: float, wait: float) -> float:
+        """Put an address into the queue, and return how long it waits."""
         insort(self.waiting, (order, name))
         self.places[name] = (order, now + wait + PACE_GRACE)
         self.ends = min(self.ends, now + wait + PACE_GRACE)
@@ -63,6 +75,8 @@ class Queue:
     def _forget(self, now: float) -> None:
         """Forget what has ended, and what was noted while the clock was ahead."""
         longest = now + LONGEST_PACE
+        if not now < self.paused_until <= longest:
+            self.paused_until = 0.0
         self.sends = [end for end in self.sends if now < end <= longest]
         self.chats = {name: end for name, end in self.chats.items() if now < end <= longest}
         if now >= self.ends or longest < self.ends < math.inf:

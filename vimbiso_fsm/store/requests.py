@@ -888,6 +888,9 @@ class TakePace(Effect[float]):
         chat_burst: The number of sends that can be made to the same address at once.
         chat_every: Seconds after which one more can be made to it; 0 for no bound. Both multiplied are at most
             `LONGEST_PACE`.
+        pause: Seconds for which nothing may be sent on the account, because the channel asks for it, at most
+            `LONGEST_PAUSE`. With one, no send is asked for: the answer is what is left of the longest pause, and a
+            place in the queue stays. 0 for none.
     """
 
     type: str
@@ -898,6 +901,7 @@ class TakePace(Effect[float]):
     every: float = 1.0
     chat_burst: int = 1
     chat_every: float = 0.0
+    pause: float = 0.0
 
 
 @attrs.frozen(eq=False, repr=False)

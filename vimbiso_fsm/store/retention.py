@@ -167,6 +167,8 @@ LONGEST_PACE: Final = 3600.0
 
 A send that counts for longer was noted while the server's clock was ahead, and is forgotten.
 """
+LONGEST_PAUSE: Final = 3_500.0
+"""Seconds of a pause of an account, at most: with a wait and a place after it they are within `LONGEST_PACE`."""
 PACE_WAIT: Final = 30.0
 """Seconds after which a delivery in the queue of a pace asks again, at most.
 

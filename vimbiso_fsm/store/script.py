@@ -379,8 +379,8 @@ def _encode(request: requests.Request, digests: Digests, keys: Keys) -> Command:
             return _command((keys.one("workers"),), b"attend", _raw(worker), _instant(seconds))
         case requests.Lease(shard, worker, seconds):
             return _command((keys.of_shard("lease", shard),), b"lease", _raw(worker), round(seconds * 1000))
-        case requests.TakePace(channel_type, account, name, order, limit, every, burst, chat_every):
-            bounds = (_instant(order), limit, _instant(every), burst, _instant(chat_every))
+        case requests.TakePace(channel_type, account, name, order, limit, every, burst, chat_every, pause):
+            bounds = (_instant(order), limit, _instant(every), burst, _instant(chat_every), _instant(pause))
             return _command(keys.pace(channel_type, account), b"pace", word(name), *bounds)
         case requests.SetAside():
             return _encode_set_aside(request, digests, keys)

@@ -16,7 +16,16 @@ from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store import requests
 from vimbiso_fsm.store.memory import MemoryStore
-from vimbiso_fsm.store.retention import AUDIT_LIFE, DOCUMENT_LIFE, MAX_DOCUMENT, STRANGER_LIFE, TOKEN_KEPT
+from vimbiso_fsm.store.retention import (
+    AUDIT_LIFE,
+    DOCUMENT_LIFE,
+    LONGEST_PACE,
+    LONGEST_PAUSE,
+    MAX_DOCUMENT,
+    PACE_WAIT,
+    STRANGER_LIFE,
+    TOKEN_KEPT,
+)
 from vimbiso_fsm.testing.store_contract import HOUR, Make, holds, is_answer, opened
 
 if TYPE_CHECKING:
@@ -121,6 +130,7 @@ def _steps() -> SearchStrategy[_Step]:
         "mark",
         "report",
         "lease",
+        *("pace",) * 2,
         *reads,
     )
     documents = st.one_of(st.binary(max_size=40), st.sampled_from(_LARGE))
@@ -177,9 +187,14 @@ class _Pair:
                 _answer(self._store, requests.Lease(requests.shard_of(member), f"{token} {self._tail}", 0.0))
 
     def _compare(self, request: requests.Request) -> None:
+        if isinstance(request, requests.TakePace):
+            self._compare(requests.Load(self._member(0)))  # its answer has no instant
         found = _answer(self._store, request)
         self._follow(request, found)
         wanted = _answer(self._model, request)
+        if isinstance(found, float) and isinstance(wanted, float):
+            alike = (found > 0) == (wanted > 0) and abs(found - wanted) < PACE_WAIT
+            found = wanted if alike else found
         if isinstance(request, requests.ReadDue | requests.Scan):
             found = self._own(found)
         holds(found == wanted, f"{request}: the model answers {wanted}, the store {found}")
@@ -250,8 +265,18 @@ class _Pair:
                 return requests.Lease(
                     requests.shard_of(member), f"{step.token} {self._tail}", HOUR if step.inherits else 0.0
                 )
+            case "pace":
+                return self._pace(step)
             case _:
                 return requests.ReadDue(requests.shard_of(member), step.wake or 0.0, limit=1_000_000)
+
+    def _pace(self, step: _Step) -> requests.TakePace:
+        """Return a request whose sends, rates and pauses end long after the program."""
+        account = f"{_ACCOUNTS[step.head % 3]}{self._tail}"
+        name, order = f"{step.root.strip()} {step.member}", float(step.other - step.member)
+        pause = LONGEST_PAUSE if step.inherits and step.forgets else 0.0
+        chat_every = 1_000.0 if step.forgets else 0.0
+        return requests.TakePace("sms", account, name, order, step.head + 1, LONGEST_PACE, 2, chat_every, pause)
 
     def _drop(self, step: _Step, member: str) -> requests.DropOldest:
         count = step.other

@@ -915,6 +915,11 @@ def law_11_a_pace_is_kept_by_all_together(store: requests.Store) -> None:
     _same(waits("f", 9.0, 8), False, "the wait behind an address that waits for its own rate")
     other = requests.TakePace("sms", account + "x", "a", 5.0, 1, HOUR)
     _same(store.perform(other), 0.0, "the wait at another account")
+    pause = requests.TakePace("sms", account, "g", 0.0, 99, HOUR, pause=1_000.0)
+    _same([900 < store.perform(each) <= 1_000 for each in (pause, attrs.evolve(pause, pause=1.0))], [True, True],
+          "the pause of an account, and a shorter one")  # fmt: skip
+    _same([waits("g", 0.0, 99), waits("h", 9.0, 99)], [True, True], "the waits in a pause")
+    _same(store.perform(attrs.evolve(other, limit=9, name="b")), 0.0, "the wait at another account in the pause")
 
 
 def law_7_incidents_are_kept_beside_the_chain(store: requests.Store) -> None:

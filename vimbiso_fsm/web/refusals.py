@@ -25,6 +25,8 @@ Kind: TypeAlias = Literal["busy", "operator", "address", "content", "unknown"]
 Known: TypeAlias = tuple[Kind, str, float | None]
 """What a code means: the kind, why, and the seconds to wait if the vendor's pages name them."""
 
+OF_MEMBER: Final = frozenset({"131056"})
+"""The codes with which a channel asks to wait with one member, and not with the whole account."""
 OPERATOR_PAUSE: Final = 300.0
 """Seconds after which a channel is asked again where an operator has to act."""
 
@@ -56,7 +58,7 @@ class Refusal:
         """
         match self.kind:
             case "busy":
-                return Later(self.seconds)
+                return Later(self.seconds, address=self.code in OF_MEMBER)
             case "operator":
                 return Later(OPERATOR_PAUSE if self.seconds is None else self.seconds)
             case "address" | "content":

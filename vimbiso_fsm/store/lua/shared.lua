@@ -113,6 +113,7 @@ end
 -- KEYS of this mode: the sends that a pace counts, the addresses that were sent to and the places in the queue by their
 -- ends, and the queue. Of damaged keys nothing is kept, because they are made again within seconds.
 if mode == 'pace' then -- ARGV 4 address  5 order  6 limit  7 its seconds  8 burst to the address  9 seconds of one of it
+  -- 10 seconds of a pause of the account, which is kept beside the addresses as 'p'
   local name, limit, every, chat_every = ARGV[4], tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[9])
   local longest = string.format('(%.6f', now + LONGEST_PACE)
   for i = 1, 3 do
@@ -128,13 +129,22 @@ if mode == 'pace' then -- ARGV 4 address  5 order  6 limit  7 its seconds  8 bur
   end
   local full_at = math.max(tonumber(call('ZSCORE', KEYS[2], 'c' .. name) or 0), now) -- when all of the burst is free
   local wait = full_at - now - (ARGV[8] - 1) * chat_every
-  if wait >= 0.000001 then
+  local pause = math.max(tonumber(call('ZSCORE', KEYS[2], 'p') or 0) - now, tonumber(ARGV[10]), 0)
+  if tonumber(ARGV[10]) > 0 then
+    wait = pause
+    call('ZADD', KEYS[2], string.format('%.6f', now + pause), 'p')
+  elseif wait >= 0.000001 then
+    wait = math.max(wait, pause)
     call('ZREM', KEYS[2], 'w' .. name)
     call('ZREM', KEYS[3], name)
   else
     call('ZADD', KEYS[3], 'LT', ARGV[5], name)
-    local ahead = call('ZRANK', KEYS[3], name) + call('ZCARD', KEYS[1]) - limit
-    if ahead < 0 then
+    local rank = call('ZRANK', KEYS[3], name)
+    local ahead = rank + call('ZCARD', KEYS[1]) - limit
+    if pause > 0 then
+      wait = pause + math.min(math.floor(rank / limit) * every, PACE_WAIT)
+      call('ZADD', KEYS[2], string.format('%.6f', now + wait + PACE_GRACE), 'w' .. name)
+    elseif ahead < 0 then
       call('ZREM', KEYS[2], 'w' .. name)
       call('ZREM', KEYS[3], name)
       call('ZADD', KEYS[1], string.format('%.6f', now + every), at .. name)
