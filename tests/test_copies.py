@@ -107,6 +107,7 @@ SAMPLES: dict[Any, Any] = {
     float: 2.5,
     bool: True,
     int | None: 7,
+    float | None: 7.5,
     object: ReadDue(3),
     tuple[str, ...]: ("one", "two"),
     tuple[bytes, ...]: (b"one", b"\xff"),

@@ -52,10 +52,10 @@ class _Clients:
         self.sums = list(sums)
 
     async def known(self, member: int, name: str, seconds: float, spent: list[float]) -> None:
-        """Let a known member add numbers for some seconds, and time each answer."""
+        """Let a known member add numbers for some seconds, at least twice, and time each answer but the first."""
         until, number = time.monotonic() + seconds, 0
         await asyncio.sleep(PAUSE * member / MEMBERS)
-        while time.monotonic() < until:
+        while time.monotonic() < until or number < 2:
             number += 1
             began = time.monotonic()
             outcome = await self.taken_in_the_end(Message(_channel("known", member), f"{name}-{number}", "1"))
