@@ -118,9 +118,9 @@ CHANNEL_PACES: Final[Mapping[str, Pace]] = MappingProxyType(
 
 A bot of Telegram sends 30 messages a second, and one a second to a chat. A number of WhatsApp sends 80 messages a
 second, and to a member one in six seconds, of which it takes 45 at once (its pair rate); replies to messages need some
-of these. The throughput of a number counts what comes in too; it is 20 where the number is also in the WhatsApp Business
-app, and up to 1,000 after an upgrade by Meta, so that such numbers need a pace of their own. SMS has no pace here, because
-the carrier queues it.
+of these. The throughput of a number counts what comes in too. It is 20 where the number is also in the Business app of
+WhatsApp, and up to 1,000 after an upgrade by Meta, so such numbers need a pace of their own. SMS has no pace here,
+because the carrier queues it.
 """
 
 
