@@ -565,6 +565,7 @@ def _stopped_twice(begin: Any, first: int, after: Any, second: int, then: Any, *
 def test_a_channel_that_comes_back_meanwhile_stays_in_the_list():
     """A list is not corrected, if the channel has come to its member by another way since the `Link` was refused."""
     to_one, to_other = (partial(link, member_id=name, channel=TELEGRAM, takes=True) for name in ("m-1", "m-2"))
+    effects = 0
     for effects in itertools.count():
         chat = a_chat()
         held = chat._hold(to_one, Cache(0))
