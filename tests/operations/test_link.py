@@ -250,6 +250,22 @@ def test_a_message_is_handled_once_wherever_its_channel_leads(cached: bool, to: 
     chat.check()
 
 
+@pytest.mark.parametrize("to", ["guest", "m-2"])
+def test_a_worker_with_the_latest_copy_of_the_former_owner_asks_the_index(to: str):
+    """A worker remembers the owner of a channel only as long as the owner's document has the channel."""
+    chat, cache = a_chat(), Cache(10)
+    say(chat, WHATSAPP, "7", cache=cache)
+    change = partial(unlink, member_id="m-1") if to == "guest" else partial(link, member_id="m-2", takes=True)
+    run(chat, partial(change, channel=WHATSAPP))
+    assert "<m-1>" in say(chat, SMS, "8", cache=cache), "the worker has the document from after the change"
+    assert "m-1" not in say(chat, WHATSAPP, "9", cache=cache)
+    assert "m-1" not in say(chat, WHATSAPP, "7", cache=cache)
+    assert "<m-1>" in say(chat, SMS, "10", cache=cache)
+    till: Any = chat.bot.services["till"]
+    assert ("9", "m-1") not in {(number, member_id) for number, _, member_id in till.paid}
+    chat.check()
+
+
 def test_a_guest_is_joined_to_a_member():
     """A link ends the guest's conversation: the member's flow stays, and what the guest said stays handled."""
     chat = a_chat()

@@ -231,8 +231,14 @@ class Handling(Beginning[Outcome]):
             return False
         if known is None:
             return False
-        self._linked = self._linked and not known.document.guest
-        turns.head, turns.document = known.head, known.document
+        document = known.document
+        self._linked = self._linked and not document.guest
+        # The channel may have left since the owner was remembered, and the document may have been read after that.
+        may_have_left = self._linked and (document.leaving or self._place.address not in document.channels)
+        if may_have_left and not self._leads_to(document):
+            self._owner_is_cached = False
+            return False
+        turns.head, turns.document = known.head, document
         return True
 
     def _has_names(self, document: Document) -> bool:
