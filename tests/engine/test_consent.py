@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any, Literal
 from urllib.parse import urlencode
 
 import attrs
@@ -15,11 +17,13 @@ from vimbiso_fsm.channels import Blocked, OptedOut, Reacted, sms, telegram
 from vimbiso_fsm.document.codec import decode, encode
 from vimbiso_fsm.flow.flow import NoData
 from vimbiso_fsm.messages.consent import START_WORDS, STOP_WORDS, wish_in_words
+from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.requests import Scan
 from vimbiso_fsm.store.retention import DOCUMENT_LIFE
 from vimbiso_fsm.testing.chat import STORE_SECRET, Clock, words
 
+Kind = Literal["sync", "async"]
 SMS = Channel("sms", "16505550001")
 CHAT = Channel("telegram", "77")
 
@@ -34,13 +38,24 @@ door: Flow[NoData] = Flow(
 )  # fmt: skip
 
 
-def shell(**options: object) -> tuple[Shell, Clock, list[str]]:
+def shell(
+    kind: Kind = "sync", *, flow: Any = door, at: list[str] | None = None, **options: object
+) -> tuple[Shell, Clock, list[str]]:
     """Return a manager that delivers into a list, and its clock."""
-    clock, taken = Clock(), list[str]()
-    bot = Bot(door, on={Reacted: lambda turn, fact: Text("Thanks."), OptedOut: lambda turn, fact: Text("Bye.")})
+    clock, taken, places = Clock(), list[str](), [] if at is None else at
+    bot = Bot(flow, on={Reacted: lambda turn, fact: Text("Thanks."), OptedOut: lambda turn, fact: Text("Bye.")})
     store = MemoryStore(clock, secret=STORE_SECRET)
-    deliver = lambda channel, replies: taken.extend(words(replies))  # noqa: E731  # one line says it
-    return Shell("sync", bot, store, deliver=deliver, **options), clock, taken
+
+    def deliver(channel: Channel, replies: Sequence[Reply]) -> None:
+        taken.extend(words(replies))
+        places.append(channel.identifier)
+
+    async def deliver_later(channel: Channel, replies: Sequence[Reply]) -> None:
+        deliver(channel, replies)
+
+    made = Shell(kind, bot, store, deliver=deliver if kind == "sync" else deliver_later, **options)
+    made.manager._base.clock.follow(clock)
+    return made, clock, taken
 
 
 def said(to: Shell, text: str, channel: Channel = SMS) -> list[str]:
@@ -211,3 +226,76 @@ def test_it_is_a_state_of_the_address():
     clock.at += 2 * DOCUMENT_LIFE
     assert to.state("m-ann").is_opted_out(SMS.address)
     assert said(to, "start")[0].startswith("You get our messages again.")
+
+
+@pytest.mark.parametrize("days", [10, 50, 390])
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_the_wish_of_a_guest_is_kept_as_long_as_that_of_a_member(kind: Kind, days: int):
+    """What another system tells an address weeks after a guest has said STOP there is not delivered."""
+    to, clock, taken = shell(kind)
+    said(to, "hi")
+    said(to, "stop")
+    clock.at += days * 86_400
+    outcome = to.do("tell", SMS, Text("We have news."), key="news")
+    to.wake(outcome.member_id)
+    assert taken == []
+
+
+def _ann(turn):
+    return turn.changes(member=attrs.evolve(turn.member, id=f"m-{turn.channel.type}", guest=False))
+
+
+greet: Flow[NoData] = Flow(
+    "greet", initial="name",
+    states=[State("name", ask=Text("Name?"), reads=str), State("rest", ask=Text("Rest?"), reads=str),
+            State("done", final=True)],
+    transitions=[Transition("answer", "name", "rest", prepare=_ann), Transition("answer", "rest", "done")],
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("way", ["unlink", "relink"])
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_the_wish_goes_with_the_address(kind: Kind, way: str):
+    """An address that wants no messages wants none at its next owner, and a word of the start there ends it for all."""
+    at = list[str]()
+    to, _, _ = shell(kind, flow=greet, at=at)
+    for channel in (SMS, CHAT):
+        said(to, "hi", channel)
+        said(to, "ann", channel)
+    said(to, "stop")
+    owner = "m-sms"
+    if way == "unlink":
+        to.do("unlink", "m-sms", SMS)
+    else:
+        owner = "m-telegram"
+        to.do("relink", "m-telegram", SMS)
+    assert to.state("m-sms").opted_out == ()
+    outcome = to.do("tell", SMS, Text("We have news."), key="news")
+    assert (outcome.member_id == owner) == (way == "relink")
+    assert to.state(outcome.member_id).is_opted_out(SMS.address)
+    to.wake(outcome.member_id)
+    assert SMS.identifier not in at
+    assert said(to, "hello") == []
+    assert "You get our messages again." in " ".join(said(to, "start"))
+    to.do("relink", "m-sms", SMS)
+    assert not to.state("m-sms").is_opted_out(SMS.address)
+
+
+PHONE, USER = "263771000001", "ZW.100001"
+BOTH = Channel("whatsapp", PHONE, {"names": [USER]})
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize("told", [Channel("whatsapp", PHONE), Channel("whatsapp", USER, {"names": [USER]}), BOTH])
+def test_a_wish_at_one_name_counts_at_all_names_of_a_guest(kind: Kind, told: Channel):
+    """An opt-out under one name of a guest ends deliveries under the others too, and so does the end of it."""
+    to, _, taken = shell(kind)
+    said(to, "hi", BOTH)
+    guest = to.handle(to.message("menu", channel=Channel("whatsapp", USER, {"names": [USER]}))).member_id
+    assert to.do("handle_event", OptedOut(id="o", channel=told)).member_id == guest
+    assert said(to, "hello", Channel("whatsapp", PHONE)) == said(to, "hello", BOTH) == []
+    to.do("tell", guest, Text("We have news."), key="news")
+    to.wake(guest)
+    assert taken == []
+    to.do("handle_event", OptedOut(id="s", channel=Channel("whatsapp", PHONE), wish="start"))
+    assert to.state(guest).opted_out == ()

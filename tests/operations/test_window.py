@@ -26,6 +26,7 @@ from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.money import Money
 from vimbiso_fsm.messages.replies import Buttons, Media, Reply, Template, Text, TextTemplate
 from vimbiso_fsm.messages.sending import Sent
+from vimbiso_fsm.messages.told import Reacted
 from vimbiso_fsm.messages.windows import as_templates
 from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.store.requests import Commit, Request
@@ -34,7 +35,9 @@ DAY, HOUR = 86_400.0, 3_600.0
 FREE = Text("seat.free", row=7, templates={"whatsapp": TextTemplate("seat_free", ("row",), ("en_GB", "sn"))})
 
 
-def seat(late: Text, *, after: float = 2 * DAY, asks: Text | None = None, then: float | None = None) -> Bot:
+def seat(
+    late: Text, *, after: float = 2 * DAY, asks: Text | None = None, then: float | None = None, **more: Any
+) -> Bot:
     """Make a bot that says something late, and may ask a question with it."""
     states: list[State[NoData]] = [
         State("hold", ask=Text("Take it?"), timeout=after),
@@ -48,7 +51,7 @@ def seat(late: Text, *, after: float = 2 * DAY, asks: Text | None = None, then: 
         ways.append(Transition("timeout", "next", "end"))
     flow: Flow[NoData] = Flow("seat", initial="hold", states=states, transitions=ways)
     texts = {"en": {"seat.free": "Row {row} is free."}, "sn": {"seat.free": "Mutsetse {row} wakasununguka."}}
-    return Bot(flow, session=30 * DAY, texts=texts)
+    return Bot(flow, session=30 * DAY, texts=texts, **more)
 
 
 class Post:
@@ -325,3 +328,50 @@ def test_a_late_text_is_stored_with_its_templates():
     texts = [FREE, Text("a", holds=timedelta(hours=2)), Text("a", b=1, holds=timedelta(seconds=1))]
     texts += [Text("a", templates={"sms": TextTemplate("b")})]
     assert replies_from_raw(replies_to_keep(texts)) == tuple(texts)
+
+
+def thanks(_: Turn[Any], fact: Reacted) -> Text:
+    """Thank for a reaction, with a template if it has an emoji."""
+    return Text("Thanks.", templates={"whatsapp": TextTemplate("thanks")} if fact.emoji else {})
+
+
+@KINDS
+@pytest.mark.parametrize(("emoji", "sent"), [("", []), ("x", ["thanks"])])
+def test_words_about_a_late_fact_are_late_words(late: Any, emoji: str, sent: list[str]):
+    """Outside the window the reaction to a fact goes as its template by a worker, and else it is held."""
+    scene = late(seat(Text("Free."), on={Reacted: thanks}))
+    scene.record(scene.one)
+    scene.at += DAY
+    outcome = scene.one.do("handle_event", Reacted(id="r", channel=CHANNEL, message_id="m", emoji=emoji))
+    assert (outcome.status, outcome.sent, scene.post.sent) == ("advanced", False, [])
+    scene.one.wake(scene.outcome.member_id)
+    assert [reply.name for reply in scene.post.sent if isinstance(reply, Template)] == sent
+    assert len(scene.post.sent) == len(sent)
+    assert [waiting.rest for waiting in scene.stored.outbox] == ([] if sent else ["window"])
+
+
+@KINDS
+def test_words_about_a_fact_go_where_it_was_told(kind: Kind):
+    """A member who was heard on another channel since is answered on the channel of the fact, as the outcome says."""
+
+    def login(turn: Turn[NoData]) -> Any:
+        return turn.changes(member=attrs.evolve(turn.member, id="m-ann", guest=False))
+
+    flow: Flow[NoData] = Flow(
+        "greet", initial="name",
+        states=[State("name", ask=Text("Name?"), reads=str), State("end", final=True)],
+        transitions=[Transition("answer", "name", "end", prepare=login)],
+    )  # fmt: skip
+    scene, places = Scene(kind, Bot(flow, on={Reacted: lambda turn, fact: Text("Thanks.")})), list[str]()
+
+    def take(channel: Channel, replies: Sequence[Reply]) -> Sent:
+        places.append(channel.type)
+        return Sent()
+
+    with scene.shell(senders={"whatsapp": take, "telegram": take}) as shell:
+        for channel in (CHANNEL, Channel("telegram", "5")):
+            for text in ("hi", "ann"):
+                shell.handle(Message(channel, f"{channel.type}-{text}", text))
+        places.clear()
+        outcome = shell.do("handle_event", Reacted(id="r", channel=CHANNEL, message_id="m", emoji="x"))
+    assert (outcome.member_id, outcome.sent, outcome.channel, places) == ("m-ann", True, CHANNEL, ["whatsapp"])

@@ -173,9 +173,9 @@ def verifying(digests: Digests, event: Event, known: Sequence[Address] = ()) -> 
 def _life(document: Document, *, least: int) -> int:
     """Return the seconds that a document is kept: longer if a timer or the end of a session is far ahead.
 
-    A document that says that the member wants no messages is kept as long as the audit.
+    A document that says that the member wants no messages is kept as long as the audit, also that of a guest.
     """
-    if document.opted_out and not document.guest:  # a wish that no message makes known again
+    if document.opted_out:  # a wish that no message makes known again
         least = max(least, AUDIT_LIFE)
     for run in (document.run, *document.suspended):
         if run is not None and run.due is not None:

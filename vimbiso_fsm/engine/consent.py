@@ -10,7 +10,7 @@ from vimbiso_fsm.document.document import OptOut
 from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.handover import drop_hand_over
 from vimbiso_fsm.messages.consent import wish_in_fact, wish_in_words
-from vimbiso_fsm.messages.message import Message
+from vimbiso_fsm.messages.message import Address, Message
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.messages.told import Blocked, Told
 
@@ -65,19 +65,24 @@ def _opt_out(draft: Draft) -> OptOut | None:
     """Return the note that the member wants no messages at the address of the turn; None if they consent."""
     if not draft.opted_out:
         return None
-    names = {draft.bot.route(name).address for name in draft.channel.names}
+    names = _names(draft)
     return next((out for out in draft.opted_out if out.address in names), None)
 
 
+def _names(draft: Draft) -> tuple[Address, ...]:
+    """Return the address of the turn under each of its names. All names of a guest are those of one speaker."""
+    told = (draft.bot.route(name).address for name in draft.channel.names)
+    return tuple(dict.fromkeys((*told, *(draft.before.channels if draft.before.guest else ()))))
+
+
 def _take_back(draft: Draft, *, blocked: bool) -> None:
-    names = [draft.bot.route(name).address for name in draft.channel.names]
-    draft.opted_out = (*draft.opted_out, *(OptOut(address, blocked) for address in names))
+    draft.opted_out = (*draft.opted_out, *(OptOut(address, blocked) for address in _names(draft)))
     draft.outbox = ()
     drop_hand_over(draft, "consent")
     draft.detail = {**draft.detail, "consent": "blocked" if blocked else "taken back"}
 
 
 def _give(draft: Draft) -> None:
-    names = {draft.bot.route(name).address for name in draft.channel.names}
+    names = _names(draft)
     draft.opted_out = tuple(out for out in draft.opted_out if out.address not in names)
     draft.detail = {**draft.detail, "consent": "given"}

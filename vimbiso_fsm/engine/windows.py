@@ -19,7 +19,7 @@ from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.events import Event, ReminderDue
 from vimbiso_fsm.engine.schedule import DELIVERY_TRIES
 from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.messages.message import Message
+from vimbiso_fsm.messages.message import Address, Message
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.messages.windows import MARGIN, as_templates, has_template, words_of
 from vimbiso_fsm.store.retention import DOCUMENT_LIFE
@@ -53,9 +53,9 @@ def hour_of(at: datetime) -> datetime:
     return at.replace(minute=0, second=0, microsecond=0)
 
 
-def takes_words(bot: Bot, document: Document, now: datetime) -> bool:
-    """Return whether the channel of the latest turn takes words of the bot's own at an instant."""
-    address = document.channel.address
+def takes_words(bot: Bot, document: Document, now: datetime, address: Address | None = None) -> bool:
+    """Return whether an address, by default that of the latest turn, takes words of the bot's own at an instant."""
+    address = address or document.channel.address
     if address.type not in bot.windows:
         return True
     return any(note.address == address and _is_open(bot, note, now) for note in document.heard)

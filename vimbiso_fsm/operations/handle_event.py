@@ -26,6 +26,7 @@ from vimbiso_fsm.engine.decide import decide
 from vimbiso_fsm.engine.events import CallReturned, ReplyRoute, turn_token
 from vimbiso_fsm.engine.outbox import is_over
 from vimbiso_fsm.engine.reading import Absent, Damaged, Encrypted, Foreign, Newer, Sound, open_document
+from vimbiso_fsm.engine.windows import takes_words
 from vimbiso_fsm.errors import DamagedDocument
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Reply
@@ -236,7 +237,7 @@ class _Taking:
     async def _commit(self, document: Document) -> EventOutcome | None:
         context, turns, event = self._context, self._turns, self._event
         busy = NONE_BUSY
-        route: ReplyRoute = "send" if self._channel.type in context.senders else "handle"
+        route = self._route(document)
         if document.outbox:
             document = turns.document = await whole_outbox(context, turns.member_id, document)
         while True:
@@ -254,6 +255,17 @@ class _Taking:
                 reason = "unknown message" if self.reply == "unknown" else "nothing to do"
                 return EventOutcome("ignored", member_id=document.person, reason=reason)
         return await self._not_committed(result, document)
+
+    def _route(self, document: Document) -> ReplyRoute:
+        """Return where the replies go. Outside the window of the channel they are late, and a worker's (`windows.py`).
+
+        A member who opens a chat waits for the bot to begin, and the channel takes its words.
+        """
+        context, address = self._context, self._channel.address
+        if self._channel.type not in context.senders:
+            return "handle"
+        opens = isinstance(self._event, ChatOpened)
+        return "send" if opens or takes_words(context.bot, document, instant(context.now), address) else "keep"
 
     async def _not_committed(self, result: object, document: Document) -> EventOutcome | None:
         match result:
@@ -278,8 +290,10 @@ class _Taking:
             return self._outcome(decision.status, decision.replies, document)
         outcome = self._outcome(decision.status, decision.replies, document)
         if decision.delivery is not None:
-            (answer,) = await send(turns, [(decision.delivery, decision.replies)])
+            (answer,) = await send(turns, [(decision.delivery, decision.replies)], outcome.channel)
             outcome = attrs.evolve(outcome, sent=isinstance(answer, Sent))
+        elif decision.replies and self._channel.type in context.senders:
+            outcome = attrs.evolve(outcome, sent=False)
         call = turns.next_call(decision)
         if call is not None:
             result = await call

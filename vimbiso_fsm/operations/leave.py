@@ -10,8 +10,9 @@
 The first commit decides: from then on no turn of the channel is stored at the member, also not by a worker with an old
 copy, whose commit is answered with the document that has the note. Each further step is idempotent and is repeated
 by the next reader of the note: a message, a worker, or the operator. A channel that leaves a member before the index
-leads there first arrives, so that the changes of the index keep the order of the commits. Only tokens are handed on,
-which are hashes; the next speaker on the channel gets nothing else of the member.
+leads there first arrives, so that the changes of the index keep the order of the commits. Tokens are handed on, which
+are hashes, and whether the address wants no messages, which is a state of the address. The next speaker on the channel
+gets nothing else of the member.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ async def leave(context: Context, document: Document, head: Head) -> None:
     for leaving in document.leaving:
         context.cache.forget(document.member_id, leaving.address)
         await _arrive(context, document.member_id, leaving.address)
-        await _go(context, document.member_id, leaving)
+        await _go(context, document, leaving)
     await _clear(context, document, head)
 
 
@@ -133,20 +134,20 @@ async def _arrive(context: Context, member_id: str, address: Address) -> None:
         await promote(context, reading.document, stored.head)
     for leaving in reading.document.leaving:
         if leaving.address == address:
-            await _go(context, source, leaving)
+            await _go(context, reading.document, leaving)
 
 
-async def _go(context: Context, member_id: str, leaving: Leaving) -> None:
+async def _go(context: Context, document: Document, leaving: Leaving) -> None:
     """Hand a channel that is leaving a member to the next one, and change the index."""
-    channel = leaving.address.channel
+    member_id, channel = document.member_id, leaving.address.channel
     if (await find_owner(context, channel)).member_id != member_id:
         return  # done before
     tokens = await ReadInherited(member_id)
     heir = None
     if leaving.to is not None:
-        heir = await _hand_to_member(context, member_id, leaving, leaving.to, tokens)
+        heir = await _hand_to_member(context, document, leaving, leaving.to, tokens)
     else:
-        await _hand_to_guest(context, member_id, leaving, tokens)
+        await _hand_to_guest(context, document, leaving, tokens)
     if not await _is_leaving(context, member_id, leaving):
         return  # done before, and the channel has come back since
     way = hashed("way", member_id, str(leaving.version), leaving.token)
@@ -165,14 +166,16 @@ async def _is_leaving(context: Context, member_id: str, leaving: Leaving) -> boo
 
 
 async def _clear(context: Context, document: Document, head: Head) -> None:
-    """Remove the notes of channels that have left."""
+    """Remove the notes of channels that have left, and with them what the addresses want."""
     member_id, done = document.member_id, document.leaving
+    gone = {leaving.address for leaving in done}
     for attempt in itertools.count(1):
         left = tuple(leaving for leaving in document.leaving if leaving not in done)
         if left == document.leaving:
             return
         token = hashed("left", member_id, str(head.version), head.digest)
-        after = attrs.evolve(document, leaving=left)
+        wishes = tuple(out for out in document.opted_out if document.has(out.address) or out.address not in gone)
+        after = attrs.evolve(document, leaving=left, opted_out=wishes)
         decision = updated(context.bot, document, after, token, context.now, version=head.version)
         result = await commit(
             context, with_entry(decision, kind="unlink", detail={"done": len(done), "by": _by(*done)}), head
@@ -198,8 +201,15 @@ def _token(context: Context, member_id: str, leaving: Leaving) -> str:
     return hashed("leave", member_id, str(leaving.version), guest, *([leaving.token] if leaving.token else []))
 
 
-async def _hand_to_guest(context: Context, member_id: str, leaving: Leaving, tokens: Inherited) -> None:
+def _with_wish(document: Document, source: Document, leaving: Leaving) -> Document:
+    """Return the document that gets a channel, with the note of its source that the address wants no messages."""
+    wishes = (out for out in source.opted_out if out.address == leaving.address)
+    return attrs.evolve(document, opted_out=tuple(dict.fromkeys((*document.opted_out, *wishes))))
+
+
+async def _hand_to_guest(context: Context, source: Document, leaving: Leaving, tokens: Inherited) -> None:
     """Give the tokens to the guest on the channel, who may not exist yet."""
+    member_id = source.member_id
     token = _token(context, member_id, leaving)
     for attempt in itertools.count(1):
         guest, stored = await find_guest(context.bot.digests, leaving.address)
@@ -207,12 +217,14 @@ async def _hand_to_guest(context: Context, member_id: str, leaving: Leaving, tok
             case Sound(document) if document.moved is not None:  # left over from the promotion to the member
                 await promote(context, document, stored.head)
             case Sound(document):
-                if await _gave(context, member_id, document, stored, token, tokens, document, leaving):
+                after = _with_wish(document, source, leaving)
+                if await _gave(context, member_id, document, stored, token, tokens, after, leaving):
                     return await _forget(context, guest, _by(leaving))
             case Absent():
                 channel = leaving.address.channel
                 now, version = instant(context.now), stored.head.version
                 first = first_document(guest, channel, now, leaving.address, version=version)
+                first = _with_wish(first, source, leaving)
                 if await _gave(context, member_id, None, stored, token, tokens, first, leaving):
                     return await _forget(context, guest, _by(leaving))
             case Newer(error) | Foreign(error) | Encrypted(error):
@@ -245,8 +257,9 @@ async def _forget(context: Context, guest: str, by: str) -> None:
         context.told.append(CommitEvent(entry, 1, sealed.digest))
 
 
-async def _hand_to_member(context: Context, member_id: str, leaving: Leaving, to: str, tokens: Inherited) -> str:
+async def _hand_to_member(context: Context, source: Document, leaving: Leaving, to: str, tokens: Inherited) -> str:
     """Link the channel in the document of the member that gets it, with the tokens; return the id of the document."""
+    member_id = source.member_id
     address, token = leaving.address, _token(context, member_id, leaving)
     for attempt in itertools.count(1):
         other, stored = await find_conversation(context, to, address, Load)
@@ -254,13 +267,13 @@ async def _hand_to_member(context: Context, member_id: str, leaving: Leaving, to
             case Sound(document) if document.moved is not None:
                 await promote(context, document, stored.head)
             case Sound(document):
-                after = linked_to(document, (address,))
+                after = _with_wish(linked_to(document, (address,)), source, leaving)
                 if await _gave(context, member_id, document, stored, token, tokens, after, leaving):
                     return other
             case Absent():
                 now = instant(context.now)
                 channel, version = address.channel, stored.head.version
-                first = first_document(other, channel, now, address, version=version)
+                first = _with_wish(first_document(other, channel, now, address, version=version), source, leaving)
                 if await _gave(context, member_id, None, stored, token, tokens, first, leaving):
                     return other
             case Newer(error) | Foreign(error) | Encrypted(error):

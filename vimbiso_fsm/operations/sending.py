@@ -69,12 +69,13 @@ async def whole_outbox(context: Context, member_id: str, document: Document) -> 
     return with_recorded(document, raw, now)
 
 
-async def send(turns: MemberTurns, leased: Sequence[Leased]) -> Sequence[Answer | None]:
+async def send(turns: MemberTurns, leased: Sequence[Leased], at: Channel | None = None) -> Sequence[Answer | None]:
     """Send replies of the outbox that are leased to this process, in their order.
 
     Args:
         turns: The turns at the member; the latest document has the replies in its outbox.
         leased: The replies in the outbox, each with the same replies in their final words.
+        at: The channel; by default that of the member's latest message.
 
     Returns:
         The answers of the channel, up to the first that is not `Sent`, because those after it wait behind it. That is
@@ -86,22 +87,26 @@ async def send(turns: MemberTurns, leased: Sequence[Leased]) -> Sequence[Answer 
         is_first = outbox and outbox[0] is waiting and until is not None and until.timestamp() > context.now
         if not (is_first or await _is_next(turns, waiting)):
             return (*answers, None)
-        answer = await Deliver(turns.document.channel, replies, waiting.id, True)
+        answer = await Deliver(at or turns.document.channel, replies, waiting.id, True)
         if isinstance(answer, Sent):
             note_sent(turns, waiting.id, answer.ids)
             answers.append(answer)
             continue
         if isinstance(answer, BaseException):
             context.errors.append((waiting.id[:10], answer))
-        return (*answers, await settle(turns, waiting, replies, answer))
+        return (*answers, await settle(turns, waiting, replies, answer, at))
     return answers
 
 
 async def settle(
-    turns: MemberTurns, waiting: Undelivered, replies: Sequence[Reply], answer: Answer | BaseException
+    turns: MemberTurns,
+    waiting: Undelivered,
+    replies: Sequence[Reply],
+    answer: Answer | BaseException,
+    at: Channel | None = None,
 ) -> Answer | None:
     """Take note of the answer of the channel. An answer other than `Sent` is a turn of its own. See `send`."""
-    context, channel = turns.context, turns.document.channel
+    context, channel = turns.context, at or turns.document.channel
     if isinstance(answer, Sent):
         note_sent(turns, waiting.id, answer.ids)
         return answer
