@@ -217,7 +217,7 @@ class _Worker:
         """Make a worker that sends on a channel."""
         sender = channel if kind == "sync" else channel.awaited
         given = store if kind == "sync" else _Awaited(store)
-        return cls(Shell(kind, repeater_bot(), given, senders={"whatsapp": sender}, **options), store)
+        return cls(Shell(kind, repeater_bot(), given, senders={"whatsapp": sender}, paces={}, **options), store)
 
     def say(self, message: Message) -> Outcome:
         """Handle a message until it is answered."""
@@ -275,8 +275,8 @@ def _wake_all(url: Path | str, channel: _OddChannel, clock: Clock, members: Sequ
     with (
         AtomicStateManager.from_url(str(url), secret=STORE_SECRET) as store,
         FlowStateManager(
-            repeater_bot(), Clocked(store, clock), senders={"whatsapp": channel}, cache=0, rates=None
-        ) as manager,
+            repeater_bot(), Clocked(store, clock), senders={"whatsapp": channel}, cache=0, rates=None, paces={}
+        ) as manager,  # without a pace, whose pauses of an account end by the time of the server
     ):
         manager.start()
         ids = [manager.bot.digests.guest_id(Channel("whatsapp", member).address) for member in members]
