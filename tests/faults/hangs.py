@@ -68,11 +68,16 @@ async def _attempt_awaited(place: Place, method: Callable[[], object], _: float)
     return Raised(TimeoutError("it hangs"))
 
 
+async def _attempt_awaited_at(places: Places, method: Callable[[], object], seconds: float) -> object:
+    return NO_PLACE if places.is_stuck else await _attempt_awaited(Place(places), method, seconds)
+
+
 @contextmanager
 def hanging_at_once() -> Generator[None]:
     """Leave attempts to deliver and to pass on behind as soon as they hang."""
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(shell, "attempt", _attempt))
         stack.enter_context(mock.patch.object(Places, "attempt", _attempt_at))
+        stack.enter_context(mock.patch.object(Places, "attempt_awaited", _attempt_awaited_at))
         stack.enter_context(mock.patch.object(async_shell, "attempt_awaited", _attempt_awaited))
         yield

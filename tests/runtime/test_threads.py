@@ -1,11 +1,13 @@
-"""Threads that senders are called in: used again, few of them idle, none kept by a place that is left behind."""
+"""Threads and tasks that senders are called in, and what becomes of those that do not end in time."""
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import os
 import threading
 import time
+from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 
 from vimbiso_fsm.flow.calls import ServiceLimits
-from vimbiso_fsm.runtime import threads
+from vimbiso_fsm.runtime import services, threads
 from vimbiso_fsm.runtime.services import NO_PLACE, Places, Raised
 from vimbiso_fsm.runtime.threads import in_thread
 
@@ -128,6 +130,66 @@ def test_attempts_that_end_just_in_time_are_counted_right():
     for _ in range(200):
         places.attempt(lambda: time.sleep(0.0005), 0.0005)
     until(lambda: (places._taken, places._left_behind) == (0, 0))
+
+
+def test_an_awaited_attempt_that_ignores_its_cancellation_is_left_behind(monkeypatch: pytest.MonkeyPatch):
+    """An async method that goes on when it is cancelled is left behind, and counts at its place until it ends."""
+    monkeypatch.setattr(services, "CANCELLING", 0.01)
+    places = Places(ServiceLimits(threads=1))
+
+    async def attempts() -> None:
+        go_on = asyncio.Event()
+
+        async def stubborn() -> str:
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            await go_on.wait()
+            return "late"
+
+        async def now() -> str:
+            return "now"
+
+        late = await places.attempt_awaited(stubborn, 0.01)
+        assert isinstance(late, Raised)
+        assert isinstance(late.error, TimeoutError)
+        assert places.is_stuck
+        assert await places.attempt_awaited(now, LIMIT) is NO_PLACE
+        go_on.set()
+        await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()}, timeout=LIMIT)
+        assert await places.attempt_awaited(now, LIMIT) == "now"
+
+    asyncio.run(attempts())
+    assert (places._taken, places._left_behind) == (0, 0)
+
+
+def test_the_caller_of_an_awaited_attempt_may_be_cancelled():
+    """A caller that is cancelled ends at once; the method is cancelled too, and counts at its place until it ends."""
+    places, ended = Places(ServiceLimits(threads=1)), list[str]()
+
+    async def attempts() -> None:
+        begun, go_on = asyncio.Event(), asyncio.Event()
+
+        async def method() -> None:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await go_on.wait()
+                ended.append("cancelled")
+
+        caller = asyncio.ensure_future(places.attempt_awaited(method, LIMIT))
+        await begun.wait()
+        caller.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+        assert places.is_stuck
+        assert ended == []
+        go_on.set()
+        await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()}, timeout=LIMIT)
+
+    asyncio.run(attempts())
+    assert ended == ["cancelled"]
+    assert (places._taken, places._left_behind) == (0, 0)
 
 
 def test_without_a_thread_no_attempt_is_made(monkeypatch: pytest.MonkeyPatch):

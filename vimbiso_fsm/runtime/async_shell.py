@@ -43,6 +43,7 @@ from vimbiso_fsm.runtime.binding import bind
 from vimbiso_fsm.runtime.queue import AsyncMemberLock
 from vimbiso_fsm.runtime.services import (
     DELIVERY_TIMEOUT,
+    NO_PLACE,
     Place,
     attempt_awaited,
     is_async,
@@ -301,6 +302,9 @@ class AsyncShell:
         base = self._base
         lock.release()
         function, places = base.sending(step)
+        if place is None and isinstance(step, Deliver) and step.channel.type in base.awaited:
+            result = await places.attempt_awaited(function, DELIVERY_TIMEOUT)
+            return base.sending_busy(step, places) if result is NO_PLACE else base.sent_answer(step, result)
         threaded = not is_async(function.func)
         place = place or await take_awaited(places, places.limits.wait if step.is_reply else 0, threaded=threaded)
         if place is None:

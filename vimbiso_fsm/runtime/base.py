@@ -61,6 +61,7 @@ from vimbiso_fsm.runtime.budget import Budget
 from vimbiso_fsm.runtime.clock import Clock
 from vimbiso_fsm.runtime.door import Door
 from vimbiso_fsm.runtime.services import DELIVERIES, REPLIES, Places, Raised, Services
+from vimbiso_fsm.runtime.services import is_async as is_async_method
 from vimbiso_fsm.runtime.watchdog import LOOKER, Watchdog, Watched
 from vimbiso_fsm.store.requests import Effect, RecordIncident
 
@@ -111,6 +112,7 @@ class BaseManager:
         deliveries: The places of deliveries by a worker.
         replies: The places of replies that a member waits for.
         senders: The functions that send replies, by the type of the channel.
+        awaited: The types of the channels whose senders are async.
         inboxes: The functions that take what passes to a person, by the name of the inbox.
         paces: The pace of deliveries by the type of the channel.
         sent: What they have sent, until the store knows it.
@@ -165,6 +167,7 @@ class BaseManager:
         check_paces(paces or {}, self.bot.validator.channel_types)
         binding.check_senders(self.senders, self.bot.validator.channel_types, is_async=is_async)
         self._keywords = {name: binding.delivery_keywords(sender) for name, sender in self.senders.items()}
+        self.awaited = frozenset(name for name, sender in self.senders.items() if is_async_method(sender))
         self.inboxes = {**(inboxes or {})}
         binding.check_inboxes(self.inboxes, self.bot.inbox_names, is_async=is_async)
         if check_services:

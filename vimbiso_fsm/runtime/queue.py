@@ -39,7 +39,7 @@ class _Places(Generic[L]):
     """The queues of all members that have a message now.
 
     A message that is alone has no lock, and None in place of a queue. The lock is made for the message in its name when
-    another one comes, or when it lets others go first.
+    another one comes. A message that lets others go first leaves the queue, and enters it again.
     """
 
     def __init__(self, new_lock: Callable[[], L]) -> None:
@@ -76,13 +76,12 @@ class MemberLock:
     A message that cannot reacquire it in time goes on without it, because the lock only saves conflicts.
 
     Attributes:
-        held: Whether the lock is held.
+        held: Whether the lock is held. A message that neither holds it nor waits for it has left the queue.
     """
 
-    __slots__ = ("_key", "_lock", "_patience", "_queue", "held")
+    __slots__ = ("_key", "_patience", "_queue", "held")
 
     held: bool
-    _lock: threading.Lock  # found when it is first released
 
     def __init__(self, queue: Queue, key: object, patience: float) -> None:
         """Make the lock of a member's queue. `patience`: seconds to wait for it."""
@@ -106,29 +105,30 @@ class MemberLock:
             self.held = lock.acquire(timeout=self._patience)
         finally:
             if not self.held:
-                self.__exit__()
+                with queue._guard:
+                    queue._leave(self._key, False)
         if not self.held:
             raise Contended("", self._patience, 0)
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._queue._guard:
-            lock = self._queue._leave(self._key, self.held)
-        if lock is not None:
-            lock.release()
-        self.held = False
-
-    def release(self) -> None:
         """Release the lock, if it is held."""
         if self.held:
             with self._queue._guard:
-                self._lock = self._queue._shared(self._key).lock
-            self._lock.release()
-        self.held = False
+                lock = self._queue._leave(self._key, True)
+            if lock is not None:
+                lock.release()
+            self.held = False
+
+    release = __exit__
 
     def reacquire(self) -> None:
         """Acquire the lock again, if that is possible within the patience."""
-        self.held = self.held or self._lock.acquire(timeout=self._patience)
+        if not self.held:
+            try:
+                self.__enter__()
+            except Contended:
+                return
 
 
 class Queue(_Places[threading.Lock]):
@@ -198,7 +198,7 @@ class AsyncMemberLock:
     only waits for a call or a delivery.
 
     Attributes:
-        held: Whether the lock is held.
+        held: Whether the lock is held. See `MemberLock`.
     """
 
     __slots__ = ("_has_slot", "_key", "_patience", "_queue", "_slots", "held")
@@ -235,29 +235,32 @@ class AsyncMemberLock:
         Raises:
             Contended: The lock was not released within the patience.
         """
-        queue = self._queue
-        lock = queue._join(self._key) if self._key in queue._places else None
         try:
-            if lock is None:
-                queue._places[self._key], self.held = None, True
-            else:
-                self.held = lock.take() or await self._waited(lock)
+            await self._hold()
             self._has_slot = self.held and (self._slots.take() or await self._slots.wait())
         except BaseException:
             self.leave()
             raise
         if not self.held:
-            self.leave()
             raise Contended("", self._patience, 0)
+
+    async def _hold(self) -> None:
+        """Acquire the lock, if that is possible within the patience."""
+        queue = self._queue
+        if self._key not in queue._places:
+            queue._places[self._key], self.held = None, True
+            return
+        lock = queue._join(self._key)
+        try:
+            self.held = lock.take() or await self._waited(lock)
+        finally:
+            if not self.held:
+                queue._leave(self._key, False)
 
     def leave(self) -> None:
         """Leave the queue."""
-        if self._has_slot:
-            self._slots.give()
-        lock = self._queue._leave(self._key, self.held)
-        if lock is not None:
-            lock.give()
-        self.held = self._has_slot = False
+        self.give_up_slot()
+        self.release()
 
     async def __aenter__(self) -> Self:
         if not self.enter():
@@ -276,13 +279,15 @@ class AsyncMemberLock:
     def release(self) -> None:
         """Release the lock, if it is held."""
         if self.held:
-            self._queue._shared(self._key).lock.give()
-        self.held = False
+            lock = self._queue._leave(self._key, True)
+            if lock is not None:
+                lock.give()
+            self.held = False
 
     async def reacquire(self) -> None:
         """Acquire the lock again, if that is possible within the patience, and a slot, without a time limit."""
-        lock = self._queue._shared(self._key).lock
-        self.held = self.held or lock.take() or await self._waited(lock)
+        if not self.held:
+            await self._hold()
         self._has_slot = self._has_slot or self._slots.take() or await self._slots.wait()
 
     async def _waited(self, lock: Slots) -> bool:

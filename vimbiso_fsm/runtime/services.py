@@ -19,6 +19,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
@@ -310,6 +311,13 @@ class Places:
         self.leave()
         return answer
 
+    async def attempt_awaited(self, method: Callable[[], object], seconds: float) -> object:
+        """Make an attempt by an async method, in a task of its own. It takes a place only when it is left behind.
+
+        See `attempt`.
+        """
+        return NO_PLACE if self.is_stuck else await _in_task(method, seconds, partial(self.leave_behind, taken=False))
+
     # The circuit ------------------------------------------------------------------------------------------------------
 
     def is_open(self) -> bool:
@@ -475,23 +483,59 @@ def attempt(place: Place, method: Callable[[], object], seconds: float) -> objec
 
 async def attempt_awaited(place: Place, method: Callable[[], object], seconds: float) -> object:
     """Return what a sync or async method returns, or `Raised`. See `attempt`."""
-    from asyncio import ensure_future, wait, wrap_future
+    from asyncio import ensure_future, wrap_future
 
-    running = None if is_async(method) else place.start(method)
-    answering = ensure_future(_answer(method) if running is None else _awaited(wrap_future(running)))
+    if is_async(method):
+        return await _in_task(method, seconds, place.leave_behind)
+    running = place.start(method)
+    answering = ensure_future(_awaited(wrap_future(running)))
     try:
-        done, _ = await wait({answering}, timeout=seconds)
-        if done:
-            return _outcome_of(answering)
-        answering.cancel()
-        if running is None:
-            await wait({answering}, timeout=CANCELLING)
+        return _outcome_of(answering) if await _ends(answering, seconds) else Raised(_too_long(seconds))
     finally:  # also if the task that waits is cancelled
         answering.cancel()
-        left = answering if running is None else running
-        if not left.done():
-            place.leave_behind(left)
-    return Raised(_too_long(seconds))
+        if not running.done():
+            place.leave_behind(running)
+
+
+async def _in_task(
+    method: Callable[[], object], seconds: float, leave_behind: Callable[[asyncio.Task[object]], None]
+) -> object:
+    """Return what an async method returns, or `Raised`. One that does not end when it is cancelled is left behind."""
+    import asyncio
+
+    answering = asyncio.get_running_loop().create_task(_answer(method))
+    try:
+        if await _ends(answering, seconds):
+            return _outcome_of(answering)
+        answering.cancel()
+        await _ends(answering, CANCELLING)
+        return Raised(_too_long(seconds))
+    finally:  # also if the task that waits is cancelled
+        if not answering.done():
+            answering.cancel()
+            leave_behind(answering)
+
+
+async def _ends(task: asyncio.Task[object], seconds: float) -> bool:
+    """Wait for a task, and return whether it ends in time: `asyncio.wait` for one task, at half of its cost."""
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    over = loop.create_future()
+
+    def end(_: object = None) -> None:
+        if not over.done():
+            over.set_result(None)
+
+    task.add_done_callback(end)
+    limit = loop.call_later(seconds, end)
+    try:
+        await over
+    finally:
+        limit.cancel()
+        if not task.done():
+            task.remove_done_callback(end)
+    return task.done()
 
 
 def _outcome_of(answering: asyncio.Task[object]) -> object:
