@@ -39,7 +39,7 @@ from vimbiso_fsm import (
     call,
 )
 from vimbiso_fsm.audit.trail import faults, read_trail
-from vimbiso_fsm.encryption.procedures import Procedures, Reencrypt
+from vimbiso_fsm.encryption.procedures import LONGEST_LIFE, Procedures, Reencrypt
 from vimbiso_fsm.encryption.settings import SCOPES
 from vimbiso_fsm.encryption.store import EncryptedStore
 from vimbiso_fsm.engine.events import content_digest
@@ -879,6 +879,13 @@ def test_the_key_of_a_guest_ends_with_the_guest(engine: str, request: pytest.Fix
     wait(9 * DAY)
     assert state_of(EncryptedStore(store, Encryption(OLD, member_keys=True)), guest).document == b"{}"
     assert lives(guest) == pytest.approx(921 * DAY + GUEST_KEY_LIFE, abs=60)
+    other = guest_id(Channel("whatsapp", "263771000009"))
+    for number, member_id in ((4, other), (5, "m-2")):  # stored plain, and encrypted by a command
+        entry = Entry(1, digest(b"%d" % number), b"%d" % number)
+        store.perform(Commit(member_id, NO_HEAD, f"t{number}", f"t{number}", "", b"{}", entry, b"{}"))
+        EncryptedStore(store, Encryption(OLD, member_keys=True)).perform(Reencrypt(member_id))
+    assert lives(other) == pytest.approx(LONGEST_LIFE + LONGEST_LIFE // 30 + GUEST_KEY_LIFE, abs=60)
+    assert lives("m-2") == math.inf
     if client is None:
         wait(GUEST_KEY_LIFE + 931 * DAY)
         assert store.perform(ReadKeys(guest)) == ()

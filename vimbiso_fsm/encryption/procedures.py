@@ -30,6 +30,7 @@ from vimbiso_fsm.encryption.keys import KEY_BYTES, KeyRing
 from vimbiso_fsm.encryption.parts import Parts, SecretsOf, all_hidden, cut, joined
 from vimbiso_fsm.encryption.settings import Encryption
 from vimbiso_fsm.errors import CommitUnknown, DamagedDocument, StoreUnavailable, VimbisoError
+from vimbiso_fsm.messages.bounds import LONGEST_WAIT
 from vimbiso_fsm.messages.value import Value
 from vimbiso_fsm.store.ciphertext import BROKEN, FRAME, OWN, Frame, closed, frame_of, named_digest, without_key
 from vimbiso_fsm.store.layout import unword
@@ -66,7 +67,7 @@ from vimbiso_fsm.store.requests import (
     check_commit,
     digest,
 )
-from vimbiso_fsm.store.retention import DOCUMENT_LIFE, FRAME_ROOM, GUEST_KEY_LIFE, MAX_DOCUMENT
+from vimbiso_fsm.store.retention import DOCUMENT_LIFE, FRAME_ROOM, GUEST_KEY_LIFE, MAX_DOCUMENT, TIMER_GRACE
 
 MEMBERS_KNOWN: Final = 10_000
 """Members whose ciphers, and whose own keys, are remembered."""
@@ -74,6 +75,11 @@ OWN_KNOWN: Final = 60.0
 """Seconds for which a key of a member's own is used without being asked for again.
 
 A process that runs on while another one drops a key reads nothing with it after that, in a restored copy either.
+"""
+LONGEST_LIFE: Final = int(LONGEST_WAIT) + TIMER_GRACE
+"""Seconds that any document of a guest is kept at most: one with a timer as far ahead as can be.
+
+A document that is encrypted again does not tell for how long the turns before it have had it kept.
 """
 NOT_KEPT: Final = "it is a key of the member's own, which is not kept any more: the member was wiped or erased since"
 
@@ -546,7 +552,7 @@ class Procedures:
             rewritten = len(rewraps)
             if document or previous or pairs:
                 if key.new is not None:
-                    await KeepKey(member_id, key.new)
+                    await KeepKey(member_id, key.new, life=_life_of_key(member_id, LONGEST_LIFE))
                     self._remember(member_id, stored.head, key._replace(new=None))
                 rewritten += await Rewrite(member_id, document, previous, tuple(pairs))
         return Reencrypted(member_id, dict(found.keys), rewritten, dict(found.closed), found.broken)

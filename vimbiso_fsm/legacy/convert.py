@@ -5,6 +5,7 @@
     Load       check that there is no guest on the channel
     Link       link the channel to the member
     Commit     store the document, under a token made of the record's number and bytes
+    Unlink     if nothing was stored: take the link back where the stored document does not have the channel
 
 Each step is idempotent, so a record that two processes import at the same time is imported once. A member who has a
 document is left alone, and two members are never merged. Where record, mapping and channel name different members, or
@@ -41,7 +42,7 @@ from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import LegacyRecord
 from vimbiso_fsm.operations.guests import earlier_guest, find_guest, is_known
 from vimbiso_fsm.operations.history import read_legible
-from vimbiso_fsm.operations.shared import change_owner, find_owner
+from vimbiso_fsm.operations.shared import change_owner, find_owner, restore_owner
 from vimbiso_fsm.operations.update import commit, updated, with_entry
 from vimbiso_fsm.store import requests
 
@@ -317,9 +318,8 @@ class ImportRecord:
             RecordNotImported: The record stays as it is.
         """
         channel = self.state.channel
-        owner = self._one_of(
-            self.named, (await self._owner(context, channel)).member_id, "member_id", "the channel index"
-        )
+        indexed = (await self._owner(context, channel)).member_id
+        owner = self._one_of(self.named, indexed, "member_id", "the channel index")
         guest_id = self._bot.digests.guest_id(channel)
         member_id = owner or guest_id
         verified = await requests.Commit(
@@ -351,7 +351,27 @@ class ImportRecord:
         if not document.guest:
             linked = await change_owner(context, requests.Link(document.channel, document.member_id))
             self._one_of(document.member_id, linked.member_id, "member_id", "the channel index")
-        return await self._store(context, decision)
+        try:
+            imported = await self._store(context, decision)
+        except RecordNotImported:
+            await self._look_again(context, document, indexed)
+            raise
+        if imported.document is None:
+            await self._look_again(context, document, indexed)
+        return imported
+
+    async def _look_again(self, context: Context, document: Document, indexed: str | None) -> None:
+        """Take the link back if the stored document, which is not this one, does not have the channel.
+
+        An import that stopped before it linked may link after others have imported the record and the channel has left.
+
+        Args:
+            context: The context of the operation.
+            document: The document that was not stored.
+            indexed: The owner that the index named before; None for none.
+        """
+        if not document.guest and indexed is None:
+            await restore_owner(context, requests.Link(document.channel, document.member_id))
 
     async def _owner(self, context: Context, channel: Channel) -> requests.Linked:
         """Return the owner of a channel. A dry run puts no damage aside."""
