@@ -25,7 +25,7 @@ from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.money import Money
 from vimbiso_fsm.messages.replies import Buttons, Media, Reply, Template, Text, TextTemplate
-from vimbiso_fsm.messages.sending import Sent
+from vimbiso_fsm.messages.sending import Never, Sent
 from vimbiso_fsm.messages.told import Reacted
 from vimbiso_fsm.messages.windows import as_templates
 from vimbiso_fsm.operations.handle import Outcome
@@ -194,6 +194,27 @@ def test_a_held_question_is_dropped_with_its_state(late: Any):
     assert "Too late." in said_then
     assert "Which row?" not in said_then
     assert [held.id] in [detail.get("lapsed") for detail in scene.audited()]
+
+
+@KINDS
+def test_a_held_question_is_dropped_also_after_a_refusal(kind: Kind):
+    """A question beside a refused template comes after its words, and is still dropped with its state."""
+    scene = Late(kind, seat(FREE, asks=Text("Which row?"), then=HOUR))
+    refusing = lambda channel, replies: Never("blocked", address=True)  # noqa: E731  # one line says it
+    other = scene.shell(senders={"whatsapp": refusing}, cache=0)
+    scene.record(scene.one)
+    scene.at += 2 * DAY
+    other.wake(scene.outcome.member_id)
+    said_now = [each for waiting in scene.stored.outbox for each in replies_from_raw(waiting.replies)]
+    assert ([str(reply) for reply in said_now], {waiting.rest for waiting in scene.stored.outbox}) == (
+        ["seat.free", "Which row?"], {"held"},
+    )  # fmt: skip
+    scene.after(2 * HOUR)
+    said_then = "\n".join(reply.text for reply in scene.one.handle(said("again")).replies)
+    assert "Row 7 is free." in said_then
+    assert "Which row?" not in said_then
+    for shell in scene.shells:
+        shell.close()
 
 
 @KINDS

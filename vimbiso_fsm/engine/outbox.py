@@ -234,12 +234,12 @@ def put_in_outbox(draft: Draft, event: Event, route: ReplyRoute) -> None:
         waiting = attrs.evolve(waiting, tries=DELIVERY_TRIES)
     elif route == "deliver" and next_delivery(draft.outbox) is None and draft.before.is_reachable:
         goes, held = parted(draft, waiting)
-        if goes is None:
-            waiting, held = held or waiting, None
-        else:
-            waiting = draft.delivery = attrs.evolve(goes, leased_until=draft.now + DELIVERY_LEASE, tries=1)
+        if goes is not None:
+            draft.delivery = attrs.evolve(goes, leased_until=draft.now + DELIVERY_LEASE, tries=1)
+            _append(draft, draft.delivery)
         if held is not None:
             _append(draft, held)
+        return
     _append(draft, waiting)
 
 

@@ -152,7 +152,7 @@ def _what_holds(draft: Draft, waiting: Undelivered) -> Undelivered | None:
     if has_lapsed(draft, waiting):
         return None
     run = draft.before.run
-    if waiting.rest != "window" or not waiting.asks or (run is not None and run.fence == waiting.asks):
+    if waiting.rest not in ("window", "held") or not waiting.asks or (run is not None and run.fence == waiting.asks):
         return waiting
     rest = waiting.replies[:-1]
     return attrs.evolve(waiting, replies=rest, asks="") if rest else None
