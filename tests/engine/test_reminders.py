@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import attrs
@@ -151,22 +151,40 @@ def test_a_state_proposes_reminders_when_it_is_entered():
 
 
 @pytest.mark.parametrize(
-    ("local", "fold", "instant"),
+    ("zone", "local", "fold", "instant"),
     [
-        ("2026-03-29T02:30", 0, datetime(2026, 3, 29, 1, 30, tzinfo=UTC)),  # skipped: by the clock before
-        ("2026-10-25T02:30", 0, datetime(2026, 10, 25, 0, 30, tzinfo=UTC)),  # twice: the first
-        ("2026-10-25T02:30", 1, datetime(2026, 10, 25, 1, 30, tzinfo=UTC)),  # twice: the second
-        ("2026-10-26T02:30", 0, datetime(2026, 10, 26, 1, 30, tzinfo=UTC)),
+        ("Europe/Berlin", "2026-03-29T02:30", 0, datetime(2026, 3, 29, 1, 30, tzinfo=UTC)),  # skipped: by the clock
+        ("Europe/Berlin", "2026-03-29T02:30", 1, datetime(2026, 3, 29, 1, 30, tzinfo=UTC)),  # before, in each fold
+        ("Europe/Berlin", "2026-10-25T02:30", 0, datetime(2026, 10, 25, 0, 30, tzinfo=UTC)),  # twice: the first
+        ("Europe/Berlin", "2026-10-25T02:30", 1, datetime(2026, 10, 25, 1, 30, tzinfo=UTC)),  # twice: the second
+        ("Europe/Berlin", "2026-10-26T02:30", 0, datetime(2026, 10, 26, 1, 30, tzinfo=UTC)),
+        ("Australia/Lord_Howe", "2026-10-04T02:15", 0, datetime(2026, 10, 3, 15, 45, tzinfo=UTC)),  # of half an hour
+        ("Australia/Lord_Howe", "2026-10-04T02:15", 1, datetime(2026, 10, 3, 15, 45, tzinfo=UTC)),
+        ("Australia/Lord_Howe", "2026-04-05T01:45", 0, datetime(2026, 4, 4, 14, 45, tzinfo=UTC)),
+        ("Australia/Lord_Howe", "2026-04-05T01:45", 1, datetime(2026, 4, 4, 15, 15, tzinfo=UTC)),
     ],
 )
-def test_a_wall_clock_time_is_that_of_the_member(local: str, fold: int, instant: datetime):
+def test_a_wall_clock_time_is_that_of_the_member(zone: str, local: str, fold: int, instant: datetime):
     """A time without a zone is read by the member's clock, also on the days on which the clocks change."""
     at = datetime.fromisoformat(local).replace(fold=fold)
     reminder = remind(at, "a", Text("Now."), until=at + timedelta(days=1))
-    talk = Talk(bot(reminder, zone="Europe/Berlin"))
+    talk = Talk(bot(reminder, zone=zone))
     talk.now = datetime(2026, 3, 1, tzinfo=UTC)
     [kept] = talk.says("hi", "go").state.reminders
     assert kept.at == instant
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "UTC", "Asia/Tokyo"])
+@pytest.mark.parametrize("offset", [None, timezone(timedelta(hours=-12))], ids=str)
+def test_the_last_instant_of_a_zone_is_as_good_as_any(zone: str, offset: timezone | None):
+    """A reminder that holds until the end of time is given, wherever the member is; the first instant has passed."""
+    end = datetime.max.replace(tzinfo=offset)
+    first = datetime.min.replace(tzinfo=offset and timezone(timedelta(hours=12)))
+    reminders = remind(TOMORROW, "a", Text("Still."), until=end), remind(first, "b", Text("Late."))
+    talk = Talk(bot(*reminders, zone=zone)).says("hi", "go").wait(86_400).wake(delivers=True)
+    talk.wake(delivers=True)
+    assert [each for each in talk.delivered if each in ("Still.", "Late.")] == ["Late.", "Still."]
+    assert talk.state.reminders == ()
 
 
 def test_a_reminder_that_has_lost_its_sense_is_dropped():
@@ -196,12 +214,13 @@ def test_reminders_are_bounded():
     "reminder",
     [
         remind(START + timedelta(days=4000), "a", Text("A.")),
+        remind(datetime.max.replace(tzinfo=timezone(timedelta(hours=-12))), "a", Text("A.")),
         remind(TOMORROW, "a", Text("x" * 2000)),
         remind(TOMORROW, "a", flow=attrs.evolve(nag, name="other")),
         remind(TOMORROW, "a", flow=nag, data=NoData()),
         "tomorrow",
     ],
-    ids=["far", "large", "unknown flow", "other data", "no reminder"],
+    ids=["far", "beyond UTC", "large", "unknown flow", "other data", "no reminder"],
 )
 def test_a_wrong_reminder_fails_the_turn(reminder: Any):
     """A reminder that cannot be kept fails the turn that proposes it, and nothing is changed."""

@@ -23,6 +23,8 @@ MOST_REMINDERS: Final = 16
 """The number of reminders of a member."""
 REMINDER_BYTES: Final = 1024
 """Bytes of the words and of the data of one reminder."""
+_FIRST: Final = datetime.min.replace(tzinfo=UTC)
+_LAST: Final = datetime.max.replace(tzinfo=UTC)
 
 
 def change_reminders(draft: Draft, changes: Sequence[ReminderChange], turn: Turn[Any], place: str) -> None:
@@ -94,10 +96,14 @@ def _made(draft: Draft, change: SetReminder, turn: Turn[Any], place: str) -> Rem
 
 
 def _instant(given: datetime, turn: Turn[Any]) -> datetime:
-    """Return an instant in UTC. One without a time zone is what the member's clock shows."""
-    if given.tzinfo is None:
-        return turn.instant(given.date(), given.time())
-    return given.astimezone(UTC)
+    """Return an instant in UTC. One without a time zone is what the member's clock shows.
+
+    One that UTC cannot express, such as `datetime.max` west of Greenwich, is the first or last that it can.
+    """
+    try:
+        return turn.instant(given.date(), given.time()) if given.utcoffset() is None else given.astimezone(UTC)
+    except OverflowError:
+        return _LAST if given.year > 1 else _FIRST
 
 
 def merged_reminders(first: Sequence[Reminder], then: Sequence[Reminder]) -> tuple[Reminder, ...]:

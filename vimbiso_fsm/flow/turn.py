@@ -122,7 +122,7 @@ class Turn(Value, Generic[D_co, P_co]):
 
         The result is in UTC so that a difference is one of elapsed time: `turn.instant(day, at) - timedelta(hours=2)`
         is two hours before, also in the night in which the clocks change. Of a time that the clock shows twice, it is
-        the first. A time that the clock skips is read by the clock before the change.
+        the first, or with `fold=1` the second. A time that the clock skips is read by the clock before the change.
 
         Args:
             day: The date.
@@ -131,7 +131,11 @@ class Turn(Value, Generic[D_co, P_co]):
         Raises:
             WrongCallback: `Bot.zone_of` names no time zone.
         """
-        return datetime.combine(day, at, self.zone).astimezone(UTC)
+        local = datetime.combine(day, at, self.zone)
+        found = local.astimezone(UTC)
+        if local.fold and found.astimezone(self.zone).replace(tzinfo=None) != datetime.combine(day, at):
+            return local.replace(fold=0).astimezone(UTC)  # a skipped time has no second reading
+        return found
 
     def changes(
         self, *, data: D | None = None, member: Member[Any] | None = None, reminders: Sequence[Any] = ()
