@@ -6,6 +6,7 @@ its own, so that what was said tells what is missing, what was said again, and w
 
 from __future__ import annotations
 
+import asyncio
 import random
 import threading
 from collections import Counter
@@ -21,7 +22,7 @@ import attrs
 from tests.engines import valkey_program
 from tests.faults.clock import Clock, Clocked
 from tests.faults.hangs import hang, hang_awaited, hanging_at_once
-from tests.faults.kills import Mortal, Steps, in_child, nowhere, run_alone
+from tests.faults.kills import STYLES, AsyncMortal, Mortal, Steps, in_child, nowhere, run_alone
 from tests.faults.members import PAST_LEASE
 from tests.faults.proxy import Plan, proxied
 from tests.faults.records import Folder
@@ -38,7 +39,7 @@ from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Reply, Text
 from vimbiso_fsm.messages.sending import Answer, Later, Never, Sent
 from vimbiso_fsm.operations.handle import Outcome
-from vimbiso_fsm.runtime.flow_state import FlowStateManager
+from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import Request
 from vimbiso_fsm.testing.chat import STORE_SECRET
@@ -356,47 +357,76 @@ class _Lasting:
         self.point()
         return Sent()
 
-
-def _talk(url: str, records: Folder, clock: Clock, member: str, point: Steps | None) -> str:
-    """Say one number to a worker that dies at a point, or answers; return the member's id."""
-    with AtomicStateManager.from_url(url, secret=STORE_SECRET) as store:
-        clocked = Clocked(store, clock)
-        mortal = Mortal(clocked, point) if point else clocked
-        sender = _Lasting(records, point or nowhere)
-        with FlowStateManager(repeater_bot(), mortal, senders={"whatsapp": sender}, rates=None) as manager:
-            return manager.handle(Message(Channel("whatsapp", member), "1", "1")).member_id
+    async def awaited(self, channel: Channel, replies: Sequence[Reply], /) -> Answer:
+        """Send replies, as the sender of an async manager."""
+        return self(channel, replies)
 
 
-def _kill_senders(profile: Profile, seed: int, url: str, records: Folder, report: Report) -> None:
-    at, died = 1, True
-    while died:
-        clock, member = Clock(), f"263771{seed:02d}{at:04d}"
+def _talk(url: str, records: Folder, clock: Clock, member: str, style: str, point: Callable[[], None]) -> None:
+    """Say one number to a worker that dies at a point, or answers."""
+    message, sender = Message(Channel("whatsapp", member), "1", "1"), _Lasting(records, point)
+    if style == "sync":
         with (
             AtomicStateManager.from_url(url, secret=STORE_SECRET) as store,
             FlowStateManager(
-                repeater_bot(), Clocked(store, clock), senders={"whatsapp": _Lasting(records)}, rates=None
+                repeater_bot(), Mortal(Clocked(store, clock), point), senders={"whatsapp": sender}, rates=None
             ) as manager,
         ):
-            manager.handle(Message(Channel("whatsapp", member), "0", "hi"))
-            died = bool(in_child(lambda: _talk(url, records, clock, member, Steps(at))))  # noqa: B023 – called here
-            if at % 2:  # the channel repeats the message, before the lease of the dead process is over and after it
-                manager.handle(Message(Channel("whatsapp", member), "1", "1"))
-            clock.forward(PAST_LEASE)
-            outcome = manager.handle(Message(Channel("whatsapp", member), "1", "1"))
-            manager.wake(outcome.member_id)
-            manager._recorder.record()
-            document = manager.state(outcome.member_id)
-            report.demand(document is not None and not document.outbox, f"{at}: something was left")
-        texts = [text for line in records.noted("said") if line["to"] == member for text in line["texts"]]
-        times = sum("heard 1" in text for text in texts)
-        report.demand(1 <= times <= 1 + died, f"{at}: the reply was said {times} times")
-        report.count(killed=died, said=times)
+            manager.handle(message)
+    else:
+        asyncio.run(_talk_async(url, clock, message, sender, point))
+
+
+async def _talk_async(url: str, clock: Clock, message: Message, sender: _Lasting, point: Callable[[], None]) -> None:
+    with AtomicStateManager.from_url(url, secret=STORE_SECRET) as store:
+        mortal, senders = AsyncMortal(_Awaited(Clocked(store, clock)), point), {"whatsapp": sender.awaited}
+        async with AsyncFlowStateManager(repeater_bot(), mortal, senders=senders, rates=None) as manager:
+            await manager.handle(message)
+
+
+def _kill_sender(url: str, records: Folder, member: str, style: str, at: int, report: Report) -> bool:
+    """Kill a worker at a step, if it comes to it, let others go on, and judge what was said; return whether it died."""
+    clock, channel = Clock(), Channel("whatsapp", member)
+    with (
+        AtomicStateManager.from_url(url, secret=STORE_SECRET) as store,
+        FlowStateManager(
+            repeater_bot(), Clocked(store, clock), senders={"whatsapp": _Lasting(records)}, rates=None
+        ) as manager,
+    ):
+        manager.handle(Message(channel, "0", "hi"))
+        died = bool(in_child(lambda: _talk(url, records, clock, member, style, Steps(at))))
+        if at % 2:  # the channel repeats the message, before the lease of the dead process is over and after it
+            manager.handle(Message(channel, "1", "1"))
+        clock.forward(PAST_LEASE)
+        outcome = manager.handle(Message(channel, "1", "1"))
+        manager.wake(outcome.member_id)
+        manager._recorder.record()
+        document = manager.state(outcome.member_id)
+        report.demand(document is not None and not document.outbox, f"{style} {at}: something was left")
+    texts = [text for line in records.noted("said") if line["to"] == member for text in line["texts"]]
+    times = sum("heard 1" in text for text in texts)
+    report.demand(1 <= times <= 1 + died, f"{style} {at}: the reply was said {times} times")
+    report.count(said=times, **{f"killed_{style}": died})
+    return died
+
+
+def _kill_senders(profile: Profile, seed: int, url: str, records: Folder, report: Report) -> None:
+    """Kill at every step: workers of both kinds, or in the short profile of each kind in turn."""
+    at, lived = 1, set[str]()
+    while len(lived) < len(STYLES):
+        for number, style in enumerate(STYLES):
+            if profile.short and (at + seed + number) % len(STYLES):
+                continue
+            if not _kill_sender(url, records, f"26377{number}{seed:02d}{at:04d}", style, at, report):
+                lived.add(style)
         at += 1
+    for style in STYLES:
+        report.demand(report.counts.get(f"killed_{style}"), f"no {style} worker was killed")
 
 
 @row(
     "killed-sending",
-    "worker killed before and after each step between a commit and the record of its replies",
+    "sync and async worker killed at each step between a commit and the record of its replies",
     "the reply said, twice only if its worker was killed; by a repeated message or a worker",
 )
 def killed_sending(profile: Profile, seed: int) -> Report:
