@@ -56,7 +56,7 @@ METHODS: Final[Mapping[str, tuple[str, str]]] = {
 def verify(headers: Mapping[str, str], raw: bytes, url: str = "", *, secret: str) -> bool:
     """Return whether a webhook request is one of Telegram (SG-61).
 
-    Telegram signs nothing: whoever knows the secret can send any update.
+    Telegram signs nothing: a sender that knows the secret can send any update.
 
     Args:
         headers: The headers of the request. `X-Telegram-Bot-Api-Secret-Token` is the secret.

@@ -53,7 +53,7 @@ def hand_back(draft: Draft, how: str, by: str = "", words: str = "handed.back") 
 
     Args:
         draft: The draft of the turn.
-        how: Who has ended the hand-over, for the audit: "member", "person", "timer", "inbox" or "consent".
+        how: The cause of the end, for the audit: "member", "person", "timer", "inbox", "consent" or "channel".
         by: The name of the person; empty if it is another one.
         words: The text that tells the member; empty if nothing is said.
     """

@@ -15,7 +15,7 @@ Proof: TypeAlias = Literal["phone", "account", "nothing"]
 
 "phone": the speaker has the telephone number that it is, as far as the platform has verified it.
 "account": the speaker has the account of the platform. It stays theirs, but says nothing of a number.
-"nothing": anybody could send it.
+"nothing": any sender could have made it.
 """
 
 PROOFS: Final[Mapping[str, Proof]] = {

@@ -65,8 +65,9 @@ class EventOutcome(Value):
         member_id: The member or guest; None if the address is that of none.
         reason: Why a fact was ignored: "no reaction", "unknown member", "unknown message", "nothing to do", or "several
             members" if its names belong to several. Of what another system gives: why it was ignored ("unknown member",
-            "busy", "no transition") or refused ("unknown flow", "unknown trigger", "key", the code of a refusal, or
-            what is wrong with the data), and the first status of a duplicate. Empty otherwise.
+            "several members", "busy", "no transition", "handed", "not handed", "unreachable") or refused ("unknown
+            flow", "unknown trigger", "unknown inbox", "key", the code of a refusal, or what is wrong with the data),
+            and the first status of a duplicate. Empty otherwise.
         confirmed: Whether the store has confirmed in time that it keeps the turn with the required durability.
         sent: Whether the manager has sent what is to be said: True, or False where it is left to a worker or given up.
             None if nothing is said, or the caller is to say it.

@@ -19,7 +19,7 @@ AT_ONCE: Final = 500
 delivery."""
 OTHERS_AT_ONCE: Final = 32
 """The number of them that are of members whose documents are not cached, besides those that are: a flood of unknown
-senders delays nobody whom the process remembers."""
+senders delays no member whom the process remembers."""
 
 
 class LoopState:
