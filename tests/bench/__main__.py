@@ -6,8 +6,9 @@ the code. Other figures instead of these: `--counts`, those that do not depend o
 what is stored and how long a turn takes, early and late in a long conversation (`length.py`); `--members`, many members
 at once and a count of what is wrong afterwards (`members.py`); `--threads`, how many turns each
 of many threads on one manager makes (`threads.py`); `--sending`, turns whose replies the manager sends itself beside
-turns whose replies its caller sends; `--growth`, a turn's cost as a deployment grows (`growth.py`), with
-`--plots FOLDER` also as an SVG (`plots.py`); `--sizing`, the machines that a number of members needs (`sizing.py`).
+turns whose replies its caller sends; `--pace`, timers that are due at once (`pace.py`); `--growth`, a turn's cost as a
+deployment grows (`growth.py`), with `--plots FOLDER` also as an SVG (`plots.py`); `--sizing`, the machines that a
+number of members needs (`sizing.py`).
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from tests.bench.length import CASES, EARLY, HEADING, NOTES, line, stages
 from tests.bench.measure import Row, measure
 from tests.bench.members import talk
 from tests.bench.network import DELAY, network
+from tests.bench.pace import keep_pace
 from tests.bench.server import Placement, Server, placements
 from tests.bench.sizing import MEMBERS, Habits, cost
 from tests.bench.sizing import lines as sizes
@@ -59,6 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return 0
             if options.sending:
                 return _sending(server, options, load)
+            if options.pace:
+                print(f"server    {server}", f"load      {load}", sep="\n", flush=True)
+                for kind in ("sync", "async"):
+                    print(*keep_pace(server.url, kind, options.pace).lines, sep="\n", flush=True)
+                return 0
             if options.threads:
                 return _threads(server, options, load)
             if options.length:
@@ -202,6 +209,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--counts", action="store_true", help="instead: figures that do not depend on the machine")
     parser.add_argument("--sending", action="store_true", help="instead: with and without a sender, side by side")
     parser.add_argument("--threads", type=int, metavar="NUMBER", help="instead: so many threads on one manager")
+    parser.add_argument("--pace", type=int, nargs="?", const=600, metavar="TIMERS", help="instead: at a pace, for 10 s")
     parser.add_argument("--of", choices=["server", "cluster", "sentinel"], default="server", help="for --threads")
     parser.add_argument(
         "--length", type=int, nargs="?", const=10_000, metavar="TURNS", help="instead: of so many turns"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Literal
 
 import pytest
@@ -15,6 +17,7 @@ from vimbiso_fsm.flow.rates import CHANNEL_PACES, Pace, Rate
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.messages.sending import Later, Sent
+from vimbiso_fsm.runtime.worker import INTERVAL, AsyncWorker, Worker
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.testing.chat import STORE_SECRET
 
@@ -63,6 +66,20 @@ class Crowd:
         for place, member_id in enumerate([*reversed(due[:half]), *reversed(due[half:])]):
             self.shells[place % 2].wake(member_id)
 
+    def work(self, count: int, seconds: float) -> None:
+        """Let a worker run until it has sent this often, or for so long; the clock stands still while members wake."""
+        shell, begun = self.shells[0], self.at
+        worker: Any = (Worker if shell.kind == "sync" else AsyncWorker)(shell.manager)
+        run = shell.run if shell.kind == "async" else asyncio.run
+        at_round = self.at
+        while len(self.asked) < count and self.at < begun + seconds:
+            if self.at >= at_round:
+                run(_ended(worker.round))
+                at_round = self.at + INTERVAL
+            run(_ended(worker.send_next))
+            self.at = min(at_round, worker._next_sends.first)
+        shell.run(worker.leave())
+
     def settle(self) -> None:
         """Record what was sent, as the managers do by themselves, and forget what the test has seen."""
         for shell in self.shells:
@@ -72,6 +89,14 @@ class Crowd:
                 base.sent.done(request.member_id, note)
         self.asked.clear()
         self.said.clear()
+
+
+async def _ended(begin: Callable[[], Any]) -> None:
+    """Begin wakings, awaited on an async worker, and wait until they have ended."""
+    begun = begin()
+    begun = await begun if inspect.iscoroutine(begun) else begun
+    if begun:
+        await asyncio.wait([asyncio.wrap_future(waking) for waking in begun], timeout=60.0)
 
 
 @pytest.fixture
@@ -116,6 +141,24 @@ def test_due_timers_go_out_at_the_pace_urgent_first_and_in_order(kind: Kind, mem
     for waits in late:
         first, second = (at for at, who in crowd.asked if who == waits)
         assert second >= first + 5.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "members"),
+    [("sync", 300), ("async", 300), *(pytest.param(each, 3_000, marks=pytest.mark.slow) for each in ("sync", "async"))],
+)
+def test_a_worker_uses_its_pace(kind: Kind, members: int, close: list[Shell]):
+    """While members wait, a worker sends 30 in each second and never more, and it says all, each once."""
+    crowd = Crowd(kind, paces={"telegram": Pace(30, chat=Rate(1, every=1.0))})
+    close += crowd.shells
+    for member in range(members):
+        crowd.write(member, "hi")
+    crowd.settle()
+    crowd.at += 61.0
+    crowd.work(members, 2 * members / 30)
+    asked = [at for at, _ in crowd.asked]
+    assert Counter(who for _, who, _ in crowd.said) == Counter(map(str, range(members)))
+    assert all(1.0 <= after - before < 1.01 for before, after in zip(asked, asked[30:], strict=False))
 
 
 @KINDS

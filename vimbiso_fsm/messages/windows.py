@@ -2,8 +2,9 @@
 
 WhatsApp takes them for 24 hours after the member's latest message, and Twilio's documentation of its error 63016 says
 the same of Messenger. After that it takes templates alone, and refuses all else for good. A message that came from an
-advertisement opens a second window of 72 hours, within which nothing is billed; it takes templates like any other, but
-no other words once the 24 hours are over. So it does not count here.
+advertisement opens a second window of 72 hours, within which nothing is billed. The descriptions of it do not agree on
+whether it takes other words than templates once the 24 hours are over. It does not count here, because a template is
+taken in either case.
 """
 
 from __future__ import annotations

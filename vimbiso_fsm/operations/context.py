@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from types import MappingProxyType
 from typing import Final, Protocol
 
@@ -69,14 +69,15 @@ class Context:
         errors: The exceptions of callbacks, calls and deliveries, each with the reference of its turn.
         inboxes: The names of the inboxes to which the shell passes messages on.
         senders: The types of channels to whose members the shell sends replies itself.
+        note_next: Notes when the replies of a member are next at a pace; None if the shell has no worker.
         paces: The pace of deliveries by the type of the channel; none of a channel without one.
         sent: What the shell has sent, until the store knows it.
         confirmed: Whether the store has confirmed the latest commit with the required durability.
     """
 
     __slots__ = (
-        "_until", "bot", "cache", "clock", "confirmed", "door", "errors", "inboxes", "now", "paces", "patience",
-        "senders", "sent", "told", "waited",
+        "_until", "bot", "cache", "clock", "confirmed", "door", "errors", "inboxes", "note_next", "now", "paces",
+        "patience", "senders", "sent", "told", "waited",
     )  # fmt: skip
 
     bot: Bot
@@ -88,6 +89,7 @@ class Context:
     door: Door | None
     clock: Clock | None
     inboxes: Container[str]
+    note_next: Callable[[str, float], None] | None
     senders: Container[str]
     paces: Mapping[str, Pace]
     sent: SentNotes
@@ -104,6 +106,7 @@ class Context:
         self.confirmed = True
         self.door = None
         self.clock = None
+        self.note_next = None
         self.inboxes = self.senders = _NO_SENDERS
         self.paces = _NO_PACES
         self.sent = _NOTHING_SENT

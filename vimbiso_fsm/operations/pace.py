@@ -19,6 +19,11 @@ from vimbiso_fsm.store.retention import LONGEST_PAUSE
 
 URGENT: Final = 1e10
 """Seconds by which urgent replies precede others, more than any timer is apart from another."""
+LATER: Final = 0.001
+"""Seconds by which replies are asked for later than the store has said, because instants are rounded.
+
+To ask too early would cost a request, and a wake-up, for nothing.
+"""
 
 
 async def wait_at_pace(context: Context, document: Document, waiting: Undelivered, due: datetime) -> float:
@@ -40,7 +45,8 @@ async def wait_at_pace(context: Context, document: Document, waiting: Undelivere
     order = due.timestamp() - (URGENT if waiting.urgent else 0.0)
     name = context.bot.digests.guest_id(channel.address)
     burst, every = (1, 0.0) if pace.chat is None else (pace.chat.burst, pace.chat.every)
-    return await TakePace(channel.type, channel.account, name, order, pace.limit, pace.every, burst, every)
+    wait = await TakePace(channel.type, channel.account, name, order, pace.limit, pace.every, burst, every)
+    return wait + LATER if wait else 0.0
 
 
 async def keep_pause(context: Context, channel: Channel, id: str, later: Later) -> None:

@@ -214,6 +214,8 @@ class Waking:
             postponed = max(of_others, now + DELIVERY_DELAY)
             wake = postponed if wake is None else min(wake, postponed)
         await SetWakeUp(turns.member_id, turns.head, wake.timestamp() if wake else None)
+        if self._next_turn is not None and self._context.note_next is not None:
+            self._context.note_next(turns.member_id, self._next_turn.timestamp())
         return False
 
     async def _turn(self, event: Event) -> bool:
@@ -265,7 +267,7 @@ class Waking:
             return self._has_turn
         wait = await wait_at_pace(self._context, document, waiting, self._due or now)
         if wait:
-            self._next_turn = now + timedelta(seconds=wait)
+            self._next_turn = instant(self._context.now + wait)
         self._has_turn = not wait
         return self._has_turn
 

@@ -60,6 +60,7 @@ from vimbiso_fsm.runtime import binding
 from vimbiso_fsm.runtime.budget import Budget
 from vimbiso_fsm.runtime.clock import Clock
 from vimbiso_fsm.runtime.door import Door
+from vimbiso_fsm.runtime.next_sends import NextSends
 from vimbiso_fsm.runtime.services import DELIVERIES, REPLIES, Places, Raised, Services
 from vimbiso_fsm.runtime.services import is_async as is_async_method
 from vimbiso_fsm.runtime.watchdog import LOOKER, Watchdog, Watched
@@ -119,6 +120,7 @@ class BaseManager:
         watched: The note of this manager for the watchdog; None without one.
         observing: The note for its observers, which are reported and not ended.
         budget: The memory of the servers, as a worker of this manager watches it.
+        next_sends: The members whose replies wait for a pace, for the workers of this manager; None without one.
     """
 
     bot: Bot
@@ -183,6 +185,7 @@ class BaseManager:
         self.debug = debug
         self.audit = FlowAuditLogger(observers, self._observer_failed)
         self.budget = Budget()
+        self.next_sends: NextSends | None = None
         self.services = Services(self.bot.service_limits, self.clock.now)
         self.deliveries, self.replies = Places(DELIVERIES), Places(REPLIES)
         self.watched = LOOKER.watch(watchdog)
@@ -265,6 +268,8 @@ class BaseManager:
         context.door = self.door
         context.senders, context.sent, context.inboxes = self.senders, self.sent, self.inboxes
         context.paces = self.paces
+        if self.next_sends is not None:
+            context.note_next = self.next_sends.note
         return context
 
     def clock_incident(self) -> RecordIncident:

@@ -10,6 +10,7 @@ leases shards, reads the due members of each, and wakes them.
     archive    move a member's older audit entries to the archive, if the manager has one
     ReadUsage  every 30 seconds, read the memory of the servers, for the alarm of the budget
     wake       wake several members at the same time, so that a slow call delays no other member
+    next sends between two reads, wake those whose replies had to wait for the pace of their channel, when they are next
 
 Each of these is tried by itself. A server of a cluster that is down costs the members on it their wake-ups while it is
 down, and nothing else; a waking that fails lets its member rest, with an incident, and the others go on.
@@ -26,10 +27,11 @@ import math
 import secrets
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
@@ -45,6 +47,7 @@ from vimbiso_fsm.operations.shared import due_members, heartbeat, lease
 from vimbiso_fsm.runtime.base import BaseManager
 from vimbiso_fsm.runtime.budget import ASKED_EVERY, Budget
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
+from vimbiso_fsm.runtime.next_sends import NextSends
 from vimbiso_fsm.store.doctor import MEMORY_ALARM
 from vimbiso_fsm.store.requests import Heartbeat, Lease, Leased, ReadDue, ReadUsage, RecordIncident, Usage
 from vimbiso_fsm.store.retention import LONGEST_LEASE, SHARD_LEASE, SHARDS
@@ -119,7 +122,11 @@ def _rank(worker: str, shard: int) -> bytes:
 
 
 class _Rounds:
-    """State shared by both workers: the shards, the members being woken, the metrics."""
+    """State shared by both workers: the shards, the members being woken, the metrics.
+
+    A waking takes the most urgent member when it begins: one whose replies are next at a pace precedes those found due,
+    however many of these wait for a place. So a crowd does not leave a pace unused.
+    """
 
     name: str
     metrics: Metrics
@@ -127,6 +134,8 @@ class _Rounds:
     def __init__(self, base: BaseManager, name: str | None, every: float, lease: float, memory_alarm: float) -> None:
         check_seconds("Worker", "lease", lease, most=LONGEST_LEASE)
         self._budget = base.budget = Budget(memory_alarm)
+        self._next_sends = base.next_sends = base.next_sends or NextSends()
+        self._clock = base.clock
         self._memory_at = float("-inf")
         self.name = name or f"worker-{secrets.token_hex(6)}"
         self.metrics = Metrics()
@@ -138,6 +147,10 @@ class _Rounds:
         self._swept: set[int] = set()
         self._heartbeat_at = float("-inf")
         self._busy: set[str] = set()
+        self._missed: set[str] = set()
+        self._found: deque[str] = deque()
+        self._sends: deque[str] = deque()
+        self._looks_at = math.inf
         self._resting: dict[str, float] = {}
         self._reported: dict[str, str] = {}
         self._guard = threading.Lock()
@@ -189,7 +202,33 @@ class _Rounds:
             passed = self._busy.union(self._resting)
             found = [member for members in due for member in members or () if member not in passed]
             self._busy.update(found)
+            self._found.extend(found)
         return found
+
+    def _to_send(self) -> list[str]:
+        """Return the members to wake now because their replies are next; one that is being woken follows after that."""
+        with self._guard:
+            taken = self._next_sends.take(self._clock.now())
+            self._missed.update(self._busy.intersection(taken))
+            found = [member for member in taken if member not in self._busy and member not in self._resting]
+            self._busy.update(found)
+            self._sends.extend(found)
+        return found
+
+    def _most_urgent(self) -> str:
+        """Return the member that a waking is for. There is one for each waking."""
+        with self._guard:
+            return (self._sends or self._found).popleft()
+
+    def _wait_for_send(self) -> float:
+        """Return the seconds until replies are next. What is noted to be earlier, from now on, nudges the worker."""
+        self._looks_at = math.inf
+        self._looks_at = first = self._next_sends.first
+        return max(first - self._clock.now(), 0.0)
+
+    def _nudge(self) -> None:
+        """End the wait for the next round, because replies are next before."""
+        raise NotImplementedError
 
     def _reads(self, returns: int) -> Iterator[ReadDue]:
         """Return a request for the due members of each shard, enough that busy and resting ones hide no others.
@@ -219,6 +258,12 @@ class _Rounds:
     def _ended(self, member: str) -> None:
         with self._guard:
             self._busy.discard(member)
+            missed = member in self._missed
+            self._missed.discard(member)
+        if missed:
+            self._next_sends.note(member, self._clock.now())
+        if self._next_sends.first < self._looks_at:
+            self._nudge()
 
     def _woken(self, member: str, entries: tuple[AuditEntry, ...], archived: int) -> None:
         with self._guard:
@@ -294,6 +339,7 @@ class Worker(_Rounds):
         super().__init__(manager._base, name, every, lease, memory_alarm)
         self._manager = manager
         self._stopped = threading.Event()
+        self._nudges: SimpleQueue[None] = SimpleQueue()
         self._pool = ThreadPoolExecutor(width, thread_name_prefix="vimbiso wake")
 
     def run(self) -> None:
@@ -301,13 +347,29 @@ class Worker(_Rounds):
         try:
             while not self._stopped.is_set():
                 self.round()
-                self._stopped.wait(self._every)
+                self._send_until(time.monotonic() + self._every)
         finally:
             self.leave()
 
     def stop(self) -> None:
         """End `run` soon. It may be called in any thread or signal handler."""
         self._stopped.set()
+        self._nudge()
+
+    def _nudge(self) -> None:
+        if self._nudges.empty():  # one is enough; a signal handler can put it while `run` waits for it
+            self._nudges.put(None)
+
+    def _send_until(self, end: float) -> None:
+        """Wake the members whose replies are next, each at that instant, until the next round or `stop`."""
+        while not self._stopped.is_set() and (left := end - time.monotonic()) > 0:
+            self.send_next()
+            with suppress(Empty):
+                self._nudges.get(timeout=min(left, self._wait_for_send()))
+
+    def send_next(self) -> list[Future[None]]:
+        """Wake the members whose replies are next at the pace of their channel now, and return the wakings begun."""
+        return [self._pool.submit(self._wake) for _ in self._to_send()]
 
     def round(self) -> list[Future[None]]:
         """Read the due members once, and return the wakings begun: none of shards whose server does not answer."""
@@ -320,7 +382,7 @@ class Worker(_Rounds):
                 self._take_memory(self._manager.ask(ReadUsage()))
         reads = list(self._reads(self._manager._base.clock.returns))
         members = self._read(reads, self._each(due_members, reads))
-        return [self._pool.submit(self._wake, member) for member in members]
+        return [self._pool.submit(self._wake) for _ in members]
 
     def _each(self, operation: Callable[[Context, Q], Operation[R]], requests: Sequence[Q]) -> list[R | None]:
         """Perform requests by an operation that puts damage aside. A server that has failed is not asked again."""
@@ -348,7 +410,8 @@ class Worker(_Rounds):
         finally:  # leases that were not returned end by themselves
             self._held.clear()
 
-    def _wake(self, member: str) -> None:
+    def _wake(self) -> None:
+        member = self._most_urgent()
         try:
             archived = self._manager.archive(member).entries if self._manager.archives else 0
             self._woken(member, self._manager.wake(member), archived)
@@ -378,31 +441,52 @@ class AsyncWorker(_Rounds):
 
         self._manager = manager
         self._stopped = asyncio.Event()
+        self._nudged = asyncio.Event()
         self._width = asyncio.Semaphore(width)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Wake members until `stop`. See `Worker.run`."""
-        import asyncio
-
         try:
             while not self._stopped.is_set():
                 await self.round()
-                try:
-                    await asyncio.wait_for(self._stopped.wait(), self._every)
-                except TimeoutError:
-                    continue
+                await self._send_until(time.monotonic() + self._every)
         finally:
             await self.leave()
 
     def stop(self) -> None:
         """End `run` soon. It must be called in the event loop."""
         self._stopped.set()
+        self._nudge()
+
+    def _nudge(self) -> None:
+        self._nudged.set()
+
+    async def _send_until(self, end: float) -> None:
+        """Wake the members whose replies are next until the next round. See `Worker._send_until`."""
+        import asyncio
+
+        while not self._stopped.is_set() and (left := end - time.monotonic()) > 0:
+            self._nudged.clear()
+            self.send_next()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._nudged.wait(), min(left, self._wait_for_send()))
+
+    def send_next(self) -> list[asyncio.Task[None]]:
+        """Wake the members whose replies are next at the pace of their channel. See `Worker.send_next`."""
+        return self._begin_wakings(self._to_send())
+
+    def _begin_wakings(self, members: Sequence[str]) -> list[asyncio.Task[None]]:
+        import asyncio
+
+        begun = [asyncio.ensure_future(self._wake()) for _ in members]
+        self._tasks.update(begun)
+        for task in begun:
+            task.add_done_callback(self._tasks.discard)
+        return begun
 
     async def round(self) -> list[asyncio.Task[None]]:
         """Begin one round, and return its wakings. See `Worker.round`."""
-        import asyncio
-
         if self._heartbeat_is_due():
             (workers,) = await self._each(heartbeat, [Heartbeat(self.name, self._lease)])
             requests = list(self._requests(workers))
@@ -411,12 +495,7 @@ class AsyncWorker(_Rounds):
             with suppress(VimbisoError):
                 self._take_memory(await self._manager.ask(ReadUsage()))
         reads = list(self._reads(self._manager._base.clock.returns))
-        members = self._read(reads, await self._each(due_members, reads))
-        begun = [asyncio.ensure_future(self._wake(member)) for member in members]
-        self._tasks.update(begun)
-        for task in begun:
-            task.add_done_callback(self._tasks.discard)
-        return begun
+        return self._begin_wakings(self._read(reads, await self._each(due_members, reads)))
 
     async def _each(self, operation: Callable[[Context, Q], Operation[R]], requests: Sequence[Q]) -> list[R | None]:
         """Perform requests at the same time, by an operation that puts damage aside."""
@@ -437,14 +516,15 @@ class AsyncWorker(_Rounds):
         finally:
             self._held.clear()
 
-    async def _wake(self, member: str) -> None:
-        try:
-            async with self._width:
+    async def _wake(self) -> None:
+        async with self._width:
+            member = self._most_urgent()
+            try:
                 archived = (await self._manager.archive(member)).entries if self._manager.archives else 0
                 self._woken(member, await self._manager.wake(member), archived)
-        except Exception as error:  # noqa: BLE001  # a failure at one member does not stop the others
-            if self._failed(member, error):
-                with suppress(VimbisoError):
-                    await self._manager.ask(self._incident(member, error, self._manager.now()))
-        finally:
-            self._ended(member)
+            except Exception as error:  # noqa: BLE001  # a failure at one member does not stop the others
+                if self._failed(member, error):
+                    with suppress(VimbisoError):
+                        await self._manager.ask(self._incident(member, error, self._manager.now()))
+            finally:
+                self._ended(member)
