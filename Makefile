@@ -23,7 +23,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory
 
 .DELETE_ON_ERROR:
-.PHONY: help chat test check floors structure figures bench bounds faults docs wheel-test clean
+.PHONY: help chat test check floors structure figures bench bounds faults forged docs wheel-test clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -67,6 +67,9 @@ bounds: $(DEV) ## measure what one sender can make the store keep
 
 faults: $(DEV) ## run the fault suite in depth; ARGS="--short --row NAME --seed N"
 	$(BIN)/python -m tests.faults $(ARGS)
+
+forged: $(DEV) ## send 100,000 requests that no channel has made to the app; ARGS="COUNT"
+	$(BIN)/python -m tests.web.forged $(ARGS)
 
 docs: $(DEV) ## make the reference of the public names, in build/docs
 	$(BIN)/pdoc --output-directory build/docs vimbiso_fsm

@@ -40,6 +40,7 @@ INTERNAL = {
     "Misshapen": "the converter turns it into a fault with a path",
     "NoSuchState": "recovery turns it into `NotRecovered`",
     "NotNow": "the engine refuses the answer of the member",
+    "Rejected": "the app answers the request with a status of HTTP",
     "SenselessReply": "the store turns it into `CommitUnknown` or `StoreUnavailable`",
     "NotSent": "the store turns it into `StoreUnavailable`",
     "Unharmed": "it is caught as `StoreUnavailable`",

@@ -230,3 +230,31 @@ def twilio(value: Any) -> Iterator[str]:
     address = str(value.get("To")).removeprefix("whatsapp:")
     if not address.removeprefix("+").isdigit():
         yield f".To is {address!r}, not a number"
+
+
+# REST: what docs/how-to/serve-channels.md says ------------------------------------------------------------------------
+
+_ANY = text(1 << 20, least=0)
+_CHOICE = {"id": _ANY, "title": _ANY}
+REST: dict[str, Rule] = {
+    "text": fields({}),
+    "buttons": fields({"buttons": each(fields(_CHOICE), 0, 1000)}),
+    "menu": fields({"rows": each(fields({**_CHOICE, "description": _ANY}), 0, 1000)}),
+    **dict.fromkeys(("image", "audio", "video", "sticker"), fields({"source": _ANY})),
+    "file": fields({"source": _ANY, "name": _ANY}),
+    "link": fields({"url": URL, "title": _ANY}),
+    "location": fields({"latitude": number(-90, 90), "longitude": number(-180, 180), "name": _ANY, "address": _ANY}),
+    "ask_location": fields({"title": _ANY}),
+    "ask_contact": fields({"title": _ANY}),
+    "template": fields({"name": _ANY, "language": _ANY, "params": each(_ANY, 0, 1000)}),
+}
+
+
+def rest(value: Any) -> Iterator[str]:
+    """The rule of a reply of the REST channel."""
+    kind = value.get("type")
+    if kind not in REST:
+        yield f"is of type {kind!r}"
+        return
+    yield from _ANY(value.get("text"))
+    yield from REST[kind]({name: each for name, each in value.items() if name not in ("type", "text")})

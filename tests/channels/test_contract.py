@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from tests.channels import payload_rules
 from tests.channels.strategies import NOW, any_reply, texts
-from vimbiso_fsm.channels import ChannelFormat, Delivery, sms, telegram, whatsapp
+from vimbiso_fsm.channels import ChannelFormat, Delivery, rest, sms, telegram, whatsapp
 from vimbiso_fsm.errors import InvalidMessage
 from vimbiso_fsm.messages.contents import Location
 from vimbiso_fsm.messages.message import Channel
@@ -88,6 +88,16 @@ def _twilio(raw: bytes) -> Mapping[str, str]:
     }
 
 
+class Rest:
+    """The REST channel at the instant of the tests."""
+
+    parse, render = staticmethod(rest.parse), staticmethod(rest.render)
+
+    def verify(self, headers: Mapping[str, str], raw: bytes, url: str, *, secret: str) -> bool:
+        """Return whether a request is signed."""
+        return rest.verify(headers, raw, url, secret=secret, now=NOW)
+
+
 _FORM = b"MessageSid=SM1&From=16505550001&To=16505550002&Body=hi"
 SUBJECTS = {
     "whatsapp": Subject(
@@ -104,6 +114,13 @@ SUBJECTS = {
         lambda raw: {"X-Telegram-Bot-Api-Secret-Token": SECRET},
         b'{"update_id": 1}',
         is_signed=False,
+    ),
+    "rest": Subject(
+        Rest(),
+        Channel("rest", "ada"),
+        payload_rules.rest,
+        lambda raw: {"X-Vimbiso-Signature": rest.sign(raw, secret=SECRET, at=int(NOW.timestamp()))},
+        b'{"sender": "ada", "id": "1", "text": "hi"}',
     ),
     "sms": Subject(sms, Channel("sms", "263771000001"), payload_rules.twilio, _twilio, _FORM),
     "twilio-whatsapp": Subject(sms, Channel("whatsapp", "263771000001"), payload_rules.twilio, _twilio, _FORM),

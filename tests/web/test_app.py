@@ -2,64 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
-import json
 from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
-from starlette.testclient import TestClient
 
-from tests.web.clients import TOKEN, api_of, async_client
+from tests.web.app_client import TestClient
+from tests.web.clients import api_of, async_client
+from tests.web.signed import BASE, REST_SECRET, signed
 from tests.web.vendors import Answer, Vendors
 from vimbiso_fsm import AsyncFlowStateManager, Bot, Flow, State, Text, Transition
 from vimbiso_fsm.errors import StoreUnavailable
-from vimbiso_fsm.web.app import MAX_BODY, app
-
-BASE = "https://bot.example.org"
-CLOUD = {
-    "object": "whatsapp_business_account",
-    "entry": [
-        {
-            "changes": [
-                {
-                    "field": "messages",
-                    "value": {
-                        "metadata": {"phone_number_id": "106"},
-                        "messages": [
-                            {
-                                "from": "263771000001",
-                                "id": "wamid.in",
-                                "type": "text",
-                                "text": {"body": "hi"},
-                            }
-                        ],
-                    },
-                }
-            ]
-        }
-    ],
-}
-CHAT = {"id": 11, "type": "private"}
-UPDATE = {"update_id": 1, "message": {"message_id": 2, "date": 1, "chat": CHAT, "from": {"id": 11}, "text": "hi"}}
-FORM = b"MessageSid=SM0&From=%2B263771000001&To=%2B16505550002&Body=hi"
-
-
-def signed(name: str) -> tuple[bytes, dict[str, str]]:
-    """Return the body and the headers of a request of a channel."""
-    match name:
-        case "whatsapp":
-            raw = json.dumps(CLOUD).encode()
-            return raw, {"X-Hub-Signature-256": "sha256=" + hmac.new(b"s", raw, hashlib.sha256).hexdigest()}
-        case "telegram":
-            return json.dumps(UPDATE).encode(), {"X-Telegram-Bot-Api-Secret-Token": "s"}
-        case _:
-            text = f"{BASE}/sms?a=1" + "Bodyhi" + "From+263771000001" + "MessageSidSM0" + "To+16505550002"
-            digest = hmac.new(TOKEN.encode(), text.encode(), "sha1").digest()
-            return FORM, {"X-Twilio-Signature": base64.b64encode(digest).decode()}
-
+from vimbiso_fsm.flow.rates import Rate
+from vimbiso_fsm.web import AsyncChannelClient, CloudApi, TelegramApi
+from vimbiso_fsm.web.app import app
+from vimbiso_fsm.web.bodies import MAX_BODY
+from vimbiso_fsm.web.rest import RestChannel
 
 PATHS = {"whatsapp": "/whatsapp", "telegram": "/telegram", "sms": "/sms?a=1"}
 each_channel = pytest.mark.parametrize("name", PATHS)
@@ -86,8 +44,9 @@ def web(world: Vendors, manager: AsyncFlowStateManager) -> Generator[TestClient]
 
 
 def test_nothing_else_is_served(web: TestClient) -> None:
-    """The app serves the webhooks and a sign of life, and nothing else."""
+    """The app serves the webhooks and signs of life, and nothing else."""
     assert (web.get("/healthz").text, web.get("/").status_code, web.put("/sms").status_code) == ("ok", 404, 405)
+    assert [web.get(path).status_code for path in ("/telegram", "/sms", "/metrics", "/docs")] == [405, 405, 404, 404]
 
 
 @each_channel
@@ -155,3 +114,100 @@ def test_replies_that_the_channel_does_not_take_are_left_to_a_worker(web: TestCl
     world.will(Answer(500, b""))
     assert web.post("/telegram", content=raw, headers=headers).status_code == 200
     assert len(world.seen) == 1
+
+
+@each_channel
+def test_no_header_makes_a_request_one_of_a_test(web: TestClient, world: Vendors, name: str) -> None:
+    """A header that names a test, another method or another host neither opens the door nor changes what is signed."""
+    raw, headers = signed(name)
+    others = {
+        "X-Mock-Testing": "true",
+        "X-Test": "1",
+        "X-HTTP-Method-Override": "GET",
+        "X-Forwarded-Host": "evil.example.org",
+        "Host": "evil.example.org",
+        "X-Forwarded-Proto": "http",
+    }
+    assert web.post(PATHS[name], content=raw, headers=others).status_code == 403
+    assert world.seen == []
+    assert web.post(PATHS[name], content=raw, headers={**headers, **others}).status_code == 200
+
+
+# Start
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("channel", "verify_token", "named"),
+    [
+        (CloudApi(token="t", number_id="1"), "t0ken", "app_secret"),
+        (CloudApi(token="t", number_id="1", app_secret="s"), "", "verify_token"),
+        (TelegramApi(token="t"), "", "secret_token"),
+    ],
+    ids=["app secret", "verify token", "secret token"],
+)
+async def test_an_app_without_a_secret_is_not_made(
+    manager: AsyncFlowStateManager, channel: CloudApi | TelegramApi, verify_token: str, named: str
+) -> None:
+    """An app whose channel could verify no request is refused, and the error names the setting."""
+    async with AsyncChannelClient(channel) as client:
+        with pytest.raises(ValueError, match=f"'c' has no {named}; without it"):
+            app(manager, {"c": client}, base=BASE, verify_token=verify_token)
+
+
+@pytest.mark.parametrize("name", ["", "Up", "a/b", "{a}", "healthz", "metrics", "a b", "-", "é"])
+def test_a_path_that_is_none_is_refused(manager: AsyncFlowStateManager, name: str) -> None:
+    """The path of a channel has letters, digits and dashes, and is none of the app's own."""
+    with pytest.raises(ValueError, match="is no path of a channel"):
+        app(manager, {name: RestChannel(secrets="s" * 32)}, base=BASE)
+
+
+@pytest.mark.parametrize("base", ["", "bot.example.org", "ftp://bot.example.org", "https://", "https://a/?b=1"])
+def test_a_base_that_is_no_address_is_refused(manager: AsyncFlowStateManager, base: str) -> None:
+    """Without the address that channels call, a signature of Twilio cannot be checked."""
+    with pytest.raises(ValueError, match="base is not the address"):
+        app(manager, {}, base=base)
+
+
+# Operators
+
+
+def test_an_app_is_ready_while_its_store_answers(
+    web: TestClient, manager: AsyncFlowStateManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`/readyz` asks the store; `/healthz` does not."""
+    assert (web.get("/readyz").status_code, web.get("/readyz").text) == (200, "ready")
+
+    async def fails(*_: Any, **__: Any) -> Any:
+        raise StoreUnavailable("it is down")
+
+    monkeypatch.setattr(type(manager), "state", fails)
+    assert (web.get("/readyz").status_code, web.get("/healthz").status_code) == (503, 200)
+
+
+def test_metrics_need_their_token(manager: AsyncFlowStateManager) -> None:
+    """`/metrics` is served to a reader with the token only, and a token that is short is refused."""
+    with pytest.raises(ValueError, match="metrics_token has less than 16"):
+        app(manager, {}, base=BASE, metrics_token="short")
+    web = TestClient(app(manager, {}, base=BASE, metrics_token="t" * 16))
+    assert web.get("/metrics").status_code == 401
+    assert web.get("/metrics", headers={"Authorization": "Bearer " + "u" * 16}).status_code == 401
+    answer = web.get("/metrics", headers={"Authorization": "Bearer " + "t" * 16})
+    assert (answer.status_code, answer.text[-6:]) == (200, "# EOF\n")
+    assert answer.headers["content-type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+
+# Rates of network addresses
+
+
+def test_a_network_address_that_is_refused_too_often_is_shut_out_for_a_time(manager: AsyncFlowStateManager) -> None:
+    """Above the rate of refusals even a right request of a public address waits; others are taken."""
+    made = app(manager, {"rest": RestChannel(secrets=REST_SECRET)}, base=BASE, refusals=Rate(2, every=3600.0))
+    raw, headers = signed("rest")
+    stranger, other, proxy = (TestClient(made, client=(host, 1)) for host in ("8.8.8.8", "8.8.4.4", "10.0.0.1"))
+    for web in (stranger, proxy):
+        assert [web.post("/rest", content=b"{}").status_code for _ in range(2)] == [403, 403]
+    shut_out = stranger.post("/rest", content=raw, headers=headers)
+    assert (shut_out.status_code, int(shut_out.headers["Retry-After"]) > 3000) == (429, True)
+    for web in (other, proxy):
+        assert web.post("/rest", content=raw, headers=headers).status_code == 200

@@ -19,6 +19,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from math import inf, isinf
 from typing import Any, Final, Generic, Never, TypedDict, TypeGuard, TypeVar
 
 import attrs
@@ -49,6 +50,14 @@ INSTANT_DIGITS: Final = 11
 
 NAME_LENGTH: Final = 40
 """Characters of a type or field name that a note repeats."""
+
+JSON_DEPTH: Final = 64
+"""Levels of nesting in a body. Those of the channels have about ten, and the values of a form `MAX_DEPTH` more."""
+JSON_DIGITS: Final = 64
+"""Characters of a number in a body."""
+
+_BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
+"""A text, or a bracket outside of texts."""
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -197,18 +206,56 @@ def read_object(body: bytes) -> dict[str, Any]:
     """Read the JSON object in `body`.
 
     Raises:
-        InvalidMessage: The body is not JSON (nor is `NaN`), is nested too deeply, is not an object, or repeats a key,
-            which two readers could understand differently.
+        InvalidMessage: The body is not JSON in UTF-8 (nor is `NaN`), is nested deeper than `JSON_DEPTH`, has a number
+            above `JSON_DIGITS` or the range of a float, is not an object, or repeats a key, which two readers could
+            understand differently.
     """
+    if _is_too_deep(body):
+        raise InvalidMessage("body", "is nested too deeply")
     try:
-        value: Any = json.loads(body, object_pairs_hook=_once, parse_constant=_no_constant)
+        value: Any = json.loads(
+            body.decode(),
+            object_pairs_hook=_once,
+            parse_constant=_no_constant,
+            parse_int=_whole_number,
+            parse_float=_broken_number,
+        )
     except InvalidMessage:
         raise
-    except RecursionError:
-        raise InvalidMessage("body", "is nested too deeply") from None
     except ValueError:  # not chained: the error quotes the body, and with it the words of members
         raise InvalidMessage("body", "is not JSON") from None
     return _object("body", value)
+
+
+def _is_too_deep(body: bytes) -> bool:
+    """Return whether a body is nested too deeply. It is looked through only if it has brackets enough."""
+    if body.count(b"[") + body.count(b"{") <= JSON_DEPTH:
+        return False
+    depth = 0
+    for found in _BRACKETS.finditer(body):
+        match found[0]:
+            case b"[" | b"{":
+                depth += 1
+                if depth > JSON_DEPTH:
+                    return True
+            case b"]" | b"}":
+                depth -= 1
+            case _:
+                pass
+    return False
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > JSON_DIGITS:
+        raise InvalidMessage("body", f"has a number of more than {JSON_DIGITS} characters")
+    return int(digits)
+
+
+def _broken_number(digits: str) -> float:
+    number = float(digits) if len(digits) <= JSON_DIGITS else inf
+    if isinf(number):
+        raise InvalidMessage("body", f"has a number of more than {JSON_DIGITS} characters, or out of range")
+    return number
 
 
 def _object(field: str, value: object) -> dict[str, Any]:

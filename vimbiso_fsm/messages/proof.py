@@ -25,6 +25,7 @@ PROOFS: Final[Mapping[str, Proof]] = {
     "ussd": "nothing",
     "terminal": "nothing",
     "web": "nothing",
+    "rest": "nothing",
     "messenger": "nothing",
     "signal": "nothing",
     "viber": "nothing",

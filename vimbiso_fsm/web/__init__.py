@@ -1,7 +1,7 @@
 """Channels with their connections: the APIs of WhatsApp, Telegram and Twilio, and the clients that call them.
 
-They need the extra `http`. Each API knows what is particular to its vendor and does no I/O; a client does the requests
-of any of them:
+They need the extra `http`; `app`, which serves channels, needs the extra `serve`. Each API knows what is particular to
+its vendor and does no I/O; a client does the requests of any of them:
 
     whatsapp = ChannelClient(CloudApi(token=…, number_id=…, app_secret=…))
     manager = FlowStateManager.redis(url, bot, senders={"whatsapp": whatsapp.send})

@@ -42,6 +42,11 @@ class Api(ABC):
     works_for: ClassVar[float | None] = None
     """Seconds after which the sign that a reply is being prepared is shown again; None if once is enough."""
 
+    @property
+    def missing_secrets(self) -> tuple[str, ...]:
+        """The names of settings that are empty, and without which `verify` accepts no request."""
+        return ()
+
     @abstractmethod
     def verify(self, headers: Mapping[str, str], raw: bytes, url: str) -> bool:
         """Return whether a webhook request comes from the channel. See `ChannelFormat.verify`."""

@@ -164,6 +164,11 @@ class CloudApi(Api):
             return ""
         return f"version {self.version} of the Graph API ends on {ends}; test a newer one, and set version=…"
 
+    @property
+    def missing_secrets(self) -> tuple[str, ...]:
+        """The names of settings that are empty, and without which `verify` accepts no request."""
+        return () if self.app_secret else ("app_secret",)
+
     def verify(self, headers: Mapping[str, str], raw: bytes, url: str) -> bool:
         """Return whether Meta has signed the request."""
         return whatsapp.verify(headers, raw, url, secret=self.app_secret)

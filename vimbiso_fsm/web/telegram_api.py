@@ -75,6 +75,11 @@ class TelegramApi(Api):
     store_chat: str = attrs.field(default="", converter=str)
     base: str = attrs.field(default="https://api.telegram.org", converter=without_slash, validator=address)
 
+    @property
+    def missing_secrets(self) -> tuple[str, ...]:
+        """The names of settings that are empty, and without which `verify` accepts no request."""
+        return () if self.secret_token else ("secret_token",)
+
     def verify(self, headers: Mapping[str, str], raw: bytes, url: str) -> bool:
         """Return whether the request has the secret."""
         return telegram.verify(headers, raw, url, secret=self.secret_token)
