@@ -26,7 +26,7 @@ from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.money import Money
 from vimbiso_fsm.messages.replies import Buttons, Media, Reply, Template, Text, TextTemplate
 from vimbiso_fsm.messages.sending import Never, Sent
-from vimbiso_fsm.messages.told import Reacted
+from vimbiso_fsm.messages.told import OptedOut, Reacted
 from vimbiso_fsm.messages.windows import as_templates
 from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.store.requests import Commit, Request
@@ -182,6 +182,20 @@ def test_a_template_goes_and_the_question_is_held(late: Any):
     assert [reply.text for reply in answered.replies] == ["Which row?"]
     assert scene.stored.run is not None
     assert scene.stored.run.step == "next"
+
+
+@KINDS
+def test_an_opt_out_drops_what_is_held(late: Any):
+    """A held text is dropped with the consent, and is not said once the member wants messages again."""
+    scene = late(seat(Text("Too late."))).after(2 * DAY)
+    assert [waiting.rest for waiting in scene.stored.outbox] == ["window"]
+    scene.one.do("handle_event", OptedOut(id="o", channel=CHANNEL))
+    assert scene.stored.outbox == ()
+    assert scene.audited()[-1]["consent"] == "taken back"
+    scene.one.do("handle_event", OptedOut(id="s", channel=CHANNEL, wish="start"))
+    said_then = [reply.text for reply in scene.one.handle(said("again")).replies]
+    assert said_then
+    assert not any("Too late." in text for text in said_then)
 
 
 @KINDS
