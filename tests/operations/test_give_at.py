@@ -56,7 +56,7 @@ class World:
         self.said: list[tuple[str, str]] = []
         deliver: Callable[..., Any] = self._take if kind == "sync" else self._take_later
         bot = {"triggers": TRIGGERS, **bot}
-        self.shell = Shell(kind, Bot([desk, survey], session=300.0, **bot), self.store, deliver=deliver)
+        self.shell = Shell(kind, Bot([desk, survey], session=300.0, windows={}, **bot), self.store, deliver=deliver)
         self.shell.manager._base.clock.follow(self.clock)
 
     def _take(self, channel: Channel, replies: Sequence[Reply]) -> None:
