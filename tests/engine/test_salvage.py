@@ -31,6 +31,7 @@ from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.effects import RunCall
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
+from vimbiso_fsm.store.retention import MAX_DOCUMENT
 from vimbiso_fsm.testing.chat import CHANNEL, START, Chat
 
 BOT = fruit_bot()
@@ -525,6 +526,7 @@ def repair(chat: Chat, spoilt: bytes, hit: str, *, previous_too: bool, operator:
     readable = faults(chat.bot, spoilt)[0]
     sound = (
         readable is not None
+        and len(spoilt) <= MAX_DOCUMENT
         and readable.member_id == before.member_id
         and readable.version == chat.stored().head.version
     )
@@ -572,6 +574,19 @@ def test_any_one_damaged_byte(said: Sequence[str], place: int, byte: int, newer:
     hit = field_at(chat.document(), place % len(spoilt))
     spoilt[place % len(spoilt)] = byte
     repair(chat, bytes(spoilt), hit, **look)
+
+
+@pytest.mark.parametrize("operator", [False, True])
+@pytest.mark.parametrize("previous_too", [False, True])
+@pytest.mark.parametrize("field", ["profile", "current_account", "_run", "_outbox"])
+def test_a_document_that_grew_over_the_size_limit_is_repaired(field: str, previous_too: bool, operator: bool):
+    """A stored document above the limit, which no commit writes, is repaired without the field that grew."""
+    chat = rich_chat(("hi", "order", "ada"))
+    raw = json.loads(chat.stored().document or b"")
+    grown: Any = raw.get(field)
+    more: Any = ["y" * MAX_DOCUMENT] if field == "_outbox" else {**grown, "x": "y" * MAX_DOCUMENT}
+    spoilt = json.dumps({**raw, field: more})
+    repair(chat, spoilt.encode(), field, previous_too=previous_too, operator=operator)
 
 
 def field_at(document: Document, place: int) -> str:
