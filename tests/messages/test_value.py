@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Final
 
 import attrs
@@ -88,6 +91,10 @@ def test_values_of_two_classes_differ():
 
 def test_no_value_of_the_package_has_methods_of_its_own():
     """Each attrs class on `Value` says `eq=False, repr=False`; otherwise attrs makes the methods once more."""
+    for module in pkgutil.walk_packages(vimbiso_fsm.__path__, f"{PACKAGE}."):
+        if not module.name.endswith("__main__"):
+            with suppress(ImportError):  # an extra is missing
+                importlib.import_module(module.name)
     kinds = [kind for kind in _values() if kind.__module__.startswith(PACKAGE) and attrs.has(kind)]
     assert len(kinds) > 100
     assert [kind for kind in kinds if not {"__eq__", "__hash__", "__repr__"}.isdisjoint(vars(kind))] == []

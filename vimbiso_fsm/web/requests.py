@@ -59,7 +59,7 @@ class NoResponse:
     reason: str
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class HttpRequest(Effect[HttpResponse | NoResponse]):
     """A request. No redirect is followed, and no cookie is kept.
 
