@@ -142,7 +142,8 @@ def test_a_worker_rests_from_such_a_member(caplog: pytest.LogCaptureFixture):
     chat = stranger(standing("handle"))
     chat.wait(7200)
     due: Any = Worker(manager_of(chat), every=0.01)
-    due._wake("m-1")
+    for waking in due.round():
+        waking.result()
     assert due._resting.keys() == {"m-1"}
     assert "ForeignState" in caplog.text
     assert chat.wakes_at() is not None

@@ -151,7 +151,8 @@ def test_a_worker_does_not_come_back_to_a_newer_member_at_once(caplog: pytest.Lo
     chat = newer()
     chat.wait(1200)
     due: Any = Worker(FlowStateManager(chat.bot, chat.store), every=0.01)
-    due._wake("m-1")
+    for waking in due.round():
+        waking.result()
     assert due._resting.keys() == {"m-1"}
     assert "NewerState" in caplog.text
     due.leave()
