@@ -67,8 +67,8 @@ def list_handed(
 ) -> None:
     """List the conversations that persons have, and those of which something still waits for an inbox.
 
-    The members are read at whom something is due within seven days. No conversation is changed, and it is safe
-    beside live traffic. No words are shown.
+    The documents of members for whom something is due within seven days are read. No conversation is changed, and the
+    command is safe beside live traffic. No words are shown.
     """
     with opened(redis, data, namespace, flows) as bot:
         found = bot.manager.handed(inbox)

@@ -224,7 +224,7 @@ def hinders_person(draft: Draft, given: HandedOver | HandedBack | PersonSaid) ->
 
 
 def take_person(draft: Draft, given: HandedOver | HandedBack | PersonSaid) -> None:
-    """Take in what a person does, whom nothing hinders. The audit has their name."""
+    """Take in the act of a person, which `hinders_person` allows. The audit has the name of the person."""
     draft.detail = {"by": given.by}
     match given:
         case HandedOver():

@@ -71,7 +71,7 @@ def pass_on(draft: Draft, inbox: str, kind: PassedKind, *, by: str = "") -> None
 
 
 def fits(draft: Draft, item: Passing) -> bool:
-    """Whether a message has room among those that wait. The first one has, whatever its size."""
+    """Return whether a message has room among those that wait. The first one has, whatever its size."""
     waiting = draft.passing
     if not waiting:
         return True

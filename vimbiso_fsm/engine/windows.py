@@ -38,7 +38,7 @@ def note_heard(draft: Draft, message: Message) -> None:
     address, at = draft.channel.address, draft.now
     if message.sent_at is not None and message.sent_at < at:
         at = message.sent_at.astimezone(at.tzinfo)
-    at = at.replace(minute=0, second=0, microsecond=0)  # `hour_of`, in place
+    at = hour_of(at)
     for note in draft.heard:
         known = note.address
         same = known.identifier == address.identifier and known.account == address.account

@@ -94,7 +94,7 @@ def _keys(source: Source, words: ast.expr, channel: str) -> Iterator[str]:
 
 
 def _is_text_without_template(node: ast.Call) -> bool:
-    """Whether a call makes a text that names no template, as far as its source shows."""
+    """Return whether a call makes a text that names no template, as far as its source shows."""
     names = {word.arg for word in node.keywords}
     is_text = isinstance(node.func, ast.Name) and node.func.id == "Text"
     return is_text and bool(node.args) and names.isdisjoint({"templates", None})

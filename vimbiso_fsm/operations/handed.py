@@ -1,8 +1,8 @@
 """The conversations that are handed over to persons, for operators.
 
-The end of each hand-over is due at its member, seven days later at most. So the due sets tell at which members to look,
-and only those are read at whom something is due until then. Nothing is stored beside the documents that could differ
-from them.
+The end of each hand-over is due at its member, seven days later at most. So the due sets name the members to look at,
+and only the documents of members for whom something is due until then are read. Nothing is stored beside the documents
+that could differ from them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class HandedConversation:
 
 @attrs.frozen
 class HandedConversations:
-    """The conversations that are handed over, those that end first first.
+    """The conversations of inboxes: first those whose hand-over has ended, then the others in the order of their ends.
 
     Attributes:
         conversations: The conversations.
