@@ -51,8 +51,9 @@ def test_a_thread_is_used_again():
     assert len({ident_of_next() for _ in range(5)}) == 1
 
 
-def test_few_threads_wait_for_work():
-    """Of many threads at once, about `IDLE` wait for further work, and the others end."""
+def test_few_threads_wait_for_work(monkeypatch: pytest.MonkeyPatch):
+    """Of many threads at once, about `IDLE` wait for further work, and the others end with their work."""
+    monkeypatch.setattr(threads, "LINGER", 2 * LIMIT)  # so none ends because it had no work
     go_on, working = threading.Event(), threading.Semaphore(0)
 
     def work() -> None:
