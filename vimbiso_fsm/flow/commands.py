@@ -15,6 +15,7 @@ import attrs
 
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow.flow import AnyFlow, Flow
+from vimbiso_fsm.flow.state import texts
 from vimbiso_fsm.messages.consent import START_WORDS, STOP_WORDS
 from vimbiso_fsm.messages.value import Value
 from vimbiso_fsm.messages.words import normalise, slash_command
@@ -107,11 +108,13 @@ class Shortcut(Value):
         anywhere: Whether it is heard at every question, before the reader of the state, and by a session that begins
             anew. The open flow is interrupted and asks its question again afterwards. Otherwise it is heard where no
             flow is open and in the home flow.
+        examples: Messages that `reads` takes, such as "0.5=>alan"; a walk of the bot types them.
     """
 
     flow: AnyFlow
     reads: Callable[[str], Sequence[str] | None]
     anywhere: bool = attrs.field(default=False, kw_only=True)
+    examples: Sequence[str] = attrs.field(default=(), kw_only=True, converter=texts)
 
 
 def declared_links(given: Mapping[str, AnyFlow | Shortcut]) -> Mapping[str, Shortcut]:

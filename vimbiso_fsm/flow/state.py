@@ -8,6 +8,7 @@ from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar, cast
 import attrs
 
 from vimbiso_fsm.document.data_types import DataType
+from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow.calls import STANDARD, Call, CallPolicy
 from vimbiso_fsm.flow.timeouts import Timeout
 from vimbiso_fsm.flow.turn import Callback, Changes, Guard
@@ -20,6 +21,18 @@ RESERVED_TRIGGERS: Final = frozenset({"answer", "done", "failed", "cancelled", "
 """Triggers that the framework fires. Any other trigger is a button."""
 
 
+def texts(given: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the texts of a slot that takes one or several.
+
+    Raises:
+        FlowError: One is no text.
+    """
+    found: tuple[object, ...] = (given,) if isinstance(given, str) else tuple(given)
+    if not all(isinstance(each, str) for each in found):
+        raise FlowError("", "examples", f"they are {given!r}", "give texts that a member may write")
+    return cast("tuple[str, ...]", found)
+
+
 @attrs.frozen(eq=False)
 class State(Generic[D_contra]):
     """A state of a flow.
@@ -30,6 +43,7 @@ class State(Generic[D_contra]):
             to a message that arrives during the call.
         say: What is said when the state is entered: a text, a file, a location, a link or a template.
         reads: Parses typed text: `str -> value | Refused`; or a reader of contents, such as `readers.photo`.
+        examples: Texts that `reads` accepts, for a reader that names none itself; a walk of the flow types them.
         into: The data field that takes the answer, the result of the call or the output of the sub-flow.
         rows: The list to choose from, of any length. If there is nothing to choose from, neither a row nor a button,
             and nothing can be typed, trigger `empty` is fired.
@@ -53,6 +67,7 @@ class State(Generic[D_contra]):
     ask: Asked | Callback[D_contra, Asked] | None = attrs.field(default=None, kw_only=True)
     say: Said | Callback[D_contra, Said] | None = attrs.field(default=None, kw_only=True)
     reads: Callable[[str], object] | None = attrs.field(default=None, kw_only=True)
+    examples: Sequence[str] = attrs.field(default=(), kw_only=True, converter=texts)
     into: str | None = attrs.field(default=None, kw_only=True)
     rows: Callback[D_contra, Sequence[Row]] | None = attrs.field(default=None, kw_only=True)
     call: Callback[D_contra, Call[object]] | None = attrs.field(default=None, kw_only=True)

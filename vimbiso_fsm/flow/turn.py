@@ -197,15 +197,30 @@ def authenticated(turn: Turn[object, object]) -> bool | Refused:
     return turn.member.authenticated or Refused("member.login")
 
 
-def failed_with(*codes: str) -> Guard[object]:
+@attrs.frozen(eq=False, repr=False)
+class FailedWith(Value):
+    """A guard for trigger `failed` that accepts some reasons; made by `failed_with`.
+
+    Attributes:
+        codes: The codes of the reasons.
+    """
+
+    codes: tuple[str, ...]
+
+    @property
+    def __name__(self) -> str:
+        """The name in errors and audit entries."""
+        return f"because {' or '.join(self.codes)}"
+
+    def __call__(self, turn: Turn[object, object], /) -> bool:
+        """Return whether the call failed with one of the reasons."""
+        return turn.reason is not None and turn.reason.code in self.codes
+
+
+def failed_with(*codes: str) -> FailedWith:
     """Return a guard for trigger `failed` that accepts these reasons: `failed_with("call.unsure")`.
 
     Args:
-        codes: The codes of the `Refused` that the call returned.
+        codes: The codes of the `Refused` that the call returned. They are `failed_with(…).codes`.
     """
-
-    def failed(turn: Turn[object, object]) -> bool:
-        return turn.reason is not None and turn.reason.code in codes
-
-    failed.__name__ = f"because {' or '.join(codes)}"
-    return failed
+    return FailedWith(codes)

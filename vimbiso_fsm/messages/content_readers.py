@@ -25,6 +25,7 @@ from vimbiso_fsm.messages.contents import (
     Location,
     Order,
 )
+from vimbiso_fsm.messages.examples import examples_of, near_of
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.messages.value import Value
@@ -88,6 +89,17 @@ class ContentReader(Value, Generic[T]):
     def __name__(self) -> str:
         """The name in errors and audit entries."""
         return " or ".join(self._names())
+
+    @property
+    def examples(self) -> tuple[str, ...]:
+        """The examples of its readers of texts."""
+        return tuple(example for read in self.texts for example in examples_of(read))
+
+    @property
+    def near(self) -> tuple[str, ...]:
+        """Texts that its readers of texts refuse, as far as none of them accepts one."""
+        near = (text for read in self.texts for text in near_of(read))
+        return tuple(text for text in near if isinstance(self(text), Refused))
 
     def takes(self, content: Content) -> bool:
         """Return whether the reader is made for a content. It may refuse the content all the same."""

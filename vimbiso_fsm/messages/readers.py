@@ -10,6 +10,8 @@ that `f` makes of the turn. Such a reader is made anew for each answer.
 
 `location`, `photo`, `contact`, `form` and others read what a member sends beside words (`content_readers.py`), and
 `either(photo, free_text())` takes an answer of several kinds.
+
+A reader of texts has `examples`, which it accepts, and `near`, which it refuses: `handle.examples[0]` is "ada".
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from vimbiso_fsm.messages.content_readers import (
     photo,
     video,
 )
+from vimbiso_fsm.messages.examples import TextReader, exemplified
 from vimbiso_fsm.messages.money import Money
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.words import BLANK, is_selector, normalise, without_stop
@@ -49,6 +52,7 @@ __all__ = [
     "Bound",
     "ContentReader",
     "Reader",
+    "TextReader",
     "TurnReader",
     "amount",
     "audio",
@@ -121,10 +125,14 @@ class TurnReader(Generic[T]):
     Attributes:
         make: Makes the reader of a turn. It is pure.
         returns: The type of the values that it returns, to compare with the field that takes them; `Any` if unknown.
+        examples: Texts that it accepts, if some are accepted in each turn. `reader.at(turn)` has those of a turn.
+        near: Texts that it refuses in each turn.
     """
 
     make: Callable[[Any], Reader[T]]
     returns: object = Any
+    examples: tuple[str, ...] = ()
+    near: tuple[str, ...] = ()
 
     def at(self, turn: object) -> Reader[T]:
         """Return the reader of a turn.
@@ -155,9 +163,9 @@ def _bounded(
     name: str,
     kind: type[R],
     bounds: Mapping[str, Any],
-    make: Callable[..., Reader[R]],
+    make: Callable[..., TextReader[R]],
     fault: Callable[[Any], str | None],
-) -> Reader[R]:
+) -> TextReader[R]:
     """Make a reader with two bounds, at once if both are fixed, otherwise of each turn.
 
     Args:
@@ -254,7 +262,7 @@ def amount(
     default: str = "",
     least: Bound[Money] = None,
     most: Bound[Money] = None,
-) -> Reader[Money]:
+) -> TextReader[Money]:
     """Make a reader of amounts: one number and at most one currency.
 
     They may stand in either order and any case, with or without a space, the currency in parentheses or not: `100`,
@@ -286,14 +294,14 @@ def amount(
     def no_amount(bound: object) -> str | None:
         return None if isinstance(bound, Money) and bound.currency == default else f"an amount in {default}"
 
-    def of(least: Money | None, most: Money | None) -> Reader[Money]:
+    def of(least: Money | None, most: Money | None) -> TextReader[Money]:
         return _amount(decimals, default, least, most)
 
     return _bounded("amount", Money, {"least": least, "most": most}, of, no_amount)
 
 
-def _amount(decimals: Mapping[str, int], default: str, least: Money | None, most: Money | None) -> Reader[Money]:
-
+def _amount(decimals: Mapping[str, int], default: str, least: Money | None, most: Money | None) -> TextReader[Money]:
+    @exemplified(*_amounts(decimals, default, least, most), near=("0", "ten", f"1.{'5' * (decimals[default] + 1)}"))
     def read_amount(text: str) -> Money | Refused:
         text = _collapse(text)
         found = _AMOUNT.fullmatch(text) if len(text) <= _AMOUNT_LENGTH else None
@@ -320,12 +328,21 @@ def _amount(decimals: Mapping[str, int], default: str, least: Money | None, most
     return read_amount
 
 
+def _amounts(decimals: Mapping[str, int], default: str, least: Money | None, most: Money | None) -> Sequence[str]:
+    """Return amounts that are read: plain, small, large and of each currency, or the bounds."""
+    bounds = [f"{bound.amount} {bound.currency}" for bound in (least, most) if bound is not None and bound]
+    if bounds:
+        return bounds
+    smallest = f"0.{'1'.rjust(decimals[default], '0')}" if decimals[default] else "2"
+    return ["1", smallest, "9999999", *(f"10 {currency}" for currency in decimals if currency != default)]
+
+
 # Numbers -----------------------------------------------------------------------------------------------------------
 
 _NUMBER: Final = re.compile("-?[0-9]+")
 
 
-def number(*, least: Bound[int] = 0, most: Bound[int] = None) -> Reader[int]:
+def number(*, least: Bound[int] = 0, most: Bound[int] = None) -> TextReader[int]:
     """Make a reader of whole numbers: ASCII digits without separators, with a minus sign for a negative one.
 
     A number has at most `AMOUNT_DIGITS` digits.
@@ -340,7 +357,12 @@ def number(*, least: Bound[int] = 0, most: Bound[int] = None) -> Reader[int]:
     return _bounded("number", int, {"least": least, "most": most}, _number, _no_number)
 
 
-def _number(least: int | None, most: int | None) -> Reader[int]:
+def _number(least: int | None, most: int | None) -> TextReader[int]:
+    bounds = [bound for bound in (least, most) if bound is not None]
+    between = [1] if (least is None or least < 1) and (most is None or most > 1) else []
+    beyond = [least - 1] if least is not None else []
+
+    @exemplified(*map(str, [*between, *bounds]) if bounds or between else "0", near=("many", *map(str, beyond)))
     def read_number(text: str) -> int | Refused:
         text = _collapse(text) if len(text) <= 1000 else ""
         if _NUMBER.fullmatch(text) is None:
@@ -376,7 +398,7 @@ def _collapse(text: str) -> str:
 # Names and handles -------------------------------------------------------------------------------------------------
 
 
-def name(shortest: int = 2, longest: int = 50) -> Reader[str]:
+def name(shortest: int = 2, longest: int = 50) -> TextReader[str]:
     """Make a reader of people's names.
 
     A name consists of letters of any script with their combining marks, single spaces, hyphens, apostrophes (' and ’)
@@ -394,6 +416,7 @@ def name(shortest: int = 2, longest: int = 50) -> Reader[str]:
     check_count("name()", "longest", longest)
     check_range("name()", ("shortest", shortest), ("longest", longest))
 
+    @exemplified("Ada Lovelace"[:longest].rstrip().ljust(shortest, "a"), near=("4", "x" * (longest + 1)))
     def read_name(text: str) -> str | Refused:
         too_long = Refused("name.length", shortest=shortest, longest=longest)
         text = _collapse(text)
@@ -428,6 +451,7 @@ def _is_name(text: str) -> bool:
 _HANDLE: Final = re.compile(r"@?([A-Za-z0-9_]{1,30})")
 
 
+@exemplified("ada", "@shop_one", near=("ada lovelace", "a" * 31))
 def handle(text: str) -> str | Refused:
     """Read a handle: letters, digits and underscores, 1 to 30 of them.
 
@@ -440,7 +464,7 @@ def handle(text: str) -> str | Refused:
 # Choices -----------------------------------------------------------------------------------------------------------
 
 
-def choice(*options: str) -> Reader[str]:
+def choice(*options: str) -> TextReader[str]:
     """Make a reader of one of a few words, which returns the option as it is declared.
 
     The word is compared in the form of `words.normalise`: case, white space, invisible characters and the script of
@@ -455,6 +479,7 @@ def choice(*options: str) -> Reader[str]:
         raise FlowError("", "choice()", fault, "give options that differ in more than case and are not empty")
     longest = 4 * max(map(len, options), default=0)
 
+    @exemplified(*options, near=(f"not {options[0]}",) if options else ())
     def read_choice(text: str) -> str | Refused:
         word = normalise(text) if len(text) <= longest else ""
         option = known.get(word) or known.get(without_stop(word))
@@ -473,7 +498,7 @@ _MONTHS: Final = (
 )  # fmt: skip
 
 
-def date(*, earliest: Bound[dt.date] = None, latest: Bound[dt.date] = None) -> Reader[dt.date]:
+def date(*, earliest: Bound[dt.date] = None, latest: Bound[dt.date] = None) -> TextReader[dt.date]:
     """Make a reader of dates that mean the same everywhere: `2026-11-22`, `22 November 2026`, `22 nov 2026`.
 
     Nothing is guessed: `1/2/2026` is refused.
@@ -488,8 +513,10 @@ def date(*, earliest: Bound[dt.date] = None, latest: Bound[dt.date] = None) -> R
     return _bounded("date", dt.date, {"earliest": earliest, "latest": latest}, _date, _no_date)
 
 
-def _date(earliest: dt.date | None, latest: dt.date | None) -> Reader[dt.date]:
+def _date(earliest: dt.date | None, latest: dt.date | None) -> TextReader[dt.date]:
+    days = [day for day in (earliest, latest) if day is not None] or [dt.date(2026, 11, 22)]
 
+    @exemplified(*(day.isoformat() for day in days), near=("1/2/2026", "2026-02-30"))
     def read_date(text: str) -> dt.date | Refused:
         numbers = _numbers(_collapse(text) if len(text) <= 1000 else "")
         if numbers is None:
@@ -522,7 +549,7 @@ def _numbers(text: str) -> tuple[int, int, int] | None:
 # Text --------------------------------------------------------------------------------------------------------------
 
 
-def free_text(limit: int = 1000) -> Reader[str]:
+def free_text(limit: int = 1000) -> TextReader[str]:
     """Make a reader of any text of 1 to `limit` characters, trimmed and in Unicode form NFC.
 
     Tabs and line breaks are kept. Other control characters, direction characters and invisible ones are refused.
@@ -532,6 +559,7 @@ def free_text(limit: int = 1000) -> Reader[str]:
     """
     check_count("free_text()", "limit", limit)
 
+    @exemplified("hello"[:limit], near=("x" * (limit + 1), "\u202e!"))
     def read_text(text: str) -> str | Refused:
         text = text.replace("\r\n", "\n").strip(" \t\r\n")
         if not text:
@@ -563,7 +591,7 @@ def _is_clean(text: str) -> bool:
 # Telephone numbers -------------------------------------------------------------------------------------------------
 
 
-def phone(region: str = "") -> Reader[str]:
+def phone(region: str = "") -> TextReader[str]:
     """Make a reader of telephone numbers in any usual spelling, which returns the form "+263771234567".
 
     Needs the extra `phone`.
@@ -576,6 +604,11 @@ def phone(region: str = "") -> Reader[str]:
     """
     import phonenumbers
 
+    mobile = phonenumbers.PhoneNumberType.MOBILE
+    found = phonenumbers.example_number_for_type(region, mobile) if region else None
+    example = "+263771234567" if found is None else f"+{found.country_code}{found.national_number}"
+
+    @exemplified(example, near=("12", "a number"))
     def read_phone(text: str) -> str | Refused:
         text = _collapse(text)
         if len(text) > 40 or not re.fullmatch(r"\+?[0-9 ()./-]+", text):
