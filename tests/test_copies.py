@@ -74,6 +74,7 @@ from vimbiso_fsm import (
     WebLink,
     errors,
 )
+from vimbiso_fsm.made import Made
 from vimbiso_fsm.store.requests import ReadDue
 
 NO_VALUES = {
@@ -111,6 +112,7 @@ SAMPLES: dict[Any, Any] = {
     object: ReadDue(3),
     tuple[str, ...]: ("one", "two"),
     tuple[bytes, ...]: (b"one", b"\xff"),
+    Made | None: Made("clinic/visit.py", 12),
     Iterable[str]: ["one", "two"],
     tuple[errors.Fault, ...]: (errors.Fault("profile.age", "is negative"),),
     tuple[errors.Finding, ...]: (),

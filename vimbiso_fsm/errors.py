@@ -7,10 +7,12 @@ wrote, a login token or a phone number.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 import attrs
+
+from vimbiso_fsm.made import UNKNOWN, Made, embedder
 
 
 class VimbisoError(Exception):
@@ -28,25 +30,90 @@ class VimbisoError(Exception):
 # Declarations and callbacks -------------------------------------------------------------------------------------------
 
 
-class FlowError(VimbisoError, ValueError):
-    """The declaration of a flow, a bot or one of their parts is wrong. It is raised when the part is made.
+@attrs.frozen
+class FlowFault:
+    """One fault of a declaration.
 
     Attributes:
         flow: The name of the flow; empty if the fault is in no single flow.
         place: The state, transition or argument at fault; empty if it is the flow as a whole.
         fault: What is wrong.
         remedy: What to do; may be empty.
+        code: The word for faults of this kind, such as "unreachable-state".
+        made: The file and the line in which the part at fault is declared.
     """
 
     flow: str
     place: str
     fault: str
+    remedy: str = ""
+    code: str = "wrong-declaration"
+    made: Made = UNKNOWN
+
+    @property
+    def file(self) -> str:
+        """The path of the file; empty if it is not known."""
+        return self.made.file
+
+    @property
+    def line(self) -> int:
+        """The number of the line, from 1; 0 if it is not known."""
+        return self.made.line
+
+    @property
+    def words(self) -> str:
+        """The place, the fault and the remedy."""
+        where = ", ".join(part for part in (f"flow {self.flow!r}" if self.flow else "", self.place) if part)
+        return (f"{where}: " if where else "") + self.fault + (f"; {self.remedy}" if self.remedy else "")
+
+    def __str__(self) -> str:
+        return f"{self.made}: {self.code}: {self.words}" if self.file else f"{self.code}: {self.words}"
+
+
+class FlowError(VimbisoError, ValueError):
+    """The declaration of a flow, a bot or one of their parts is wrong. It is raised when the part is made.
+
+    The text names all faults, each with its file and line.
+
+    Attributes:
+        faults: All faults that were found, in the order of the checks. The other attributes are those of the first one.
+        flow: The name of the flow; empty if the fault is in no single flow.
+        place: The state, transition or argument at fault; empty if it is the flow as a whole.
+        fault: What is wrong.
+        remedy: What to do; may be empty.
+    """
+
+    faults: tuple[FlowFault, ...]
+    flow: str
+    place: str
+    fault: str
     remedy: str
 
-    def __init__(self, flow: str, place: str, fault: str, remedy: str = "") -> None:
-        self.flow, self.place, self.fault, self.remedy = flow, place, fault, remedy
-        where = ", ".join(part for part in (f"flow {flow!r}" if flow else "", place) if part)
-        super().__init__(f"{where}: {fault}" + (f"; {remedy}" if remedy else ""))
+    def __init__(
+        self,
+        flow: str,
+        place: str,
+        fault: str,
+        remedy: str = "",
+        *,
+        code: str = "wrong-declaration",
+        made: Made | None = None,
+    ) -> None:
+        self._hold([FlowFault(flow, place, fault, remedy, code, embedder() if made is None else made)])
+
+    @classmethod
+    def of(cls, faults: Sequence[FlowFault]) -> FlowError:
+        """Return the error of several faults, at least one."""
+        error = cls._empty()
+        error._hold(faults)
+        return error
+
+    def _hold(self, faults: Sequence[FlowFault]) -> None:
+        self.faults, first = tuple(faults), faults[0]
+        self.flow, self.place, self.fault, self.remedy = first.flow, first.place, first.fault, first.remedy
+        shown = f" ({first.made})" if first.file else ""
+        lines = [f"{len(faults)} faults", *map(str, faults)] if len(faults) > 1 else [first.words + shown]
+        super().__init__("\n".join(lines))
 
 
 class WrongCallback(VimbisoError, TypeError):

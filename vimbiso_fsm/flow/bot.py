@@ -30,6 +30,7 @@ from vimbiso_fsm.flow.session import Limits, SessionLife, session_life
 from vimbiso_fsm.flow.state import AnyState
 from vimbiso_fsm.flow.triggers import Trigger, declared_triggers
 from vimbiso_fsm.flow.zones import ZoneOf, declared_zone, declared_zone_of, member_zone
+from vimbiso_fsm.made import Made, caller
 from vimbiso_fsm.messages import locales
 from vimbiso_fsm.messages.catalogue import Catalogue, Templates
 from vimbiso_fsm.messages.digests import Digests
@@ -187,6 +188,7 @@ class Bot:
             pure function of the turn and the fact; see `vimbiso_fsm.flow.reactions`. One of the open flow has priority.
         triggers: The triggers that other systems may pull wherever the member stands (`manager.trigger`).
         inboxes: The inboxes of people to whom the conversation may be handed over.
+        made: The file and the line at which the bot was made.
         digests: The digests that stand for addresses, with the keys of the store on which a manager runs the bot.
 
     Raises:
@@ -218,6 +220,7 @@ class Bot:
     on: Reactions = attrs.field(factory=dict, converter=declared_reactions, kw_only=True)
     triggers: Sequence[Trigger] = attrs.field(default=(), kw_only=True)
     inboxes: Sequence[Inbox] = attrs.field(default=(), kw_only=True)
+    made: Made = attrs.field(init=False, factory=caller)
     digests: Digests = attrs.field(init=False, factory=Digests)
     reacts: frozenset[type[Told]] = attrs.field(init=False, repr=False)
     inbox_names: Mapping[str, Inbox] = attrs.field(init=False, repr=False)
@@ -354,7 +357,11 @@ class Bot:
         Raises:
             FlowError: `services` is no mapping of names to services.
         """
-        return attrs.evolve(self, services={**self.services, **_services(services)}) if services else self
+        if not services:
+            return self
+        other = attrs.evolve(self, services={**self.services, **_services(services)})
+        object.__setattr__(other, "made", self.made)  # the class is frozen
+        return other
 
     def with_digests(self, digests: Digests) -> Bot:
         """Return this bot with the digests of a store."""

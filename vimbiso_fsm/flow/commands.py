@@ -16,6 +16,7 @@ import attrs
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow.flow import AnyFlow, Flow
 from vimbiso_fsm.flow.state import texts
+from vimbiso_fsm.made import Made, caller
 from vimbiso_fsm.messages.consent import START_WORDS, STOP_WORDS
 from vimbiso_fsm.messages.value import Value
 from vimbiso_fsm.messages.words import normalise, slash_command
@@ -109,12 +110,14 @@ class Shortcut(Value):
             anew. The open flow is interrupted and asks its question again afterwards. Otherwise it is heard where no
             flow is open and in the home flow.
         examples: Messages that `reads` takes, such as "0.5=>alan"; a walk of the bot types them.
+        made: The file and the line at which the shortcut was made.
     """
 
     flow: AnyFlow
     reads: Callable[[str], Sequence[str] | None]
     anywhere: bool = attrs.field(default=False, kw_only=True)
     examples: Sequence[str] = attrs.field(default=(), kw_only=True, converter=texts)
+    made: Made = attrs.field(init=False, eq=False, repr=False, factory=caller)
 
 
 def declared_links(given: Mapping[str, AnyFlow | Shortcut]) -> Mapping[str, Shortcut]:

@@ -47,6 +47,7 @@ from vimbiso_fsm.flow.reactions import Reactions, declared_reactions
 from vimbiso_fsm.flow.state import RESERVED_TRIGGERS, AnyTransition, State, Transition, sequence
 from vimbiso_fsm.flow.triggers import events_of
 from vimbiso_fsm.flow.turn import Guard
+from vimbiso_fsm.made import Made, caller
 from vimbiso_fsm.messages.replies import Text
 
 D = TypeVar("D")
@@ -82,6 +83,7 @@ class Flow(Generic[D]):
             priority over those of the bot.
         opens: What `manager.open` does while another flow is open: "after" lets the member end that one first, and
             "now" interrupts it; its question is asked again afterwards. A login is never interrupted.
+        made: The file and the line at which the flow was made.
 
     Raises:
         FlowError: The declaration has a fault. The error names the flow, the place, the fault and the remedy.
@@ -100,6 +102,7 @@ class Flow(Generic[D]):
     depends: Mapping[str, str | Sequence[str]] = attrs.field(factory=dict, kw_only=True)
     on: Reactions = attrs.field(factory=dict, kw_only=True)
     opens: Literal["after", "now"] = attrs.field(default="after", kw_only=True)
+    made: Made = attrs.field(init=False, eq=False, repr=False, factory=caller)
     by_name: Mapping[str, State[D]] = attrs.field(init=False)
     by_trigger: Mapping[tuple[str, str], tuple[Transition[D], ...]] = attrs.field(init=False)
     events: Mapping[tuple[str, str], AnyTransition] = attrs.field(init=False)

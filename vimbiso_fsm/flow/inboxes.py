@@ -10,6 +10,7 @@ import attrs
 
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow.commands import Commands
+from vimbiso_fsm.made import Made, caller
 from vimbiso_fsm.messages.bounds import check_range, check_seconds
 from vimbiso_fsm.messages.words import normalise
 
@@ -34,6 +35,7 @@ class Inbox:
         back: Words with which the member comes back to the bot, at least one. The first one is told to the member.
         idle: Seconds without a word of the member or of a person after which the bot takes the conversation back.
         limit: Seconds after which it does so in any case.
+        made: The file and the line at which the inbox was made.
 
     Raises:
         FlowError: The name has no valid form, no word leads back, or a time is out of range.
@@ -44,6 +46,7 @@ class Inbox:
     back: tuple[str, ...] = attrs.field(default=("bot",), converter=_words, kw_only=True)
     idle: float = attrs.field(default=3600.0, kw_only=True)
     limit: float = attrs.field(default=86_400.0, kw_only=True)
+    made: Made = attrs.field(init=False, eq=False, repr=False, factory=caller)
 
     def __attrs_post_init__(self) -> None:
         name: object = self.name

@@ -11,6 +11,7 @@ import attrs
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow.checks import did_you_mean
 from vimbiso_fsm.flow.state import Declared
+from vimbiso_fsm.made import Made, caller
 from vimbiso_fsm.messages.replies import Text
 
 Fields: TypeAlias = Mapping[str, Any]
@@ -78,12 +79,14 @@ class Migration:
         steps: The rules by the name of the step in version `since`. Other steps keep their names.
         data: Makes the data of the next version from the data as version `since` stored it; unchanged if not given.
         others: The rule for steps that `steps` does not name.
+        made: The file and the line at which the migration was made.
     """
 
     since: int
     steps: Mapping[str, Step] = attrs.field(factory=dict, kw_only=True)
     data: Callable[[dict[str, Any]], Fields] | None = attrs.field(default=None, kw_only=True)
     others: FinishOnOld | Restart | None = attrs.field(default=None, kw_only=True)
+    made: Made = attrs.field(init=False, eq=False, repr=False, factory=caller)
 
     def rule(self, step: str) -> Step:
         """Return the rule for a run at `step`."""

@@ -12,6 +12,7 @@ from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow.calls import STANDARD, Call, CallPolicy
 from vimbiso_fsm.flow.timeouts import Timeout
 from vimbiso_fsm.flow.turn import Callback, Changes, Guard
+from vimbiso_fsm.made import Made, caller
 from vimbiso_fsm.messages.replies import Asked, Row, Said
 
 D_contra = TypeVar("D_contra", contravariant=True)
@@ -61,6 +62,7 @@ class State(Generic[D_contra]):
         final: Whether the run ends here.
         cancels: Whether the end means `cancelled`, rather than `done`, to the flow that waits for this one.
         output: In a final state, makes the value that the waiting flow receives.
+        made: The file and the line at which the state was made.
     """
 
     name: str
@@ -80,6 +82,7 @@ class State(Generic[D_contra]):
     final: bool = attrs.field(default=False, kw_only=True)
     cancels: bool = attrs.field(default=False, kw_only=True)
     output: Callback[D_contra, object] | None = attrs.field(default=None, kw_only=True)
+    made: Made = attrs.field(init=False, eq=False, repr=False, factory=caller)
 
     @property
     def asks(self) -> bool:
@@ -120,6 +123,7 @@ class Transition(Generic[D_contra]):
         by: The names of the systems outside that may fire it, by `manager.trigger`. It is then no button: only they
             fire it. All transitions of one state and trigger have the same.
         takes: The type of the data that comes with it, which callbacks read from `turn.answer`; None without data.
+        made: The file and the line at which the transition was made.
     """
 
     trigger: str | Sequence[str]
@@ -131,6 +135,7 @@ class Transition(Generic[D_contra]):
     words: Sequence[str] = attrs.field(default=(), kw_only=True)
     by: str | Sequence[str] | None = attrs.field(default=None, kw_only=True)
     takes: Any = attrs.field(default=None, kw_only=True)
+    made: Made = attrs.field(init=False, eq=False, repr=False, factory=caller)
 
     def __attrs_post_init__(self) -> None:
         # No converters: one that takes anything would hide a guard of another flow from the type checkers.
@@ -249,6 +254,11 @@ class Declared(Protocol):
     @property
     def fingerprint(self) -> str:
         """The digest of the declaration."""
+        ...
+
+    @property
+    def made(self) -> Made:
+        """The file and the line at which the flow was made."""
         ...
 
     @property

@@ -16,6 +16,7 @@ from vimbiso_fsm.document.typed_data import name_of, structure
 from vimbiso_fsm.errors import FlowError, UnstorableType
 from vimbiso_fsm.flow.reactions import Reaction, check_reaction
 from vimbiso_fsm.flow.state import RESERVED_TRIGGERS, AnyTransition, Declared, sequence
+from vimbiso_fsm.made import Made, caller
 from vimbiso_fsm.messages.given import MAX_NAME
 
 NO_RIGHT: Final = "trigger.right"
@@ -36,12 +37,14 @@ class Trigger:
             `Refused`, as a reaction does. It logs nobody in.
         by: The names of the systems that may pull it.
         takes: The type of its data; None if it has none.
+        made: The file and the line at which the trigger was made.
     """
 
     name: str
     does: Reaction
     by: str | Sequence[str] = attrs.field(kw_only=True)
     takes: Any = attrs.field(default=None, kw_only=True)
+    made: Made = attrs.field(init=False, eq=False, repr=False, factory=caller)
 
 
 def declared_triggers(given: Iterable[Trigger]) -> Mapping[str, Trigger]:
