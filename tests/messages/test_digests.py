@@ -60,3 +60,13 @@ def test_the_audit_shows_a_channel_without_the_account():
 def test_no_key_is_shown():
     """The `repr` of the digests shows no key."""
     assert "key" not in repr(Digests((b"a secret key",))).replace("keys", "")
+
+
+def test_a_message_has_a_name_by_each_key_and_in_each_chat():
+    """An id of a channel is a small number, so its digest has a key, and counts in its chat. Earlier keys are known."""
+    digests, chat = Digests((b"new", b"old")), Channel("telegram", "77")
+    now, before = digests.message_names(chat, "17")
+    assert (before,) == Digests((b"old",)).message_names(chat, "17")
+    assert len({now, before, hashlib.sha256(b"8:telegram:77:2:17").hexdigest()[:12]}) == 3
+    assert now not in digests.message_names(Channel("telegram", "78"), "17")
+    assert digests.message_names(PHONE, "wamid.A") == digests.message_names(Channel("whatsapp", "ZW.1"), "wamid.A")

@@ -44,8 +44,10 @@ from vimbiso_fsm.messages.contents import Attachment
 from vimbiso_fsm.messages.digests import UNKEYED, Digests
 from vimbiso_fsm.messages.given import WordsGiven
 from vimbiso_fsm.messages.readers import free_text
+from vimbiso_fsm.messages.sending import Sent
 from vimbiso_fsm.messages.told import Edited
 from vimbiso_fsm.operations.effects import LegacyRecord
+from vimbiso_fsm.store.requests import Load
 from vimbiso_fsm.testing.chat import Chat
 
 PHONE: Final = Channel("whatsapp", "263771000001")
@@ -167,7 +169,8 @@ def test_no_digest_without_a_key_is_made_of_what_a_member_wrote(
     salts: set[bytes] = set()
     tried, client = Tried(salts), valkey_server.client()
     digests = digests_at(valkey_url, secret=secret)
-    with client, FlowStateManager.from_url(valkey_url, BOT, secret=secret) as manager:
+    senders = {"whatsapp": lambda channel, replies: Sent(f"wamid of {PHONE.identifier}")}
+    with client, FlowStateManager.from_url(valkey_url, BOT, secret=secret, senders=senders) as manager:
         seen = [digests.salt_of(name) for name in (digests.guest_id(PHONE), "m-1")]
         salts |= {salt.encode() for salt in seen}
         patches = [mock.patch.object(hashlib, name, lambda *a, n=name, **o: tried.hash(n, *a, **o)) for name in HASHES]
@@ -185,6 +188,8 @@ def test_no_digest_without_a_key_is_made_of_what_a_member_wrote(
             assert manager.tell("m-1", Text(f"Hello {NAME}."), key=KEY).status
             told = Edited(id="e1", channel=PHONE, message_id="w1", text=PIN)
             assert manager.handle_event(told).status == "advanced"
+            manager._recorder.record()
+            assert manager._perform(Load("m-1")).messages, "the messages that were sent are noted"
             stored += values(client)
             exported = json.dumps(manager.export("m-1").value).encode()
             lines = "\n".join(export_lines(read_trail(manager._store, "m-1"))).encode()

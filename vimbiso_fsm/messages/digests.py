@@ -20,7 +20,7 @@ from typing import Final
 
 import attrs
 
-from vimbiso_fsm.messages.message import Address, Channel
+from vimbiso_fsm.messages.message import NAMED, Address, Channel
 
 UNKEYED: Final = b""
 """Stands in the keys for the digests without a key of earlier releases. The index never had such names."""
@@ -34,6 +34,9 @@ _AUDIT: Final = b"vimbiso audit"
 _TOKEN: Final = b"vimbiso turn token"
 _WORDS: Final = b"vimbiso words of members"
 _SALT: Final = b"vimbiso salt of documents"
+_MESSAGE: Final = b"vimbiso id of a message"
+_MESSAGE_DIGITS: Final = 12
+"""Hexadecimal digits of the digest of a message. One of few messages of one member is looked for."""
 
 
 @attrs.frozen
@@ -105,6 +108,20 @@ class Digests:
     def index_names(self, address: Address) -> tuple[str, ...]:
         """Return the names of a channel in the index, the current one first: 64 hexadecimal digits each."""
         return self._index_names(address.type, address.identifier, address.account)
+
+    def message_names(self, channel: Channel, message_id: str) -> tuple[str, ...]:
+        """Return the digests that may stand for a message by the channel's id of it, that of a new note first.
+
+        Ids may be small numbers, and may hold the number of a member. They count in one chat, but for those of a
+        channel that knows one member by several names (`NAMED`), whose ids are unique in an account.
+        """
+        chat = "" if channel.type in NAMED else channel.identifier
+        words = _words(channel.type, chat, message_id)
+        return tuple(_digest(key, words)[:_MESSAGE_DIGITS] for key in self._message_keys)
+
+    @cached_property
+    def _message_keys(self) -> tuple[bytes, ...]:
+        return tuple(_made_for(_MESSAGE, key) for key in self.keys)
 
     # Most turns ask for the digests of an address that is known, which costs a look in a table. The tables belong to
     # the keys, so that they are gone with them.

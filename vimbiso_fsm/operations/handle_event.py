@@ -42,7 +42,6 @@ from vimbiso_fsm.operations.names import Several, find_known
 from vimbiso_fsm.operations.promote import promote
 from vimbiso_fsm.operations.readdress import new_channels, readdress
 from vimbiso_fsm.operations.sending import send, whole_outbox
-from vimbiso_fsm.operations.sent_notes import message_digest
 from vimbiso_fsm.operations.turn import NONE_BUSY, MemberTurns, first_replies, record_mismatch
 from vimbiso_fsm.operations.wake import wake
 from vimbiso_fsm.store.requests import Broken, Commit, Committed, Duplicate, Load, Mismatch, Stored
@@ -187,7 +186,8 @@ class _Taking:
             return False
         known = dict(stored.messages if isinstance(stored, Stored) else ())
         known |= context.sent.messages(self._turns.member_id)
-        self._event = event = attrs.evolve(event, reply=known.get(message_digest(event.message_id), ""))
+        names = context.bot.digests.message_names(self._channel, event.message_id)
+        self._event = event = attrs.evolve(event, reply=next((known[name] for name in names if name in known), ""))
         self._looks += 1
         is_last = event.reply or self._looks > LOOKS_FOR_REPLY or context.is_overdue
         if is_last or not (isinstance(event, StatusChanged) and event.failed):

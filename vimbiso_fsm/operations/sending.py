@@ -34,6 +34,7 @@ from vimbiso_fsm.messages.told import StatusChanged
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import Deliver, StandBack
 from vimbiso_fsm.operations.pace import keep_pause
+from vimbiso_fsm.operations.sent_notes import sent_messages
 from vimbiso_fsm.operations.turn import MemberTurns, stored_replies
 from vimbiso_fsm.store.requests import Committed, Load, ReadRecords, Stored
 
@@ -89,7 +90,7 @@ async def send(turns: MemberTurns, leased: Sequence[Leased], at: Channel | None 
             return (*answers, None)
         answer = await Deliver(at or turns.document.channel, replies, waiting.id, True)
         if isinstance(answer, Sent):
-            note_sent(turns, waiting.id, answer.ids)
+            note_sent(turns, waiting.id, answer, at)
             answers.append(answer)
             continue
         if isinstance(answer, BaseException):
@@ -108,7 +109,7 @@ async def settle(
     """Take note of the answer of the channel. An answer other than `Sent` is a turn of its own. See `send`."""
     context, channel = turns.context, at or turns.document.channel
     if isinstance(answer, Sent):
-        note_sent(turns, waiting.id, answer.ids)
+        note_sent(turns, waiting.id, answer, at)
         return answer
     known = None if isinstance(answer, BaseException) else answer
     if isinstance(known, Later):
@@ -122,9 +123,10 @@ async def settle(
     return known
 
 
-def note_sent(turns: MemberTurns, id: str, sent_as: Sequence[str] = ()) -> None:
+def note_sent(turns: MemberTurns, id: str, sent: Sent, at: Channel | None = None) -> None:
     """Note that replies were sent, as which messages, in this process and in its copy of the document."""
     context, member_id = turns.context, turns.member_id
+    sent_as = sent_messages(context.bot, at or turns.document.channel, sent) if sent.ids else ()
     context.sent.note(member_id, turns.head, turns.document, id, sent_as)
     turns.document = without_sent(turns.document, (id,))
     context.cache.replace(member_id, turns.head, turns.document)

@@ -15,21 +15,21 @@ import attrs
 
 from vimbiso_fsm.document.codec import without_sent
 from vimbiso_fsm.document.document import Document
-from vimbiso_fsm.document.ids import hashed
 from vimbiso_fsm.engine.schedule import wake_at
 from vimbiso_fsm.engine.stranger import is_stranger
 from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.messages.sending import Sent
 from vimbiso_fsm.messages.value import Value
 from vimbiso_fsm.store.requests import Head, MarkSent
 from vimbiso_fsm.store.retention import MESSAGES_KEPT, SENT_KEPT
 
-
-def message_digest(message_id: str) -> str:
-    """Return the digest that stands for a channel's id of a message. The id itself may hold the number of a member."""
-    return hashed("sent as", message_id)[:12]
-
-
 _id_of: Final = attrgetter("id")
+
+
+def sent_messages(bot: Bot, channel: Channel, sent: Sent) -> tuple[str, ...]:
+    """Return the digests of the messages as which a channel has taken replies, as far as it has told their ids."""
+    return tuple(bot.digests.message_names(channel, id)[0] for id in sent.ids)
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -69,13 +69,13 @@ class SentNotes(dict[str, Note]):
             head: The head of the document.
             document: The document.
             id: The id of the replies.
-            sent_as: The channel's ids of the messages, as far as it tells them.
+            sent_as: The digests of the messages, as far as the channel has told their ids (`sent_messages`).
             waits: Whether the replies stand in the outbox of the document.
         """
         before = self.pop(member_id, None)
         ids, messages = ((), ()) if before is None else (before.ids, before.messages)
         if sent_as:
-            messages = (*messages, *((message_digest(each), id) for each in sent_as))[-MESSAGES_KEPT:]
+            messages = (*messages, *((each, id) for each in sent_as))[-MESSAGES_KEPT:]
         ids = (*ids, id)[-SENT_KEPT:] if waits else ids
         self[member_id] = Note(head, document, ids, messages)
 

@@ -46,6 +46,7 @@ from vimbiso_fsm.operations.leave import leave
 from vimbiso_fsm.operations.pace import keep_pause, wait_at_pace
 from vimbiso_fsm.operations.promote import Unlinked
 from vimbiso_fsm.operations.sending import failure_of, whole_outbox
+from vimbiso_fsm.operations.sent_notes import sent_messages
 from vimbiso_fsm.operations.shared import record_damage
 from vimbiso_fsm.operations.turn import NONE_BUSY, MemberTurns
 from vimbiso_fsm.store.requests import Broken, Committed, Duplicate, Load, Mismatch, SetWakeUp, Stored
@@ -349,8 +350,8 @@ class Waking:
         answer = await Deliver(document.channel, replies, waiting.id)
         if isinstance(answer, Sent):
             if answer.ids:
-                turns = self._turns
-                context.sent.note(turns.member_id, turns.head, turns.document, waiting.id, answer.ids, waits=False)
+                turns, sent_as = self._turns, sent_messages(context.bot, document.channel, answer)
+                context.sent.note(turns.member_id, turns.head, turns.document, waiting.id, sent_as, waits=False)
             return Delivered(waiting.id, waiting.tries, done=True)
         if isinstance(answer, BaseException):
             context.errors.append((waiting.id[:10], answer))
