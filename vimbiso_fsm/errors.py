@@ -121,7 +121,7 @@ class WrongCallback(VimbisoError, TypeError):
 
     Attributes:
         callback: The kind and the name of the callback, and its place.
-        returned: The name of the type that it returned.
+        returned: The name of the type that it returned, or the words for what it returned.
         wanted: What it must return.
     """
 
@@ -131,10 +131,14 @@ class WrongCallback(VimbisoError, TypeError):
 
     def __init__(self, callback: str, returned: str, wanted: str) -> None:
         self.callback, self.returned, self.wanted = callback, returned, wanted
-        article = "an" if returned[:1] in "aeiouAEIOU" else "a"
-        super().__init__(
-            f"{callback} returned {article} {returned}; it must return {wanted}" + _SLIPS.get(returned, "")
-        )
+        article = "an " if returned[:1] in "aeiouAEIOU" else "a "
+        if returned.partition(" ")[0] in _DETERMINERS:
+            article = ""
+        super().__init__(f"{callback} returned {article}{returned}; it must return {wanted}" + _SLIPS.get(returned, ""))
+
+
+_DETERMINERS = frozenset({"a", "an", "another", "more"})
+"""The first words of what a callback returned that take no article before them."""
 
 
 _SLIPS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -26,6 +27,7 @@ from vimbiso_fsm.audit.entries import unseal
 from vimbiso_fsm.engine.decide import decide
 from vimbiso_fsm.engine.events import ReminderDue
 from vimbiso_fsm.engine.reminders import MOST_REMINDERS, merged_reminders
+from vimbiso_fsm.engine.schedule import MOST_NEXT
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.testing.chat import CHANNEL, START, STORE_SECRET, Clock, Talk, words
 
@@ -208,6 +210,7 @@ def test_reminders_are_bounded():
     assert len(Talk(bot(*many)).says("hi", "go").state.reminders) == MOST_REMINDERS
     talk = Talk(bot(*many, remind(TOMORROW, "one more", Text("A.")))).says("hi", "go")
     assert (talk.last.status, talk.state.reminders) == ("failed", ())
+    assert f"returned more than {MOST_REMINDERS} reminders" in str(talk.last.error)
 
 
 @pytest.mark.parametrize(
@@ -226,6 +229,7 @@ def test_a_wrong_reminder_fails_the_turn(reminder: Any):
     """A reminder that cannot be kept fails the turn that proposes it, and nothing is changed."""
     talk = Talk(bot(reminder)).says("hi", "go")
     assert (talk.last.status, talk.place) == ("failed", "menu.ask")
+    assert re.search(r" returned (an? (?!an? )|more than )\w", str(talk.last.error))
 
 
 @pytest.mark.parametrize(
@@ -307,3 +311,43 @@ def test_the_reminder_of_a_guest_is_that_of_the_member():
         clock.at += 86_400
         manager.wake("m-1")
     assert sent.count("Hello.") == 1
+
+
+def test_reminders_open_no_more_flows_than_may_wait():
+    """Flows that reminders open wait for the open one within the bound of `manager.open`; the rest are due later."""
+    soon = START + timedelta(seconds=60)
+    flows = [remind(soon, f"k{number}", flow=nag, data=Note(str(number))) for number in range(MOST_NEXT + 2)]
+    home: Flow[NoData] = Flow(
+        "home", initial="ask",
+        states=[State("ask", ask=Text("Home")), State("work", flow=attrs.evolve(nag, name="work"))],
+        transitions=[
+            Transition("go", "ask", "work", prepare=lambda turn: turn.changes(reminders=flows)),
+            Transition(["done", "cancelled"], "work", "ask"),
+        ],
+    )  # fmt: skip
+    talk = Talk(Bot([home, nag])).says("hi", "go").wait(60).wake(delivers=True)
+    assert (len(talk.state.suspended), len(talk.state.reminders)) == (1 + MOST_NEXT, 2)
+    asked = [talk.say("yes").words[-1]]
+    for _ in flows[1:]:
+        talk.wake(delivers=True)
+        asked.append(talk.say("yes").words[-1])
+    assert asked == [f"Still {number}?" for number in range(MOST_NEXT + 2)]
+    assert (talk.say("yes").words, talk.state.reminders) == (["Home"], ())
+
+
+@pytest.mark.parametrize(
+    "until", [TOMORROW, TOMORROW - timedelta(seconds=1), datetime.min.replace(tzinfo=UTC)], ids=str
+)
+def test_a_reminder_that_is_dropped_before_it_is_due_is_refused(until: datetime):
+    """`until` is after `at`: as they are written where both have a time zone or none, else by the member's clock."""
+    with pytest.raises(WrongArgument, match="'until' is "):
+        remind(TOMORROW, "a", Text("A."), until=until)
+    with pytest.raises(WrongArgument, match="'until' is "):
+        remind(TOMORROW.replace(tzinfo=None), "a", Text("A."), until=until.replace(tzinfo=None))
+    mixed = remind(TOMORROW, "a", Text("A."), until=until.replace(tzinfo=None))
+    assert Talk(bot(mixed, zone="UTC")).says("hi", "go").last.status == "failed"
+    assert Talk(bot(mixed, zone="Pacific/Pago_Pago")).says("hi", "go").last.status == (
+        "failed" if until.year == 1 else "advanced"
+    )
+    twice = TOMORROW.replace(tzinfo=None)
+    assert remind(twice, "a", Text("A."), until=twice.replace(fold=1)).until == twice

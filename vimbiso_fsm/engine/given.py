@@ -13,7 +13,7 @@ a flow       begins at once where the member is at home or nothing is open, and 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
@@ -26,6 +26,7 @@ from vimbiso_fsm.engine.events import ReminderDue
 from vimbiso_fsm.engine.handover import hinders_person, take_person
 from vimbiso_fsm.engine.interpreter import fire, open_next, start_above
 from vimbiso_fsm.engine.reminders import due_reminder
+from vimbiso_fsm.engine.schedule import is_full
 from vimbiso_fsm.engine.session import is_session_over
 from vimbiso_fsm.engine.timers import apart
 from vimbiso_fsm.engine.told import of_bot, take_reacted
@@ -44,9 +45,6 @@ from vimbiso_fsm.messages.given import (
     TriggerPulled,
     WordsGiven,
 )
-
-MOST_NEXT: Final = 4
-"""The number of flows that may wait for the open one to end."""
 
 
 def take_reminder_due(draft: Draft, event: ReminderDue) -> None:
@@ -140,8 +138,7 @@ def _hinders_flow(draft: Draft, given: FlowOpened) -> str:
             structure(given.data, machine.flow.data)
         except Unreadable as error:
             return f"data {error}"
-    full = sum(run.waits == Suspended.NEXT for run in draft.suspended) >= MOST_NEXT
-    return "busy" if full or draft.pending is not None or is_session_over(draft) else ""
+    return "busy" if is_full(draft.suspended) or draft.pending is not None or is_session_over(draft) else ""
 
 
 def _open(draft: Draft, given: FlowOpened) -> None:

@@ -46,7 +46,7 @@ def change_reminders(draft: Draft, changes: Sequence[ReminderChange], turn: Turn
             kept[change.key] = _made(draft, change, turn, place)
     if len(kept) > MOST_REMINDERS:
         wanted = f"at most {MOST_REMINDERS}; cancel_reminder(key) takes one back"
-        raise WrongCallback(place, f"a member with {len(kept)} reminders", wanted)
+        raise WrongCallback(place, f"more than {MOST_REMINDERS} reminders, those that were set before counted", wanted)
     draft.reminders = tuple(sorted(kept.values(), key=lambda reminder: (reminder.at, reminder.key)))
 
 
@@ -91,6 +91,9 @@ def _made(draft: Draft, change: SetReminder, turn: Turn[Any], place: str) -> Rem
     if at - draft.now > timedelta(seconds=LONGEST_WAIT):
         raise WrongCallback(place, "a reminder of more than ten years ahead", "an instant before that")
     until = None if change.until is None else _instant(change.until, turn)
+    mixed = change.until is not None and (change.at.utcoffset() is None) != (change.until.utcoffset() is None)
+    if mixed and until is not None and until <= at:  # others were compared when they were made
+        raise WrongCallback(place, "a reminder that is dropped before it is due", "one whose until is after its at")
     id = hashed("reminder", draft.token, change.key, key=draft.bot.digests.words_key)[:16]
     return Reminder(change.key, id, at, said, flow.name if flow is not None else "", fields, until)
 

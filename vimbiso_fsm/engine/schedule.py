@@ -7,7 +7,7 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Final
 
-from vimbiso_fsm.document.document import Document, Passing, Undelivered
+from vimbiso_fsm.document.document import Document, Passing, Run, Suspended, Undelivered
 from vimbiso_fsm.engine.events import (
     DeliveryDue,
     Event,
@@ -24,16 +24,23 @@ DELIVERY_TRIES: Final = 8
 """The number of deliveries after which replies wait for the member's next message."""
 ASKED_TRIES: Final = 100
 """The same where the channel asks each time to wait: it says itself that nothing is wrong with the replies."""
+MOST_NEXT: Final = 4
+"""The number of flows that may wait for the open one to end."""
+
+
+def is_full(suspended: Sequence[Run]) -> bool:
+    """Return whether no further flow may wait for the open one to end."""
+    return len(suspended) >= MOST_NEXT and sum(run.waits == Suspended.NEXT for run in suspended) >= MOST_NEXT
 
 
 def due(document: Document, *, delivers: bool = True) -> list[tuple[datetime, Event]]:
     """Return the events that become due without a message, with their instants, the earliest first.
 
     A pending call suspends the end of the session, the timers and the reminders that open a flow. One that had its
-    effect suspends only the timers and these reminders, because it is the flow that cannot go on. While a session is
-    open, the timer of a suspended run waits, because the member is in another flow. It fires when the run is resumed,
-    or after the end of the session. While a person has the conversation, the session, the timers and these reminders
-    wait.
+    effect suspends only the timers and these reminders, because it is the flow that cannot go on. These reminders wait
+    while as many flows as may wait for the open one do so (`is_full`). While a session is open, the timer of a
+    suspended run waits, because the member is in another flow. It fires when the run is resumed, or after the end of
+    the session. While a person has the conversation, the session, the timers and these reminders wait.
 
     Args:
         document: The member's document.
@@ -58,7 +65,7 @@ def due(document: Document, *, delivers: bool = True) -> list[tuple[datetime, Ev
             if run and run.due:
                 found.append((run.due, StateTimeout(run.id, run.fence, run.due)))
     for reminder in document.reminders:
-        if not ((call or handed) and reminder.flow):
+        if not (reminder.flow and (call or handed or is_full(document.suspended))):
             found.append((reminder.at, ReminderDue(reminder.id, reminder.at)))
     if document.deadline and handed is None and (not call or call.done):
         found.append((document.deadline, SessionExpired(document.deadline, document.member_id)))

@@ -131,7 +131,7 @@ def _changed(reaction: Reaction, turn: Turn[Any, Any], changes: Changes[Any]) ->
     """Return the member that a reaction has changed."""
     before, after = turn.member, changes.member
     if changes.data is not turn.data:
-        raise _wrong(reaction, turn, "turn.changes(data=…), and the member has been asked on the data as they are")
+        raise _wrong(reaction, turn, "a change of the data, and the member has been asked on the data as they are")
     if after.id != before.id:
         raise _wrong(reaction, turn, "another member, and a fact proves nothing of who acts")
     if (after.authenticated and not before.authenticated) or after.jwt_token not in (None, before.jwt_token):

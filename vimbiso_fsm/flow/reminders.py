@@ -62,16 +62,24 @@ def remind(
         say: What is said.
         flow: The flow that is opened, as `manager.open` opens it; one of `Bot(flows=…)`.
         data: The data with which the flow begins, an instance of its data class; None for the defaults.
-        until: When the reminder has lost its sense, as when the appointment begins. A later worker drops it.
+        until: When the reminder has lost its sense, as when the appointment begins. A later worker drops it. It is
+            after `at`.
 
     Raises:
-        WrongArgument: A value is empty, too long or of the wrong type.
+        WrongArgument: A value is empty, too long or of the wrong type, or `until` is not after `at`. Where only one of
+            them has a time zone, that is known at the member alone, and the turn fails.
     """
     _check_key(key)
     for name, instant in (("at", at), ("until", until)):
         known: object = instant
         if not isinstance(known, datetime) and not (known is None and name == "until"):
             raise WrongArgument(name, f"is of type {type(known).__name__}; give a datetime")
+    if (
+        until is not None
+        and (at.utcoffset() is None) == (until.utcoffset() is None)
+        and (until, until.fold) <= (at, at.fold)
+    ):
+        raise WrongArgument("until", f"is {until}, and the reminder is due at {at}; give an instant after that")
     words: object = say
     if words is not None and not isinstance(words, SAID):
         raise WrongArgument("say", f"is of type {type(words).__name__}; give a Text, or another reply without choices")

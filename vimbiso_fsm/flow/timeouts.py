@@ -42,7 +42,7 @@ def fires_at(timeout: object, turn: Turn[Any]) -> datetime:
     given: object = timeout(turn) if callable(timeout) else timeout
     callback = f"timeout {getattr(timeout, '__name__', type(timeout).__name__)!r}"
     if isinstance(given, datetime) and given.tzinfo is None:
-        raise WrongCallback(callback, "datetime without a time zone", _WANTED)
+        raise WrongCallback(callback, "a datetime without a time zone", _WANTED)
     span = given - turn.now if isinstance(given, datetime) else span_of(given)
     if span is None:
         raise WrongCallback(callback, _named(given), _WANTED)

@@ -195,7 +195,7 @@ def _bounded(
                 if wanted := fault(value):
                     raise WrongCallback(f"{name}({key}=…)", type(value).__name__, wanted)
         if found[low] is not None and found[high] is not None and found[low] > found[high]:
-            raise WrongCallback(f"{name}({low}=…, {high}=…)", "lower bound above the upper one", "bounds in order")
+            raise WrongCallback(f"{name}({low}=…, {high}=…)", "a lower bound above the upper one", "bounds in order")
         return make(**found)
 
     return TurnReader(at_turn, kind)
