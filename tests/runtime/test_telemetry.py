@@ -6,7 +6,6 @@ import asyncio
 import io
 import json
 import logging
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Sequence
@@ -40,7 +39,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
-from vimbiso_fsm.runtime.telemetry import SECONDS, AsyncObservedManager, ObservedManager, Telemetry
+from vimbiso_fsm.runtime.measures import COUNTS, GAUGES, HISTOGRAMS, SECONDS
+from vimbiso_fsm.runtime.telemetry import AsyncObservedManager, ObservedManager, Telemetry
 
 ROOT = Path(__file__).resolve().parents[2]
 NUMBER, NAME, SURNAME, PIN = "263779998887", "Canaria", "Serinus", "4711-canary"
@@ -279,7 +279,10 @@ def test_wakings_and_deliveries_are_counted(bench: Bench):
     assert bench.delivered
     assert bench.total("vimbiso.deliveries", channel_type="whatsapp") == kinds.count("delivery") > 0
     assert bench.points("vimbiso.wake.duration") == {(): 1}
-    span = bench.spans[-1]
+    assert bench.points("vimbiso.due.lag") == {(): 1}
+    bench.wake(member)
+    assert (bench.points("vimbiso.wake.duration"), bench.points("vimbiso.due.lag")) == ({(): 2}, {(): 1})
+    span = bench.spans[-2]
     assert span.name == "vimbiso.wake"
     assert [event.name for event in span.events] == ["vimbiso.turn"] * len(kinds)
 
@@ -309,7 +312,7 @@ def test_facts_are_counted_by_what_became_of_them(bench: Bench):
 def test_how_long_it_took_is_measured(bench: Bench, monkeypatch: pytest.MonkeyPatch):
     """The duration of a message is measured by the monotonic clock, in buckets from a millisecond."""
     ticks = iter([10.0, 10.25, 20.0, 24.0])
-    monkeypatch.setattr("vimbiso_fsm.runtime.telemetry.time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    monkeypatch.setattr("vimbiso_fsm.runtime.measures.time", SimpleNamespace(monotonic=lambda: next(ticks)))
     member = bench.say("hi", phone=ADA).state.member_id
     bench.wake(member)
     data = bench.reader.get_metrics_data()
@@ -468,14 +471,14 @@ def test_nothing_is_needed_but_the_api_and_the_library_imports_none_of_it():
 def test_the_page_names_every_instrument_and_each_is_tested():
     """The page on telemetry names each instrument and field, and a test uses each instrument."""
     page = (ROOT / "docs" / "how-to" / "watch-it.md").read_text(encoding="utf-8")
-    source = (ROOT / "vimbiso_fsm" / "runtime" / "telemetry.py").read_text(encoding="utf-8")
     tests = Path(__file__).read_text(encoding="utf-8")
-    instruments = set(re.findall(r'"(vimbiso[a-z.]+\.[a-z.]+|vimbiso\.[a-z]+)"', source))
-    assert {name for name in instruments if name not in page} == set()
+    measures = (*COUNTS, *HISTOGRAMS, *GAUGES)
+    named = {name for each in measures for name in (each.name, *each.attributes)}
+    assert {name for name in named if f"`{name}`" not in page} == set()
     assert {f"`{name}`" for name in FIELDS if f"`{name}`" not in page} == set()
     for line in page.splitlines():
         if line.startswith("| `vimbiso."):
-            assert line.split("`")[1] in instruments
+            assert line.split("`")[1] in {each.name for each in measures}
             assert f'"{line.split("`")[1]}"' in tests
 
 

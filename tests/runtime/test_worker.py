@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import pytest
@@ -28,7 +29,7 @@ from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Reply, Text
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
-from vimbiso_fsm.runtime.worker import AsyncWorker, Metrics, Worker, shards_of
+from vimbiso_fsm.runtime.worker import STALLED, AsyncWorker, Metrics, Worker, shards_of
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import Heartbeat, Lease, Leased, Load, ReadDue, Request, SetWakeUp, shard_of
@@ -630,3 +631,40 @@ def test_both_workers_have_the_same_words():
     for name in ("__init__", "run", "stop", "round", "leave"):
         one, other = inspect.signature(getattr(Worker, name)), inspect.signature(getattr(AsyncWorker, name))
         assert list(one.parameters) == list(other.parameters)
+
+
+# Progress ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_worker_is_stalled_without_a_round_that_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker makes progress with each round; without one for longer than its bound it is stalled."""
+    now = 100.0
+    monkeypatch.setattr("vimbiso_fsm.runtime.worker.time", SimpleNamespace(monotonic=lambda: now))
+    worker = Worker(FlowStateManager.in_memory(fruit_bot()), every=1.0)
+    assert not worker.is_stalled()
+    now += STALLED + 1
+    assert (worker.is_stalled(), worker.stalled_for()) == (True, STALLED + 1)
+    worker.round()
+    assert (worker.is_stalled(), worker.stalled_for()) == (False, 0.0)
+    worker.leave()
+
+
+def test_a_worker_is_stalled_while_members_wait_and_no_waking_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounds are no progress while all places are taken by wakings that do not end, and a member waits for one."""
+    now = 100.0
+    monkeypatch.setattr("vimbiso_fsm.runtime.worker.time", SimpleNamespace(monotonic=lambda: now))
+    worker = Worker(FlowStateManager.in_memory(fruit_bot()), every=1.0)
+    now += 500
+    worker.round()
+    worker._to_wake([("m-1", "m-2")])
+    assert worker.stalled_for() == 0.0
+    now += STALLED + 1
+    worker._read((), ())
+    assert worker.is_stalled()
+    worker._most_urgent()
+    assert not worker.is_stalled()
+    worker._most_urgent()
+    now += 20
+    worker._read((), ())
+    assert worker.stalled_for() == 0.0
+    worker.leave()

@@ -14,6 +14,7 @@ from tests.web.vendors import Answer, Vendors
 from vimbiso_fsm import AsyncFlowStateManager, Bot, Flow, State, Text, Transition
 from vimbiso_fsm.errors import StoreUnavailable
 from vimbiso_fsm.flow.rates import Rate
+from vimbiso_fsm.runtime.worker import AsyncWorker
 from vimbiso_fsm.web import AsyncChannelClient, CloudApi, TelegramApi
 from vimbiso_fsm.web.app import app
 from vimbiso_fsm.web.bodies import MAX_BODY
@@ -185,18 +186,6 @@ def test_an_app_is_ready_while_its_store_answers(
     assert (web.get("/readyz").status_code, web.get("/healthz").status_code) == (503, 200)
 
 
-def test_metrics_need_their_token(manager: AsyncFlowStateManager) -> None:
-    """`/metrics` is served to a reader with the token only, and a token that is short is refused."""
-    with pytest.raises(ValueError, match="metrics_token has less than 16"):
-        app(manager, {}, base=BASE, metrics_token="short")
-    web = TestClient(app(manager, {}, base=BASE, metrics_token="t" * 16))
-    assert web.get("/metrics").status_code == 401
-    assert web.get("/metrics", headers={"Authorization": "Bearer " + "u" * 16}).status_code == 401
-    answer = web.get("/metrics", headers={"Authorization": "Bearer " + "t" * 16})
-    assert (answer.status_code, answer.text[-6:]) == (200, "# EOF\n")
-    assert answer.headers["content-type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
-
-
 # Rates of network addresses
 
 
@@ -211,3 +200,20 @@ def test_a_network_address_that_is_refused_too_often_is_shut_out_for_a_time(mana
     assert (shut_out.status_code, int(shut_out.headers["Retry-After"]) > 3000) == (429, True)
     for web in (other, proxy):
         assert web.post("/rest", content=raw, headers=headers).status_code == 200
+
+
+# The worker of the process
+
+
+def test_an_app_is_not_ready_while_its_worker_makes_no_progress(manager: AsyncFlowStateManager) -> None:
+    """`/readyz` tells of a worker whose round does not end, and is ready again when it does."""
+    at = 0.0
+    worker = AsyncWorker(manager)
+    worker.stalled_for = lambda: at  # type: ignore[method-assign]
+    web = TestClient(app(manager, {}, base=BASE, worker=worker))
+    assert web.get("/readyz").status_code == 200
+    at = 41.0
+    answer = web.get("/readyz")
+    assert (answer.status_code, answer.text) == (503, "not ready: the worker made no progress for 41 s")
+    at = 1.0
+    assert web.get("/readyz").status_code == 200

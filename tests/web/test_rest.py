@@ -18,8 +18,6 @@ from vimbiso_fsm.flow.rates import Rate, Rates
 from vimbiso_fsm.web.app import app
 from vimbiso_fsm.web.rest import RestChannel
 
-METRICS = "token-of-the-metrics"
-
 
 def greeting() -> Bot:
     """Return a bot that asks one question."""
@@ -29,7 +27,7 @@ def greeting() -> Bot:
 
 def web_of(manager: AsyncFlowStateManager) -> TestClient:
     """Return a client of an app with a REST channel."""
-    made = app(manager, {"rest": RestChannel(secrets=REST_SECRET)}, base=BASE, metrics_token=METRICS)
+    made = app(manager, {"rest": RestChannel(secrets=REST_SECRET)}, base=BASE)
     return TestClient(made, BASE)
 
 
@@ -147,19 +145,3 @@ def test_a_channel_without_a_good_secret_is_not_made(secrets: Any) -> None:
         RestChannel(secrets=secrets)
     assert "sss" not in str(caught.value)
     assert REST_SECRET not in repr(RestChannel(secrets=REST_SECRET))
-
-
-def test_the_metrics_of_an_app(web: TestClient) -> None:
-    """Requests, messages and durations are counted by channel, and nothing of a member is among them."""
-    post(web, id="1", text="hi")
-    post(web, id="1", text="hi")
-    web.post("/rest", content=b"{}")
-    text = web.get("/metrics", headers={"Authorization": f"Bearer {METRICS}"}).text
-    counts = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
-    assert counts['vimbiso_web_requests_total{channel="rest",status="200"}'] == "2"
-    assert counts['vimbiso_web_requests_total{channel="rest",status="403"}'] == "1"
-    assert counts['vimbiso_web_messages_total{channel="rest",outcome="advanced"}'] == "1"
-    assert counts['vimbiso_web_messages_total{channel="rest",outcome="duplicate"}'] == "1"
-    assert counts['vimbiso_web_request_seconds_count{channel="rest"}'] == "3"
-    assert counts['vimbiso_web_request_seconds_bucket{channel="rest",le="+Inf"}'] == "3"
-    assert "ada" not in text

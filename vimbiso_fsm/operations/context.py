@@ -73,10 +73,11 @@ class Context:
         paces: The pace of deliveries by the type of the channel; none of a channel without one.
         sent: What the shell has sent, until the store knows it.
         confirmed: Whether the store has confirmed the latest commit with the required durability.
+        lag: Seconds by which due work was late when its waking began it; None if nothing was due.
     """
 
     __slots__ = (
-        "_until", "bot", "cache", "clock", "confirmed", "door", "errors", "inboxes", "note_next", "now", "paces",
+        "_until", "bot", "cache", "clock", "confirmed", "door", "errors", "inboxes", "lag", "note_next", "now", "paces",
         "patience", "senders", "sent", "told", "waited",
     )  # fmt: skip
 
@@ -89,6 +90,7 @@ class Context:
     door: Door | None
     clock: Clock | None
     inboxes: Container[str]
+    lag: float | None
     note_next: Callable[[str, float], None] | None
     senders: Container[str]
     paces: Mapping[str, Pace]
@@ -106,7 +108,7 @@ class Context:
         self.confirmed = True
         self.door = None
         self.clock = None
-        self.note_next = None
+        self.note_next = self.lag = None
         self.inboxes = self.senders = _NO_SENDERS
         self.paces = _NO_PACES
         self.sent = _NOTHING_SENT

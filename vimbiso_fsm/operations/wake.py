@@ -191,6 +191,8 @@ class Waking:
         for at, event in due(document, delivers=self._delivers):
             if self._name(event) not in self._resting:
                 if at <= now and self._made <= TURNS_PER_WAKE:
+                    if self._context.lag is None:  # what is due after it was not late
+                        self._context.lag = (now - at).total_seconds()
                     if isinstance(event, PassingDue):
                         return await self._pass_due(event)
                     self._due = at

@@ -121,6 +121,7 @@ class BaseManager:
         observing: The note for its observers, which are reported and not ended.
         budget: The memory of the servers, as a worker of this manager watches it.
         next_sends: The members whose replies wait for a pace, for the workers of this manager; None without one.
+        lagged: Is called with the seconds by which due work was late; None if nothing counts them.
     """
 
     bot: Bot
@@ -186,6 +187,7 @@ class BaseManager:
         self.audit = FlowAuditLogger(observers, self._observer_failed)
         self.budget = Budget()
         self.next_sends: NextSends | None = None
+        self.lagged: Callable[[float], None] | None = None
         self.services = Services(self.bot.service_limits, self.clock.now)
         self.deliveries, self.replies = Places(DELIVERIES), Places(REPLIES)
         self.watched = LOOKER.watch(watchdog)
@@ -303,6 +305,8 @@ class BaseManager:
         """Report to the observers and the log what an operation has stored, also if it has ended in an exception."""
         for reference, error in context.errors:
             self._log_error("a callback or call failed: %s", error, reference)
+        if context.lag is not None and self.lagged is not None:
+            self.lagged(context.lag)
         for event in context.told:
             entry = event.entry
             if entry.kind == "recovery":

@@ -63,6 +63,8 @@ MEMBERS_PER_SHARD: Final = 100
 """The number of members of one shard that are woken in one round."""
 ALL: Final = 1_000_000_000
 """More members than a shard has."""
+STALLED: Final = 30.0
+"""Seconds without progress after which a worker is stalled, or three of its intervals where that is longer."""
 REST: Final = 60.0
 """Seconds before a member is woken again after a waking has failed."""
 
@@ -154,6 +156,17 @@ class _Rounds:
         self._resting: dict[str, float] = {}
         self._reported: dict[str, str] = {}
         self._guard = threading.Lock()
+        self._moved_at = self._rounded_at = time.monotonic()
+
+    def stalled_for(self) -> float:
+        """Return the seconds since the latest progress: a round that ended, and a waking that began if any waits."""
+        with self._guard:
+            since = min(self._moved_at, self._rounded_at) if self._found or self._sends else self._rounded_at
+        return time.monotonic() - since
+
+    def is_stalled(self) -> bool:
+        """Return whether the worker makes no progress. One that has not begun has made none."""
+        return self.stalled_for() > max(STALLED, 3 * self._every)
 
     def _heartbeat_is_due(self) -> bool:
         return time.monotonic() >= self._heartbeat_at + self._lease / 3
@@ -202,6 +215,7 @@ class _Rounds:
             passed = self._busy.union(self._resting)
             found = [member for members in due for member in members or () if member not in passed]
             self._busy.update(found)
+            self._waits(found)
             self._found.extend(found)
         return found
 
@@ -212,12 +226,19 @@ class _Rounds:
             self._missed.update(self._busy.intersection(taken))
             found = [member for member in taken if member not in self._busy and member not in self._resting]
             self._busy.update(found)
+            self._waits(found)
             self._sends.extend(found)
         return found
+
+    def _waits(self, found: Sequence[str]) -> None:
+        """Note since when members wait for a waking."""
+        if found and not (self._found or self._sends):
+            self._moved_at = time.monotonic()
 
     def _most_urgent(self) -> str:
         """Return the member that a waking is for. There is one for each waking."""
         with self._guard:
+            self._moved_at = time.monotonic()
             return (self._sends or self._found).popleft()
 
     def _wait_for_send(self) -> float:
@@ -249,7 +270,8 @@ class _Rounds:
                 yield ReadDue(shard, limit=limit)
 
     def _read(self, requests: Iterable[ReadDue], answers: Sequence[tuple[str, ...] | None]) -> list[str]:
-        """Return the members to wake now, and note the shards of which all members were read."""
+        """Return the members to wake now, and note the shards of which all members were read: the end of a round."""
+        self._rounded_at = time.monotonic()
         for request, answer in zip(requests, answers, strict=True):
             if request.until is not None and answer is not None:
                 self._swept.add(request.shard)

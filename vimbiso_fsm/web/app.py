@@ -6,39 +6,29 @@ its headers, only the proof of the channel and the length of the body count.
 
 from __future__ import annotations
 
-import logging
 import re
 import time
-from asyncio import timeout
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from vimbiso_fsm.audit.redaction import error_record
 from vimbiso_fsm.channels import AsyncWebChannel
-from vimbiso_fsm.channels.delivery import header, same_secret
 from vimbiso_fsm.flow.rates import Rate
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager
+from vimbiso_fsm.runtime.worker import AsyncWorker
 from vimbiso_fsm.web.client import AsyncChannelClient
 from vimbiso_fsm.web.cloud_api import CloudApi
+from vimbiso_fsm.web.counts import Counts
 from vimbiso_fsm.web.endpoints import Endpoint, RestEndpoint, Shared, Webhook
-from vimbiso_fsm.web.metrics import CONTENT_TYPE
+from vimbiso_fsm.web.operators import PATHS, pages
 from vimbiso_fsm.web.peers import DEFAULT_REFUSALS, Peers
 from vimbiso_fsm.web.rest import RestChannel
 
-READY_SECONDS: Final = 2.0
-"""Seconds within which a store that is ready answers."""
-SECRET_LENGTH: Final = 16
-"""Characters of the shortest token that this app is given."""
-TAKEN: Final = frozenset({"healthz", "readyz", "metrics"})
-"""The paths of the app that are no channels."""
-
-_log = logging.getLogger("vimbiso_fsm.web")
+if TYPE_CHECKING:
+    from vimbiso_fsm.web.metrics import OpenMetrics
 
 
 def app(
@@ -49,6 +39,8 @@ def app(
     verify_token: str = "",
     metrics_token: str = "",
     refusals: Rate | None = DEFAULT_REFUSALS,
+    metrics: OpenMetrics | None = None,
+    worker: AsyncWorker | None = None,
 ) -> Starlette:
     """Make an ASGI app with the endpoints of channels.
 
@@ -64,6 +56,9 @@ def app(
         metrics_token: The token with which `/metrics` is read: `Authorization: Bearer …`. Without one it is not served.
         refusals: The rate of refused requests of one public network address. Above it, its requests are refused
             unread. None for no bound.
+        metrics: The figures that `/metrics` shows. A `MeasuredManager` with them among its measures adds its own; by
+            default the page has those of the app alone.
+        worker: The worker of the process. Without progress of it, the app is not ready.
 
     Raises:
         ValueError: `base` is no address, a path is none, or a secret is missing without which a channel would refuse
@@ -72,33 +67,23 @@ def app(
     parts = urlsplit(base)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("base is not the address of the app; give https://HOST")
-    if metrics_token and len(metrics_token) < SECRET_LENGTH:
-        raise ValueError(f"metrics_token has less than {SECRET_LENGTH} characters; give a random one")
-    shared = Shared(manager, base.rstrip("/"), Peers(refusals, time.monotonic))
+    counts = _counts(metrics, metrics_token)
+    shared = Shared(manager, base.rstrip("/"), Peers(refusals, time.monotonic), counts or Counts())
     routes = [_route(name, shared, channel, verify_token) for name, channel in channels.items()]
 
-    async def healthz(_: Request) -> Response:
-        return PlainTextResponse("ok")
-
-    async def readyz(_: Request) -> Response:
-        try:
-            async with timeout(READY_SECONDS):
-                await manager.start()
-                await manager.state("readyz")  # a member without data: the store is asked, and nothing is changed
-        except Exception as error:  # noqa: BLE001  # whatever it is, the process cannot take a message
-            _log.error("the app is not ready: %s", error_record(error, ""))
-            return PlainTextResponse("not ready", 503)
-        return PlainTextResponse("ready")
-
-    async def metrics(request: Request) -> Response:
-        if not same_secret(header(request.headers, "authorization"), f"Bearer {metrics_token}"):
-            return Response(status_code=401, headers={"WWW-Authenticate": "Bearer"})
-        return Response(shared.metrics.text(), media_type=CONTENT_TYPE)
-
-    routes += [Route("/healthz", healthz), Route("/readyz", readyz)]
-    made = Starlette(routes=[*routes, Route("/metrics", metrics)] if metrics_token else routes)
+    routes += pages(manager, worker=worker, metrics=counts, metrics_token=metrics_token)
+    made = Starlette(routes=routes)
     made.state.bodies = shared.bodies
     return made
+
+
+def _counts(metrics: OpenMetrics | None, token: str) -> OpenMetrics | None:
+    """Return the figures of the app; None if it shows none."""
+    if metrics is not None or not token:
+        return metrics
+    from vimbiso_fsm.web.metrics import OpenMetrics  # an app without figures needs no prometheus_client
+
+    return OpenMetrics()
 
 
 def _route(name: str, shared: Shared, channel: AsyncWebChannel | RestChannel, verify_token: str) -> Route:
@@ -107,9 +92,9 @@ def _route(name: str, shared: Shared, channel: AsyncWebChannel | RestChannel, ve
     Raises:
         ValueError: The path is none, or a secret is missing.
     """
-    if not re.fullmatch("[a-z0-9][a-z0-9-]*", name) or name in TAKEN:
+    if not re.fullmatch("[a-z0-9][a-z0-9-]*", name) or name in PATHS:
         fault = "is no path of a channel; give lower-case letters, digits and '-'"
-        raise ValueError(f"{name!r} {fault}, and none of {', '.join(sorted(TAKEN))}")
+        raise ValueError(f"{name!r} {fault}, and none of {', '.join(sorted(PATHS))}")
     endpoint: Endpoint
     if isinstance(channel, RestChannel):
         endpoint = RestEndpoint(name, shared, channel)

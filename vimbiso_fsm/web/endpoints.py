@@ -25,7 +25,7 @@ from vimbiso_fsm.messages.sending import Sent
 from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager
 from vimbiso_fsm.web.bodies import Bodies, Rejected
-from vimbiso_fsm.web.metrics import Metrics
+from vimbiso_fsm.web.counts import Counts
 from vimbiso_fsm.web.peers import Peers
 from vimbiso_fsm.web.rest import RestChannel
 
@@ -49,7 +49,7 @@ class Shared:
     manager: AsyncFlowStateManager
     base: str
     peers: Peers
-    metrics: Metrics = attrs.field(factory=Metrics)
+    metrics: Counts = attrs.field(factory=Counts)
     bodies: Bodies = attrs.field(factory=Bodies)
 
 
