@@ -12,6 +12,7 @@ from vimbiso_fsm.document.document import Run
 from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.privacy import MASK
+from vimbiso_fsm.flow.raised_in import callback_place
 
 _PACKAGE: Final = __name__.partition(".")[0]
 _EMPTY: Final[Sequence[object]] = ("", [], {})
@@ -50,7 +51,7 @@ def changed_fields(before: Run | None, after: Run | None) -> tuple[str, ...]:
 
 
 def error_record(error: BaseException, reference: str) -> dict[str, Any]:
-    """Return an exception as the audit shows it: its type and the places in the code that it came from.
+    """Return an exception as the audit shows it: its type, its callback and the places in the code that it came from.
 
     The message is left out, because it may quote what a member wrote. Errors that this library raises quote nothing and
     keep theirs; an author's subclass of one, or one that an author raises, does not.
@@ -60,10 +61,12 @@ def error_record(error: BaseException, reference: str) -> dict[str, Any]:
         reference: The reference that the member received; "" without one.
     """
     frames = traceback.extract_tb(error.__traceback__)
+    place = callback_place(error)
     return {
         "reference": reference,
         "type": type(error).__name__,
         "message": str(error) if _is_ours(error) else "",
+        **({"callback": place} if place else {}),
         "where": [f"{PurePath(f.filename).name}:{f.lineno} {f.name}" for f in frames[-8:]],
     }
 

@@ -57,6 +57,7 @@ from vimbiso_fsm.engine.windows import drop_lapsed
 from vimbiso_fsm.errors import DocumentTooLarge, InvalidMessage
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.interrupts import CallbackStopped, is_interrupt
+from vimbiso_fsm.flow.raised_in import note_callback
 from vimbiso_fsm.messages.given import (
     FlowOpened,
     Given,
@@ -171,7 +172,15 @@ def decide(
     except BaseException as error:  # whatever an author's callback raises, the member keeps their place
         if _is_for_the_process(error):
             raise
+        _name_callback(bot, error, draft.run or document.run)
         return _without(bot, document, event, now, error, draft, route)
+
+
+def _name_callback(bot: Bot, error: BaseException, run: Run | None) -> None:
+    """Let an exception name the callback that has raised it."""
+    if not isinstance(error, NotNow | DocumentTooLarge):  # these are raised by the turn itself
+        flows = [machine.flow for machine in (*bot.machines.values(), *bot.kept.values())]
+        note_callback(flows, error, run.flow if run else "", run.step if run else "")
 
 
 def _is_for_the_process(error: BaseException) -> bool:

@@ -492,11 +492,15 @@ class Chat:
 
     # Whole operations -------------------------------------------------------------------------------------------------
 
+    def next_id(self) -> str:
+        """Return an id that no message has."""
+        return f"id-{next(self._ids)}"
+
     def message(
         self, text: str | None = None, choice: str | None = None, *, id: str = "", sent_at: datetime | None = None
     ) -> Message:
         """Make a message with an id of its own, unless one is given."""
-        return Message(self.channel, id or f"id-{next(self._ids)}", text, choice, sent_at=sent_at)
+        return Message(self.channel, id or self.next_id(), text, choice, sent_at=sent_at)
 
     def handle(self, message: Message) -> Outcome:
         """Handle a message."""
@@ -568,7 +572,7 @@ class Chat:
         """
         match effect:
             case RunCall():
-                return LEASE_OVER if is_lease_over(effect, self.clock.at) else _run_call(self.bot, effect)
+                return LEASE_OVER if is_lease_over(effect, self.clock.at) else self.run_call(effect)
             case Deliver():
                 fault = self.plan.pop(0) if self.plan else None
                 if fault is None:
@@ -590,6 +594,10 @@ class Chat:
                     return self.store.perform(effect)
                 except DocumentTooLarge as error:
                     return error
+
+    def run_call(self, request: RunCall) -> object:
+        """Run a call once and return its result or its exception."""
+        return _run_call(self.bot, request)
 
     def end(self, operation: Held[_R], *, bound: int = 400) -> Held[_R]:
         """Run an operation to its end, which must come within `bound` effects, and return it."""
