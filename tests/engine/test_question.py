@@ -13,7 +13,7 @@ import pytest
 from tests.bots import one_flow
 from vimbiso_fsm.document.document import Member, Run
 from vimbiso_fsm.engine import question
-from vimbiso_fsm.engine.question import Pressed, Question
+from vimbiso_fsm.engine.question import Question
 from vimbiso_fsm.errors import WrongCallback
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.callbacks import text_of
@@ -21,6 +21,7 @@ from vimbiso_fsm.flow.flow import NoData
 from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.message import Address
+from vimbiso_fsm.messages.presses import Pressed, pressed
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Buttons, Menu, Row, Text
 from vimbiso_fsm.testing.chat import CHANNEL, START, choices
@@ -163,7 +164,7 @@ def test_one_guard_shows_hides_and_explains(verdict: bool | Refused, is_shown: b
 )  # fmt: skip
 def test_ids_on_the_wire(choice: str, expected: Pressed | None):
     """An id is split into the fence and the choice, also one of before the stamp; an id of another form is bare."""
-    assert question.pressed(choice) == expected
+    assert pressed(choice) == expected
 
 
 def test_ask_and_say_give_a_text():

@@ -1,11 +1,12 @@
 """Telegram, by its Bot API: updates to messages, replies to parameters of `sendMessage`.
 
 Telegram delivers at least once; `update_id` is what stays the same. An update names no bot, so who embeds several
-says which one it was for. The sender should also call `answerCallbackQuery`, or the pressed button keeps spinning.
+says which one it was for. `telegram_presses` says what becomes of the message with a pressed button.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeAlias
@@ -41,7 +42,8 @@ TITLE_LENGTH: Final = 64
 """UTF-16 units of a button's title. Telegram names no limit; a phone shows no more."""
 PROOF: Final = "x-telegram-bot-api-secret-token"
 """The header with the secret of a request."""
-
+NO_KEYBOARD: Final[Payload] = {"reply_markup": {"remove_keyboard": True}}
+"""The parameter of words with which a keyboard is removed."""
 
 METHODS: Final[Mapping[str, tuple[str, str]]] = {
     "image": ("sendPhoto", "photo"),
@@ -98,8 +100,8 @@ def render(channel: Channel, replies: Iterable[Reply]) -> list[Payload]:
     is left out.
 
     A reply stays in the topic of the private chat in which the member has written last, and goes out by the business
-    connection by which the latest message came. `channel.reply_to` has, after a
-    pressed button, the id of its query for `answerCallbackQuery`, and the id of its message for `editMessageText`.
+    connection by which the latest message came. After a location or a contact, the keyboard whose button sends one is
+    removed with the words that follow.
 
     The payloads of files and locations are for other methods, which they name: `payload["method"]` is "sendPhoto",
     "sendDocument" and so on. A payload without it is for `sendMessage`. A template, which Telegram does not have, is
@@ -107,12 +109,14 @@ def render(channel: Channel, replies: Iterable[Reply]) -> list[Payload]:
     sent.
     """
     place = {"chat_id": channel.identifier, **_place(channel)}
-    return [_as_written({**place, **content}) for reply in replies for content in _contents(reply)]
+    over = NO_KEYBOARD if channel.reply_to.get("keyboard") else {}
+    return [_as_written({**place, **content}, over) for reply in replies for content in _contents(reply)]
 
 
-def _as_written(payload: Payload) -> Payload:
+def _as_written(payload: Payload, over: Payload) -> Payload:
     """Name the parse mode where there are words: none. The default of a client would read `<`, `_` and `*` as marks."""
-    return {**payload, "parse_mode": None} if "text" in payload or "caption" in payload else payload
+    marks = {**over, "parse_mode": None} if "text" in payload else {"parse_mode": None} if "caption" in payload else {}
+    return {**marks, **payload}
 
 
 def _place(channel: Channel) -> Payload:
@@ -120,6 +124,24 @@ def _place(channel: Channel) -> Payload:
     topic, connection = channel.reply_to.get("topic"), channel.reply_to.get("business")
     place: Payload = {"message_thread_id": topic} if isinstance(topic, int) else {}
     return {**place, "business_connection_id": connection} if connection and isinstance(connection, str) else place
+
+
+def deep_link(bot: str, payload: str = "") -> str:
+    """Return the link that opens the chat with a bot, and starts it with a payload (`Bot.links`).
+
+    Args:
+        bot: The name of the bot, such as "our_bot".
+        payload: At most 64 letters and digits of ASCII, "_" and "-", such as "pay_8842".
+
+    Raises:
+        ValueError: The name or the payload has another form.
+    """
+    name = bot.removeprefix("@")
+    if not re.fullmatch(r"[A-Za-z0-9_]{1,64}", name):
+        raise ValueError(f"bot is {bot[:70]!r}; give the name of the bot, such as 'our_bot'")
+    if not re.fullmatch(r"[A-Za-z0-9_-]{0,64}", payload):
+        raise ValueError("payload has another form; give at most 64 letters and digits of ASCII, '_' and '-'")
+    return f"https://t.me/{name}?start={payload}" if payload else f"https://t.me/{name}"
 
 
 def writes_numbers(reply: Reply) -> bool:

@@ -26,8 +26,10 @@ from vimbiso_fsm.channels.delivery import (
     take,
 )
 from vimbiso_fsm.channels.telegram_contents import content_of, marks_of
+from vimbiso_fsm.channels.telegram_presses import FENCE, MESSAGE, QUERY
 from vimbiso_fsm.messages.contents import MAX_INTEGER
 from vimbiso_fsm.messages.message import MAX_ID, REPLY_TO, Channel, Message
+from vimbiso_fsm.messages.presses import pressed
 from vimbiso_fsm.messages.told import (
     Blocked,
     BusinessConnected,
@@ -118,7 +120,8 @@ class Reader:
         told = self._notice(message)
         if told is not None:
             return Delivery(events=(told,))
-        return self._said(message, {**content_of(message, take(message, "from.id", NUMBER)), **marks_of(message)})
+        content: Said = {**content_of(message, take(message, "from.id", NUMBER)), **marks_of(message)}
+        return self._said(message, content, _answered(message))
 
     def _query(self, query: Mapping[str, Any]) -> Delivery:
         """Read a pressed button. That of a game carries no choice."""
@@ -136,10 +139,10 @@ class Reader:
             return Delivery(events=(self._other("game", query),))
         return self._said(query, {"choice": take(query, "data", TEXT)}, _pressed(query, message))
 
-    def _said(self, said: Mapping[str, Any], content: Said, place: Mapping[str, Any] | None = None) -> Delivery:
+    def _said(self, said: Mapping[str, Any], content: Said, place: Mapping[str, Any]) -> Delivery:
         sent_at = instant(said.get("date"), self.now)
         sender: Mapping[str, Any] = take(said, "from", OBJECT)
-        channel = _channel(sender, _topic(said) if place is None else place)
+        channel = _channel(sender, place)
         return Delivery((Message(channel, self.id, account=self.account, sent_at=sent_at, **content),))
 
     def _of_business(self, kind: str, told: Mapping[str, Any]) -> Delivery:
@@ -283,10 +286,20 @@ def _topic(message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _pressed(query: Mapping[str, Any], message: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the place of a pressed button: its query, its message, and the topic of that."""
-    place: dict[str, Any] = {"query": short(query.get("id"), 64)} if query.get("id") else {}
+    """Return the place of a pressed button: its query, its message, its question, and the topic of the message."""
+    place: dict[str, Any] = {QUERY: short(query.get("id"), 64)} if query.get("id") else {}
     number = attempted(lambda: maybe(message, "message_id", NUMBER))
-    return {**place, **({"message": number} if _is_id(number) else {}), **_topic(message)}
+    if _is_id(number):
+        place[MESSAGE] = number
+    if (choice := pressed(short(query.get("data"), 64))) is not None:
+        place[FENCE] = choice.fence
+    return {**place, **_topic(message)}
+
+
+def _answered(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the place of a message, and whether it is what the button of a keyboard sends, which is then over."""
+    keyed = {"keyboard": True} if "location" in message or "contact" in message else {}
+    return {**keyed, **_topic(message)}
 
 
 def _is_id(number: int | None) -> bool:

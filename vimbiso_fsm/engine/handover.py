@@ -14,7 +14,6 @@ from typing import Any, Final
 import attrs
 
 from vimbiso_fsm.document.document import Document, Handed, Passing, Run, needs_asking
-from vimbiso_fsm.engine import question
 from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.events import HandOverEnded, PassingDone, PassingDue
 from vimbiso_fsm.engine.interpreter import enter_again, run_to_completion
@@ -22,6 +21,7 @@ from vimbiso_fsm.engine.passing import PASSING_LEASE, fits, hand_over, item_of, 
 from vimbiso_fsm.flow.calls import STANDARD
 from vimbiso_fsm.flow.inboxes import Inbox
 from vimbiso_fsm.flow.privacy import reason_shown
+from vimbiso_fsm.messages import presses
 from vimbiso_fsm.messages.contents import as_json
 from vimbiso_fsm.messages.given import HandedBack, HandedOver, PersonSaid
 from vimbiso_fsm.messages.message import Message
@@ -161,7 +161,7 @@ def _text_of(draft: Draft, message: Message) -> str:
     """Return the words of a message. Those of a pressed button are its title, where the run has shown it."""
     if message.choice is None:
         return message.text or ""
-    pressed, run = question.pressed(message.choice), draft.run
+    pressed, run = presses.pressed(message.choice), draft.run
     if pressed is None or run is None:
         return message.choice
     return next((shown.title for shown in run.shown if shown.choice == pressed.choice), pressed.choice)

@@ -51,6 +51,7 @@ from vimbiso_fsm.engine.refusals import count_refusal, global_words, say_help, s
 from vimbiso_fsm.engine.session import end_session, is_login_over, is_session_over, log_out, reopen
 from vimbiso_fsm.engine.timers import is_timeout_due, take_too_late, time_out_overdue
 from vimbiso_fsm.flow.commands import Shortcut, linked, payload_of
+from vimbiso_fsm.messages import presses
 from vimbiso_fsm.messages.consent import BY_WORD
 from vimbiso_fsm.messages.content_readers import ContentReader, bytes_in_words
 from vimbiso_fsm.messages.contents import Attachment, Content, as_json
@@ -80,7 +81,7 @@ def interpret(draft: Draft, message: Message, *, recovered: Text | None, arrived
     if draft.pending is not None:
         wait_for_call(draft, draft.pending, message)
         return give_answers_after_call(draft)
-    pressed = None if message.choice is None else question.pressed(message.choice)
+    pressed = None if message.choice is None else presses.pressed(message.choice)
     stale = pressed is not None and recovered is None and _is_stale(draft, pressed)
     told = len(draft.replies)
     if draft.session_since is None:
@@ -209,7 +210,7 @@ def _show(draft: Draft, asked: Any) -> None:
         draft.ask()
 
 
-def _press(draft: Draft, choice: str, pressed: question.Pressed | None) -> None:
+def _press(draft: Draft, choice: str, pressed: presses.Pressed | None) -> None:
     """Interpret a pressed button or row. A bare id counts as if it were typed, but never as a global word."""
     if draft.run is None:
         return begin(draft)
@@ -239,7 +240,7 @@ def begin(draft: Draft) -> None:
     go_home(draft)
 
 
-def _is_stale(draft: Draft, pressed: question.Pressed) -> bool:
+def _is_stale(draft: Draft, pressed: presses.Pressed) -> bool:
     """Whether a press belongs to another question than the current one."""
     run = draft.run
     return run is None or pressed.fence != run.fence

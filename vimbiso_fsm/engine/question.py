@@ -4,16 +4,14 @@
 shown if they refuse with a reason, which is said when the button is pressed.
 
 A choice is the trigger of a button, `=` and the id of a row, `#next` or `#prev` of a long list, `#menu` where there is
-nothing to choose from, or `~` and a typed answer. On the wire it follows the fence of the run (`Run.fence`): `!` and
-eight characters that no other entry of a state has, so that a press on an old message is recognised. At most ten
-choices are shown at once, including the rows that page.
+nothing to choose from, or `~` and a typed answer. On the wire it follows the fence of the run; see `messages.presses`.
+At most ten choices are shown at once, including the rows that page.
 
 A question is narrowed when a typed text can mean several of its choices: it is asked again with these choices only.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
@@ -54,19 +52,6 @@ class Question(Value):
     shown: tuple[Shown, ...]
     page: int
     empty: bool = False
-
-
-@attrs.frozen(eq=False, repr=False)
-class Pressed(Value):
-    """A choice that was pressed.
-
-    Attributes:
-        fence: The fence of the run that showed it.
-        choice: The choice.
-    """
-
-    fence: str
-    choice: str
 
 
 def rows_of(state: State[Any], turn: Turn[Any]) -> tuple[Row, ...]:
@@ -163,13 +148,3 @@ def _page(rows: tuple[Row, ...], page: int, room: int) -> tuple[tuple[Row, ...],
     pages = -(-len(rows) // size)
     page = min(max(page, 0), pages - 1)
     return rows[page * size : (page + 1) * size], page, pages
-
-
-_PRESSED: Final = re.compile(r"(![A-Za-z0-9+/]{8}|[^.]*\.[0-9]{1,15}\.)(.+)", re.ASCII | re.DOTALL)
-"""The fence and the choice in what is sent when a button is pressed. Fences of before the stamp have two dots."""
-
-
-def pressed(choice: str) -> Pressed | None:
-    """Parse the id of a pressed button or row; None if it has another form, for example that of a bare trigger."""
-    found = _PRESSED.fullmatch(choice)
-    return Pressed(*found.groups()) if found else None

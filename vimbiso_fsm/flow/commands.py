@@ -110,14 +110,29 @@ class Shortcut(Value):
             anew. The open flow is interrupted and asks its question again afterwards. Otherwise it is heard where no
             flow is open and in the home flow.
         examples: Messages that `reads` takes, such as "0.5=>alan"; a walk of the bot types them.
+        command: The word by which a channel with a list of commands offers it, such as "pay" for `/pay`: at most 32
+            lower-case letters and digits of ASCII and "_". Its description there is the title of the flow.
         made: The file and the line at which the shortcut was made.
+
+    Raises:
+        FlowError: The command has another form, or `reads` does not take it.
     """
 
     flow: AnyFlow
     reads: Callable[[str], Sequence[str] | None]
     anywhere: bool = attrs.field(default=False, kw_only=True)
     examples: Sequence[str] = attrs.field(default=(), kw_only=True, converter=texts)
+    command: str = attrs.field(default="", kw_only=True)
     made: Made = attrs.field(init=False, eq=False, repr=False, factory=caller)
+
+    def __attrs_post_init__(self) -> None:
+        given: object = self.command
+        if not isinstance(given, str) or not re.fullmatch(r"[a-z0-9_]{0,32}", given):
+            fault = f"the command of a shortcut is {given!r}"
+            raise FlowError("", "bot", fault, "give at most 32 lower-case letters and digits of ASCII and '_'")
+        if given and self.reads(given) is None:
+            fault = f"the shortcut is offered as {given!r}, which its reads does not take"
+            raise FlowError("", "bot", fault, "return the answers in it, such as (), or offer another word")
 
 
 def declared_links(given: Mapping[str, AnyFlow | Shortcut]) -> Mapping[str, Shortcut]:

@@ -110,6 +110,10 @@ ENGLISH: Final[Templates] = {
         "Something went wrong on our side, and we could not find out whether your last request was done. Please check "
         "before you send it again. Reference: {reference}"
     ),
+    "command.back": "Go back to the question before",
+    "command.cancel": "Cancel what is open",
+    "command.help": "Show what you can do here",
+    "command.menu": "Go to the menu",
     "consent.given": "You get our messages again. Reply STOP to get none.",
     "consent.taken_back": "You get no more messages from us. Reply START to get them again.",
     "handed.said": "{words}",

@@ -151,6 +151,17 @@ class Channel:
         place = self.metadata.get(REPLY_TO)
         return place if isinstance(place, Mapping) else {}
 
+    def at_place_of(self, other: Channel) -> Channel:
+        """Return the channel with the place of the latest message of another one that reaches the same chat."""
+        if other.metadata == self.metadata or other.address.without_account != self.address.without_account:
+            return self
+        kept = {name: value for name, value in self.metadata.items() if name != REPLY_TO}
+        place = {REPLY_TO: other.reply_to} if other.reply_to else {}
+        try:
+            return attrs.evolve(self, metadata={**kept, **place})
+        except InvalidMessage:  # there is no room for it
+            return self
+
     @property
     def names(self) -> tuple[Channel, ...]:
         """The channel under each name by which the member may be met on it, the identifier first.

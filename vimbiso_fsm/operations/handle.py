@@ -615,7 +615,7 @@ class Handling(Beginning[Outcome]):
             return await self._promote(stored.document, stored)
         if self._leased and self._sends:
             leased, self._leased = self._leased, []
-            self._answers += await send(turns, leased)
+            self._answers += await send(turns, leased, turns.document.channel.at_place_of(self._message.channel))
         if stored.call is None:
             return await self._finish_repeat(turns.document) if self._repeated else self._finish(turns.document)
         return await self._call(stored)
@@ -696,7 +696,8 @@ class Handling(Beginning[Outcome]):
         extra = outcome.replies[self._kept :]
         if done and extra and not self._repeating and not self._message.burst:
             key = hashed("said", self._token)[:16]
-            answer = await Deliver(outcome._document.channel, extra, key, is_reply=True)
+            at = outcome._document.channel.at_place_of(self._message.channel)
+            answer = await Deliver(at, extra, key, is_reply=True)
             if isinstance(answer, BaseException):
                 self._context.errors.append((key[:10], answer))
             done = isinstance(answer, Sent)
@@ -823,7 +824,7 @@ class Handling(Beginning[Outcome]):
             return None
         if self._leased and self._sends:
             leased, self._leased = self._leased, []
-            self._answers += await send(turns, leased)
+            self._answers += await send(turns, leased, turns.document.channel.at_place_of(self._message.channel))
         if _run_id(document) != _run_id(guest):  # the member's own run stays, and its question is answered next
             self._replies += current_question(context.bot, document, instant(context.now))
         return await self._call(decision)

@@ -11,6 +11,7 @@ import attrs
 
 from vimbiso_fsm.channels.delivery import Delivery
 from vimbiso_fsm.errors import RequestRefused
+from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.messages.sending import Answer, Never, Sent
@@ -120,6 +121,14 @@ class Api(ABC):
 
     def _result(self, response: HttpResponse | NoResponse) -> Sent | Refusal:
         return of_no_response(response) if isinstance(response, NoResponse) else self.outcome(response)
+
+    async def publish(self, bot: Bot) -> bool:
+        """Tell the channel the commands of a bot. See `ChannelClient.publish`.
+
+        Raises:
+            RequestRefused: The channel has refused them.
+        """
+        return False
 
     async def fetch(self, file_id: str, limit: int) -> Fetched:
         """Fetch a file that a member has sent.

@@ -10,17 +10,20 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iter
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, date, datetime
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from vimbiso_fsm.channels.delivery import Delivery
 from vimbiso_fsm.errors import RequestRefused
+from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.contents import Attachment
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.messages.sending import Answer, Later, Never
 from vimbiso_fsm.web.api import MAX_FILE, Api, Fetched
-from vimbiso_fsm.web.http import AsyncConnection, AsyncTransport, Connection, Transport
-from vimbiso_fsm.web.requests import HttpRequest, HttpResponse, NoResponse
+from vimbiso_fsm.web.requests import AsyncCarrier, Carrier, HttpRequest, HttpResponse, NoResponse
+
+if TYPE_CHECKING:
+    from vimbiso_fsm.web.http import AsyncTransport, Transport  # not at run time: a carrier needs no httpx2
 
 R = TypeVar("R")
 
@@ -116,12 +119,24 @@ class ChannelClient(_Client):
     Args:
         api: The API: a `CloudApi`, a `TelegramApi` or a `TwilioApi`.
         transport: A transport of httpx2, with a proxy or certificates for example. It is closed with the client.
+        carrier: What makes the requests in place of httpx2: the client of another library (`vimbiso_fsm.adapters`).
         today: Returns the present day, in UTC.
     """
 
-    def __init__(self, api: Api, *, transport: Transport | None = None, today: Callable[[], date] = _today) -> None:
+    def __init__(
+        self,
+        api: Api,
+        *,
+        transport: Transport | None = None,
+        carrier: Carrier | None = None,
+        today: Callable[[], date] = _today,
+    ) -> None:
         super().__init__(api, today)
-        self._connection = Connection(transport)
+        if carrier is None:
+            from vimbiso_fsm.web.http import Connection
+
+            carrier = Connection(transport)
+        self._connection = carrier
 
     def __enter__(self) -> Self:
         return self
@@ -164,6 +179,16 @@ class ChannelClient(_Client):
             RequestRefused: The channel does not take it.
         """
         return self._run(self.api.store(content, mime_type, name), FILE_SECONDS)
+
+    def publish(self, bot: Bot) -> bool:
+        """Tell the channel the commands of a bot, which it shows to members. Return whether the channel can.
+
+        Call it when the bot is deployed, and not at each start of a process.
+
+        Raises:
+            RequestRefused: The channel has refused them.
+        """
+        return self._run(self.api.publish(bot), FILE_SECONDS)
 
     def read(self, message: Message) -> bool:
         """Mark a message as read. Return whether the channel can.
@@ -222,14 +247,24 @@ class AsyncChannelClient(_Client):
     Args:
         api: The API.
         transport: An async transport of httpx2. It is closed with the client.
+        carrier: What makes the requests in place of httpx2.
         today: Returns the present day, in UTC.
     """
 
     def __init__(
-        self, api: Api, *, transport: AsyncTransport | None = None, today: Callable[[], date] = _today
+        self,
+        api: Api,
+        *,
+        transport: AsyncTransport | None = None,
+        carrier: AsyncCarrier | None = None,
+        today: Callable[[], date] = _today,
     ) -> None:
         super().__init__(api, today)
-        self._connection = AsyncConnection(transport)
+        if carrier is None:
+            from vimbiso_fsm.web.http import AsyncConnection
+
+            carrier = AsyncConnection(transport)
+        self._connection = carrier
 
     async def __aenter__(self) -> Self:
         return self
@@ -255,6 +290,10 @@ class AsyncChannelClient(_Client):
     async def store(self, content: bytes, mime_type: str, name: str = "") -> str:
         """Store a file at the channel. See `ChannelClient.store`."""
         return await self._run(self.api.store(content, mime_type, name), FILE_SECONDS)
+
+    async def publish(self, bot: Bot) -> bool:
+        """Tell the channel the commands of a bot. See `ChannelClient.publish`."""
+        return await self._run(self.api.publish(bot), FILE_SECONDS)
 
     async def read(self, message: Message) -> bool:
         """Mark a message as read. See `ChannelClient.read`."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Mapping
+from typing import Any, Final, Protocol
 
 import attrs
 
@@ -76,3 +76,32 @@ class HttpRequest(Effect[HttpResponse | NoResponse]):
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     content: bytes = attrs.field(default=b"", repr=False)
     limit: int = MAX_RESPONSE
+
+
+class Carrier(Protocol):
+    """What makes the requests of a client: the connections of `web.http`, or the client of another library."""
+
+    def perform(self, request: HttpRequest, until: float, /) -> HttpResponse | NoResponse:
+        """Make a request.
+
+        Args:
+            request: The request.
+            until: The instant at which a response must be there, on the monotonic clock.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close what it has opened."""
+        ...
+
+
+class AsyncCarrier(Protocol):
+    """What makes the requests of an async client. See `Carrier`."""
+
+    def perform(self, request: HttpRequest, until: float, /) -> Awaitable[HttpResponse | NoResponse]:
+        """Make a request. See `Carrier.perform`."""
+        ...
+
+    def close(self) -> Awaitable[None]:
+        """Close what it has opened."""
+        ...

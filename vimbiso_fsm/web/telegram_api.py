@@ -7,6 +7,7 @@ status tells the kind, and of a status 400 the words do. `retry_after` comes in 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Final
@@ -14,9 +15,10 @@ from urllib.parse import quote
 
 import attrs
 
-from vimbiso_fsm.channels import telegram
+from vimbiso_fsm.channels import telegram, telegram_presses
 from vimbiso_fsm.channels.delivery import NUMBER, OBJECT, TEXT, Delivery, attempted, maybe
 from vimbiso_fsm.errors import RequestRefused
+from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.messages.sending import Answer, Never, Sent
@@ -25,9 +27,12 @@ from vimbiso_fsm.web.forms import multipart
 from vimbiso_fsm.web.refusals import Kind, Refusal, of_no_response, of_status
 from vimbiso_fsm.web.requests import HttpRequest, HttpResponse, NoResponse
 from vimbiso_fsm.web.settings import address, optional_secret, secret, without_slash
+from vimbiso_fsm.web.telegram_commands import lists_of
 
 NO_TOPIC: Final = "message thread not found"
 """The words of an error: the topic in which the member has written is gone."""
+SAME: Final = "message is not modified"
+"""The words of an error: the message is as it should become."""
 
 WORDS: Final[Sequence[tuple[str, Kind, str]]] = (
     (NO_TOPIC, "content", "the topic is gone"),
@@ -47,6 +52,37 @@ WORDS: Final[Sequence[tuple[str, Kind, str]]] = (
     ("message text is empty", "content", "the text is empty"),
 )
 """What the words of a status 400 mean. Other ones mean that the message is refused."""
+
+
+@attrs.frozen(eq=False, repr=False, kw_only=True)
+class BotMethod(HttpRequest):
+    """The request of a method of the Bot API. The client of another library calls the method by its name.
+
+    Attributes:
+        name: The name, such as "sendMessage".
+        parameters: The parameters. One that is None is named so that no default of a library takes its place.
+    """
+
+    name: str
+    parameters: Mapping[str, Any]
+
+
+def taken(result: object) -> HttpResponse:
+    """Return the response of the Bot API with the result of a method."""
+    return HttpResponse(200, {}, json.dumps({"ok": True, "result": result}).encode())
+
+
+def declined(status: int, words: str = "", retry_after: float | None = None) -> HttpResponse:
+    """Return the response of the Bot API that refuses a method.
+
+    Args:
+        status: The HTTP status.
+        words: The description of the error.
+        retry_after: The seconds that Telegram asks to wait.
+    """
+    parameters = {} if retry_after is None else {"parameters": {"retry_after": math.ceil(retry_after)}}
+    body = {"ok": False, "error_code": status, "description": words, **parameters}
+    return HttpResponse(status, {}, json.dumps(body).encode())
 
 
 @attrs.frozen(kw_only=True)
@@ -93,11 +129,26 @@ class TelegramApi(Api):
         return telegram.render(channel, replies)
 
     async def send(self, channel: Channel, replies: Sequence[Reply], done: list[str | Never]) -> Answer:
-        """Send replies. A pressed button is answered first, because it spins until then. See `Api.send`."""
-        query = channel.reply_to.get("query")
-        if query and isinstance(query, str) and not done:
-            await self._method("answerCallbackQuery", {"callback_query_id": query})  # too late, or again: no matter
-        return await Api.send(self, channel, replies, done)
+        """Send replies. See `Api.send`, and `telegram_presses` for the replies to a pressed button.
+
+        What has become of the pressed message shows whether these are its replies: the query of an earlier press is
+        too old to be answered.
+        """
+        query = telegram_presses.query_of(channel)
+        if not query or done:
+            return await Api.send(self, channel, replies, done)
+        response = await self._method("answerCallbackQuery", {"callback_query_id": query})
+        if not isinstance(response, HttpResponse) or not response.is_success:
+            return await Api.send(self, channel, replies, done)
+        if (page := telegram_presses.in_place(channel, self.render(channel, replies))) is not None:
+            response = await self._method("editMessageText", page)
+            if isinstance(response, HttpResponse) and (response.is_success or SAME in _words(response)):
+                return Sent(str(page["message_id"]))
+        answer = await Api.send(self, channel, replies, done)
+        over = telegram_presses.without_buttons(channel)
+        if over is not None and isinstance(answer, Sent):
+            await self._method("editMessageReplyMarkup", over)  # the reply is there, whatever becomes of this
+        return answer
 
     async def attempt(self, channel: Channel, payload: Mapping[str, Any]) -> Answer:
         """Send one payload. Where its topic is gone, it goes to the chat."""
@@ -110,12 +161,13 @@ class TelegramApi(Api):
 
     def post(self, channel: Channel, payload: Mapping[str, Any]) -> HttpRequest:
         """Return the request that sends a payload, by the method that it names."""
-        parameters = {name: value for name, value in payload.items() if name != "method" and value is not None}
+        parameters = {name: value for name, value in payload.items() if name != "method"}
         return self._method(payload.get("method", "sendMessage"), parameters)
 
-    def _method(self, method: str, parameters: Mapping[str, Any]) -> HttpRequest:
-        content = json.dumps(parameters).encode()
-        return HttpRequest("POST", self._url(method), {"Content-Type": "application/json"}, content)
+    def _method(self, method: str, parameters: Mapping[str, Any]) -> BotMethod:
+        content = json.dumps({name: value for name, value in parameters.items() if value is not None}).encode()
+        headers = {"Content-Type": "application/json"}
+        return BotMethod("POST", self._url(method), headers, content, name=method, parameters=parameters)
 
     def _url(self, method: str) -> str:
         return f"{self.base}/bot{self.token}/{method}"
@@ -153,6 +205,14 @@ class TelegramApi(Api):
             if place.get(name):
                 chat[parameter] = place[name]
         return self._method("sendChatAction", chat)
+
+    async def publish(self, bot: Bot) -> bool:
+        """Tell Telegram the commands of a bot, in each language of its texts."""
+        for commands in lists_of(bot):
+            response = await self._method("setMyCommands", commands)
+            if isinstance(response, NoResponse) or not response.is_success:
+                raise self.refused(response)
+        return True
 
     async def fetch(self, file_id: str, limit: int) -> Fetched:
         """Fetch a file that a member has sent, of at most 20 MB. Telegram does not tell its type."""
