@@ -66,6 +66,17 @@ def made_of(callback: object) -> Made:
     return Made(code.co_filename, code.co_firstlineno) if code is not None else UNKNOWN
 
 
+def made_of_class(kind: type) -> Made:
+    """Return the place at which a class begins; `UNKNOWN` if its source is not available."""
+    import inspect  # here, because only a fault needs it
+
+    try:
+        file = inspect.getsourcefile(kind) or ""
+        return Made(file, inspect.getsourcelines(kind)[1] or 1) if file else UNKNOWN
+    except (OSError, TypeError):
+        return UNKNOWN
+
+
 def shown_path(path: str) -> str:
     """Return a path as it is shown: relative to the current directory if the file is within it."""
     try:

@@ -149,7 +149,7 @@ def test_each_fault_is_raised_when_the_flow_is_made(make: Callable[[], object], 
     with pytest.raises(FlowError) as caught:
         make()
     assert message in str(caught.value)
-    assert str(caught.value).startswith("flow '")
+    assert all(fault.words.startswith("flow '") and fault.line for fault in caught.value.faults)
 
 
 def test_a_timeout_beside_a_call_is_refused():

@@ -14,8 +14,8 @@ from vimbiso_fsm.cli.plain_text import as_json, clean
 from vimbiso_fsm.cli.store_options import Data, Namespace, opened
 from vimbiso_fsm.cli.store_url import FORMS, checked_url
 from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.flow.checks import may_be_empty
 from vimbiso_fsm.flow.late_texts import late_texts
+from vimbiso_fsm.flow.state_checks import may_be_empty
 from vimbiso_fsm.flow.text_check import TextFault, text_faults
 from vimbiso_fsm.operations.census import Census, Place
 from vimbiso_fsm.store.requests import Broken, Load, Store

@@ -19,6 +19,8 @@ from vimbiso_fsm.errors import WrongCallback
 from vimbiso_fsm.flow.annotations import lacks, parts_of, returned, takes_kind
 from vimbiso_fsm.flow.calls import Call
 from vimbiso_fsm.flow.turn import Changes, Guard, Turn
+from vimbiso_fsm.messages.examples import TextReader
+from vimbiso_fsm.messages.readers import ContentReader, TurnReader
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import ASKED, SAID, Row, Said, Text
 
@@ -48,8 +50,8 @@ def name_of(callback: Callable[..., object]) -> str:
 # Declared -------------------------------------------------------------------------------------------------------------
 
 
-def callback_faults(slot: str, callback: Callable[..., Any], data: type) -> Iterator[tuple[str, str]]:
-    """Yield the faults of a callback that show without calling it, each with its remedy.
+def callback_faults(slot: str, callback: Callable[..., Any], data: type) -> Iterator[tuple[str, str, str]]:
+    """Yield the faults of a callback that show without calling it, each as its code, what is wrong and what to do.
 
     A callback is a pure function of one argument that returns a value. Its annotations are compared with its slot and
     with the data of its flow; a callback without annotations, or behind a decorator, is judged when it is called.
@@ -60,18 +62,18 @@ def callback_faults(slot: str, callback: Callable[..., Any], data: type) -> Iter
         data: The class of the flow's data.
     """
     place = f"{slot} {name_of(callback)!r}"
-    given = "text" if slot == "reads" else "turn"
+    given, kind = "text" if slot == "reads" else "turn", "guard" if slot == "guard" else "callback"
     if inspect.iscoroutinefunction(callback) or inspect.isasyncgenfunction(callback):
-        yield f"{place} is async", "declare it with def; what has to be awaited belongs to a service"
+        yield f"{kind}-async", f"{place} is async", "declare it with def; what has to be awaited belongs to a service"
         return
     if (parameters := _unfit(callback)) is not None:
         remedy = f"let it take the {given} alone"
         if slot == "call" and parameters.startswith("(self"):
             remedy = f"give a function of the turn that returns call({callback.__qualname__}, …)"
-        yield f"{place} takes {parameters}, and is called with the {given}", remedy
+        yield "wrong-signature", f"{place} takes {parameters}, and is called with the {given}", remedy
         return
     if _returns_nothing(callback):
-        yield f"{place} never returns a value", "is a return missing?"
+        yield f"{kind}-returns-other", f"{place} never returns a value", "is a return missing?"
         return
     yield from _annotation_faults(slot, place, callback, data)
 
@@ -104,21 +106,30 @@ def _returns_nothing(callback: Callable[..., Any]) -> bool:
     return bool(ends) and all(ends)
 
 
-def _annotation_faults(slot: str, place: str, callback: Callable[..., Any], data: type) -> Iterator[tuple[str, str]]:
+def _annotation_faults(
+    slot: str, place: str, callback: Callable[..., Any], data: type
+) -> Iterator[tuple[str, str, str]]:
     answer, wanted = returned(callback), _RETURNS.get(slot)
+    code = "guard-returns-other" if slot == "guard" else "callback-returns-other"
     if slot == "prepare":
         wanted = (data, Changes), f"a {data.__name__}"
     if answer is None or answer is type(None):
-        yield f"{place} returns None", f"let it return {wanted[1]}" if wanted else "let it return a value"
-    elif get_origin(answer) is collections.abc.Callable:
-        yield f"{place} returns a function", f"call it, so that the slot has the function: {name_of(callback)}(…)"
+        yield code, f"{place} returns None", f"let it return {wanted[1]}" if wanted else "let it return a value"
+    elif _is_reader_or_function(answer):
+        yield code, f"{place} returns a function", f"call it, so that the slot has the function: {name_of(callback)}(…)"
     elif wanted and not takes_kind(wanted[0], answer):
-        yield f"{place} returns {annotation_name(answer)}", f"let it return {wanted[1]}"
+        yield code, f"{place} returns {annotation_name(answer)}", f"let it return {wanted[1]}"
     elif slot == "rows" and (wrong := _other_rows(answer)):
-        yield f"{place} returns {wrong}", f"let it return {ROWS}"
+        yield code, f"{place} returns {wrong}", f"let it return {ROWS}"
     for wanted_data, lacking in lacks(callback, data) if slot != "reads" else ():
         fault = f"{place} takes a Turn[{wanted_data}], which has field {lacking!r}; {data.__name__} has none"
-        yield fault, f"let it take a Turn[{data.__name__}]"
+        yield "turn-of-another-flow", fault, f"let it take a Turn[{data.__name__}]"
+
+
+def _is_reader_or_function(answer: object) -> bool:
+    """Whether an annotation is that of a function, as a function that makes readers has it."""
+    kind = get_origin(answer) or answer
+    return kind in (collections.abc.Callable, TextReader, TurnReader, ContentReader)
 
 
 def _other_rows(answer: object) -> str:

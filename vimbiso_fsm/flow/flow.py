@@ -25,27 +25,14 @@ import attrs
 
 from vimbiso_fsm.document.data_types import DataType
 from vimbiso_fsm.document.marks import marks_of_fields
-from vimbiso_fsm.flow.checks import (
-    check_data,
-    check_depends,
-    check_effects,
-    check_facts,
-    check_frozen,
-    check_guards_apart,
-    check_marks,
-    check_reachable,
-    check_requires,
-    check_state,
-    check_states,
-    check_transitions,
-    made_from,
-    proven_data,
-)
-from vimbiso_fsm.flow.migrations import Migration, check_migrations
+from vimbiso_fsm.errors import FlowError, FlowFault
+from vimbiso_fsm.flow.checks import graph_faults, setting_faults, shape_faults
+from vimbiso_fsm.flow.data_checks import depends_faults, field_faults, made_from, mark_faults, proven_data
+from vimbiso_fsm.flow.migrations import Migration, migration_faults
 from vimbiso_fsm.flow.privacy import public_names, secret_names
 from vimbiso_fsm.flow.reactions import Reactions, declared_reactions
 from vimbiso_fsm.flow.state import RESERVED_TRIGGERS, AnyTransition, State, Transition, sequence
-from vimbiso_fsm.flow.triggers import events_of
+from vimbiso_fsm.flow.triggers import event_faults, events_of
 from vimbiso_fsm.flow.turn import Guard
 from vimbiso_fsm.made import Made, caller
 from vimbiso_fsm.messages.replies import Text
@@ -86,7 +73,7 @@ class Flow(Generic[D]):
         made: The file and the line at which the flow was made.
 
     Raises:
-        FlowError: The declaration has a fault. The error names the flow, the place, the fault and the remedy.
+        FlowError: The declaration has faults. The error names each one with its line, its place and a remedy.
     """
 
     name: str
@@ -119,34 +106,32 @@ class Flow(Generic[D]):
         fill("requires", sequence(self.requires))
         fill("states", tuple(self.states))
         fill("transitions", tuple(self.transitions))
-        fill("on", declared_reactions(self.on, self.name))
-        check_data(self)
-        check_frozen(self)
-        check_requires(self, sequence(self.requires))
+        fill("migrations", tuple(self.migrations))
+        _refuse(shape_faults(self))
+        faults = list(setting_faults(self))
+        try:
+            fill("on", declared_reactions(self.on, self.name))
+        except FlowError as error:
+            faults += error.faults
         fill("fields", attrs.fields_dict(cast("type[attrs.AttrsInstance]", self.data)))
-        fill("data_type", proven_data(self))
+        faults += field_faults(self)
+        proven = proven_data(self, faults)
+        fill("data_type", proven)
         fill("public", public_names(self.fields.values()))
-        fill("secrets", secret_names(marks_of_fields(self.data)))
-        check_marks(self, self.public, self.secrets)
-        check_depends(self)
-        depends: dict[str, tuple[str, ...]] = {name: sequence(sources) for name, sources in self.depends.items()}
-        fill("depends", depends)
+        fill("secrets", secret_names(marks_of_fields(self.data) if proven else {}))
+        faults += mark_faults(self, self.public, self.secrets)
+        if wrong := [*depends_faults(self)]:
+            faults += wrong
+            fill("depends", {})
+        fill("depends", {name: sequence(sources) for name, sources in self.depends.items()})
         fill("dependents", _dependents(self))
-        check_states(self)
-        fill("by_name", {state.name: state for state in self.states})
-        check_transitions(self)
+        fill("by_name", {state.name: state for state in reversed(self.states)})
         fill("by_trigger", _by_trigger(self.transitions))
         fill("events", events_of(self))
         fill("buttons", _buttons(self.transitions))
-        for state in self.states:
-            check_state(self, state)
-        check_guards_apart(self)
-        check_reachable(self)
-        check_facts(self)
-        check_effects(self)
+        faults += [*graph_faults(self, self.required), *event_faults(self), *migration_faults(self)]
+        _refuse(faults)
         fill("fingerprint", _fingerprint(self))
-        fill("migrations", tuple(self.migrations))
-        check_migrations(self)
 
     def __repr__(self) -> str:
         return f"Flow({self.name!r}, version={self.version})"
@@ -194,6 +179,12 @@ class Flow(Generic[D]):
 
 AnyFlow: TypeAlias = Flow[Any]
 """A flow with any data."""
+
+
+def _refuse(faults: Iterable[FlowFault]) -> None:
+    """Raise the error of all faults, if there are any."""
+    if found := tuple(faults):
+        raise FlowError.of(found)
 
 
 def _by_trigger(transitions: Iterable[Transition[D]]) -> dict[tuple[str, str], tuple[Transition[D], ...]]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import attrs
 
-from vimbiso_fsm.errors import FlowError
-from vimbiso_fsm.flow.checks import did_you_mean
+from vimbiso_fsm.errors import FlowFault
+from vimbiso_fsm.flow.spelling import did_you_mean
 from vimbiso_fsm.flow.state import Declared
 from vimbiso_fsm.made import Made, caller
 from vimbiso_fsm.messages.replies import Text
@@ -98,43 +97,50 @@ class Migration:
         return tuple(rule.flow for rule in (*self.steps.values(), self.others) if isinstance(rule, FinishOnOld))
 
 
-def check_migrations(flow: Declared) -> None:
-    """Check that the flow's migrations lead every older run to a state of the flow.
+def migration_faults(flow: Declared) -> Iterator[FlowFault]:
+    """Yield the faults of migrations that do not lead every older run to a state of the flow."""
 
-    Raises:
-        FlowError: They do not.
-    """
+    def fault_of(migration: object, place: str, fault: str, remedy: str) -> FlowFault:
+        made = migration.made if isinstance(migration, Migration) else flow.made
+        return FlowFault(flow.name, place, fault, remedy, "wrong-migration", made)
+
     found: dict[int, Migration] = {}
     for migration in flow.migrations:
         if not isinstance(migration, Migration):
-            raise FlowError(
-                flow.name, "migrations", f"holds a {type(migration).__name__}", "declare each with Migration(…)"
-            )
+            yield fault_of(None, "migrations", f"holds a {type(migration).__name__}", "declare each with Migration(…)")
+            return
         since = migration.since
         if type(since) is not int or not 0 < since < flow.version:
             fault = f"its version {since!r} is not below the flow's, {flow.version}"
-            raise FlowError(flow.name, f"migration from {since!r}", fault, "raise the flow's, or remove the migration")
-        if since in found:
-            raise FlowError(flow.name, _place(since), "it is declared twice", "make one of them")
-        found[since] = migration
+            remedy = "raise the flow's, or remove the migration"
+            yield fault_of(migration, f"migration from {since!r}", fault, remedy)
+        elif since in found:
+            yield fault_of(migration, _place(since), "it is declared twice", "make one of them")
+        else:
+            found[since] = migration
     for version in range(min(found, default=flow.version), flow.version):
         if version not in found:
             fault = f"none leads from version {version} to {version + 1}, so older runs end there"
-            raise FlowError(flow.name, "migrations", fault, f"declare Migration({version}, …)")
-    for migration in found.values():
-        for fault, remedy in itertools.chain(_slot_faults(migration), _kept_faults(flow, migration)):
-            raise FlowError(flow.name, _place(migration.since), fault, remedy)
+            yield fault_of(None, "migrations", fault, f"declare Migration({version}, …)")
+            return
+    wrong: list[FlowFault] = []
+    for each in (_slot_faults, _kept_faults):
+        for migration in found.values() if not wrong else ():
+            place = _place(migration.since)
+            wrong += [fault_of(migration, place, fault, remedy) for fault, remedy in each(flow, migration)]
+    yield from wrong
+    for migration in found.values() if not wrong else ():
         unnamed = {state.name for old in migration.kept for state in old.states if not state.final}
         for step in (*migration.steps, *sorted(unnamed - migration.steps.keys())):
             for fault, remedy in _step_faults(flow, found, migration.since, migration.rule(step)):
-                raise FlowError(flow.name, f"{_place(migration.since)}, step {step!r}", fault, remedy)
+                yield fault_of(migration, f"{_place(migration.since)}, step {step!r}", fault, remedy)
 
 
 def _place(since: int) -> str:
     return f"migration from {since}"
 
 
-def _slot_faults(migration: Migration) -> Iterator[tuple[str, str]]:
+def _slot_faults(_: Declared, migration: Migration) -> Iterator[tuple[str, str]]:
     steps: object = migration.steps
     data: object = migration.data
     others: object = migration.others

@@ -6,14 +6,14 @@ A declaration names the systems that have the right, and the type of the data. T
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
 
 from vimbiso_fsm.document.data_types import data_type
 from vimbiso_fsm.document.typed_data import name_of, structure
-from vimbiso_fsm.errors import FlowError, UnstorableType
+from vimbiso_fsm.errors import FlowError, FlowFault, UnstorableType
 from vimbiso_fsm.flow.reactions import Reaction, check_reaction
 from vimbiso_fsm.flow.state import RESERVED_TRIGGERS, AnyTransition, Declared, sequence
 from vimbiso_fsm.made import Made, caller
@@ -68,41 +68,46 @@ def declared_triggers(given: Iterable[Trigger]) -> Mapping[str, Trigger]:
         if name in found:
             raise FlowError("", place, "it is declared twice", "rename or remove one")
         check_reaction(trigger.does, "", place, place)
-        _check_right("", place, trigger.by, trigger.takes)
+        for fault, remedy in _right_faults(trigger.by, trigger.takes):
+            raise FlowError("", place, fault, remedy, made=trigger.made)
         found[name] = trigger
     return found
 
 
 def events_of(flow: Declared) -> Mapping[tuple[str, str], AnyTransition]:
-    """Return a transition for each state and trigger of a flow that another system may fire.
+    """Return a transition for each state and trigger of a flow that another system may fire."""
+    return {key: ways[0] for key, ways in flow.by_trigger.items() if ways[0].names}
 
-    Raises:
-        FlowError: One of them has a fault.
-    """
-    found: dict[tuple[str, str], AnyTransition] = {}
+
+def event_faults(flow: Declared) -> Iterator[FlowFault]:
+    """Yield the faults of transitions that another system may fire."""
     for transition in flow.transitions:
-        place = f"transition {transition.trigger!r}"
+        place, code = f"transition {transition.trigger!r}", "wrong-event"
         if transition.takes is not None and not transition.names:
-            raise FlowError(flow.name, place, "it takes data, and no system may fire it", "name the systems: by=…")
+            fault, remedy = "it takes data, and no system may fire it", "name the systems: by=…"
+            yield FlowFault(flow.name, place, fault, remedy, code, transition.made)
         if transition.by is None:
             continue
-        _check_right(flow.name, place, transition.by, transition.takes)
+        for fault, remedy in _right_faults(transition.by, transition.takes):
+            yield FlowFault(flow.name, place, fault, remedy, code, transition.made)
         if transition.words:
-            raise FlowError(flow.name, place, "another system fires it, so it is no button with words", "remove words")
+            fault = "another system fires it, so it is no button with words"
+            yield FlowFault(flow.name, place, fault, "remove words", code, transition.made)
         for trigger in transition.triggers:
             if trigger in RESERVED_TRIGGERS:
-                raise FlowError(flow.name, place, f"{trigger!r} is reserved, and no other system fires it", "rename it")
+                fault = f"{trigger!r} is reserved, and no other system fires it"
+                yield FlowFault(flow.name, place, fault, "rename it", code, transition.made)
         for source in transition.sources:
-            if not flow[source].is_question:
+            if source in flow.by_name and not flow.by_name[source].is_question:
                 fault = f"{place} waits for another system, and the state does not wait"
-                raise FlowError(flow.name, f"state {source!r}", fault, "give it ask=Text(…), and no call or flow")
+                remedy = "give it ask=Text(…), and no call or flow"
+                yield FlowFault(flow.name, f"state {source!r}", fault, remedy, code, transition.made)
     for (source, trigger), ways in flow.by_trigger.items():
-        if any((way.names, way.takes) != (ways[0].names, ways[0].takes) for way in ways):
-            fault = f"the transitions {trigger!r} differ in by or takes"
-            raise FlowError(flow.name, f"state {source!r}", fault, "give all of them the same")
-        if ways[0].names:
-            found[source, trigger] = ways[0]
-    return found
+        for way in ways[1:]:
+            if (way.names, way.takes) != (ways[0].names, ways[0].takes):
+                fault, remedy = f"the transitions {trigger!r} differ in by or takes", "give all of them the same"
+                yield FlowFault(flow.name, f"state {source!r}", fault, remedy, "wrong-event", way.made)
+                break
 
 
 def given_data(takes: Any, data: Any) -> Any:
@@ -116,14 +121,13 @@ def given_data(takes: Any, data: Any) -> Any:
     return structure(data, takes)
 
 
-def _check_right(flow: str, place: str, by: object, takes: Any) -> None:
-    """Check the names of systems and the type of the data."""
+def _right_faults(by: object, takes: Any) -> Iterator[tuple[str, str]]:
+    """Yield the faults of the names of systems and of the type of the data."""
     names: tuple[object, ...] = sequence(by)
     if not names or not all(isinstance(name, str) and 0 < len(name) <= MAX_NAME for name in names):
-        raise FlowError(flow, place, "by names no system", "give a name of 1 to 64 characters, or several in a list")
+        yield "by names no system", "give a name of 1 to 64 characters, or several in a list"
     try:
         if takes is not None:
             data_type(takes)
     except UnstorableType as error:
-        fault = f"it takes {name_of(takes)}, which {error.fault}"
-        raise FlowError(flow, place, fault, error.remedy) from None
+        yield f"it takes {name_of(takes)}, which {error.fault}", error.remedy

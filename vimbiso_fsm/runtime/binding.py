@@ -14,8 +14,8 @@ from vimbiso_fsm.errors import FlowError, ServiceError, Unreadable, UnstorableTy
 from vimbiso_fsm.flow.annotations import fits
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import parameter_types, port_signature
-from vimbiso_fsm.flow.checks import did_you_mean
 from vimbiso_fsm.flow.ports import PortMethod, port_methods
+from vimbiso_fsm.flow.spelling import did_you_mean
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.operations.effects import Deliver, RunCall
 
