@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any, Literal
 from urllib.parse import urlencode
@@ -12,12 +12,15 @@ import attrs
 import pytest
 
 from tests.shells import Shell
-from vimbiso_fsm import Bot, Channel, Commands, Flow, State, Text, Transition
+from vimbiso_fsm import Bot, Channel, Commands, Flow, Inbox, State, Text, Transition, call
 from vimbiso_fsm.channels import Blocked, OptedOut, Reacted, sms, telegram
 from vimbiso_fsm.document.codec import decode, encode
 from vimbiso_fsm.flow.flow import NoData
 from vimbiso_fsm.messages.consent import START_WORDS, STOP_WORDS, wish_in_words
+from vimbiso_fsm.messages.message import MAX_NAMES
 from vimbiso_fsm.messages.replies import Reply
+from vimbiso_fsm.messages.sending import Sent
+from vimbiso_fsm.messages.told import AddressChanged
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.requests import Scan
 from vimbiso_fsm.store.retention import DOCUMENT_LIFE
@@ -299,3 +302,232 @@ def test_a_wish_at_one_name_counts_at_all_names_of_a_guest(kind: Kind, told: Cha
     assert taken == []
     to.do("handle_event", OptedOut(id="s", channel=Channel("whatsapp", PHONE), wish="start"))
     assert to.state(guest).opted_out == ()
+
+
+# What other systems give meanwhile ------------------------------------------------------------------------------------
+
+seats: Flow[NoData] = Flow(
+    "seats", initial="name",
+    states=[
+        State("name", ask=Text("Name?"), reads=str),
+        State("rest", ask=Text("Rest?"), timeout=timedelta(minutes=1)),
+        State("late", ask=Text("Too late.")),
+        State("paid", ask=Text("Paid.")),
+    ],
+    transitions=[
+        Transition("answer", "name", "rest",
+                   prepare=lambda turn: turn.changes(member=attrs.evolve(turn.member, id="m-ann", guest=False))),
+        Transition("timeout", "rest", "late"),
+        Transition("money", ["rest", "late"], "paid", by="bank"),
+        Transition("again", "paid", "late"),
+        Transition("again", "late", "rest"),
+    ],
+)  # fmt: skip
+survey: Flow[NoData] = Flow(
+    "survey", initial="ask",
+    states=[State("ask", ask=Text("Was it good?"), reads=str), State("end", final=True)],
+    transitions=[Transition("answer", "ask", "end")],
+)  # fmt: skip
+
+
+class Desk:
+    """Managers on one store that deliver, with what was delivered where."""
+
+    def __init__(self, kind: Kind, **bot: Any) -> None:
+        self.clock, self.said = Clock(), list[tuple[str, str]]()
+        given: dict[str, Any] = {"windows": {}, "session": 10 * 86_400.0, **bot}
+        self.bot = Bot([seats, survey], inboxes=[Inbox("staff", words=["person"])], **given)
+        self.store = MemoryStore(self.clock, secret=STORE_SECRET)
+
+        def deliver(channel: Channel, replies: Sequence[Reply]) -> None:
+            self.said += [(channel.identifier, text) for text in words(replies)]
+
+        async def deliver_later(channel: Channel, replies: Sequence[Reply]) -> None:
+            deliver(channel, replies)
+
+        self.to = Shell(kind, self.bot, self.store, deliver=deliver if kind == "sync" else deliver_later,
+                        inboxes={"staff": _taken if kind == "sync" else _taken_later})  # fmt: skip
+        self.to.manager._base.clock.follow(self.clock)
+
+    def joins(self, *channels: Channel) -> None:
+        """Let the member log in on channels; they are heard on the last one last."""
+        for channel in channels:
+            said(self.to, "hi", channel)
+            said(self.to, "ann", channel)
+        self.said.clear()
+
+
+def _taken(passed: object) -> Sent:
+    return Sent()
+
+
+async def _taken_later(passed: object) -> Sent:
+    return Sent()
+
+
+@pytest.fixture(params=["sync", "async"])
+def desk(request: pytest.FixtureRequest) -> Iterator[Desk]:
+    """Make a sync and an async manager of which nothing is stored."""
+    made = Desk(request.param)
+    yield made
+    made.to.close()
+
+
+GIFTS = [
+    ("tell", (Text("We have news."),), {}),
+    ("open", ("survey",), {}),
+    ("hand_over", ("staff",), {"by": "ann"}),
+]
+
+
+@pytest.mark.parametrize(("how", "details", "named"), GIFTS, ids=[gift[0] for gift in GIFTS])
+@pytest.mark.parametrize("whom", ["m-ann", SMS], ids=["member", "address"])
+def test_what_cannot_reach_the_member_is_refused_and_audited_once(
+    desk: Desk, whom: Any, how: str, details: Any, named: Any
+):
+    """Words, a flow and a person do not reach a member who wants no messages: refused, and not made up for at START."""
+    desk.joins(SMS)
+    said(desk.to, "stop")
+    before = desk.to.state("m-ann")
+    first, again = (desk.to.do(how, whom, *details, key="k", **named) for _ in range(2))
+    assert (first.status, first.reason, first.member_id) == ("refused", "unreachable", "m-ann")
+    assert (again.status, again.reason) == ("duplicate", "refused")
+    [entry] = [each for each in desk.to.do("history", "m-ann") if each.codes == ("unreachable",)]
+    assert (entry.status, entry.kind) == ("refused", {"hand_over": "handed"}.get(how, how))
+    after = desk.to.state("m-ann")
+    assert (after.run, after.suspended, after.outbox, after.handed) == (before.run, (), (), None)
+    assert said(desk.to, "start") == ["You get our messages again. Reply STOP to get none.", "Rest?"]
+    assert desk.said == []
+
+
+def test_a_person_is_told_that_their_words_do_not_reach_the_member(desk: Desk):
+    """A member who takes their consent back ends the hand-over; where all channels were unlinked, words are refused."""
+    desk.joins(SMS)
+    desk.to.do("hand_over", "m-ann", "staff", key="h", by="ann")
+    said(desk.to, "stop")
+    assert desk.to.do("say", "m-ann", "Hello.", key="s", by="ann").reason == "not handed"
+    said(desk.to, "start")
+    desk.to.do("hand_over", "m-ann", "staff", key="h2", by="ann")
+    desk.to.do("unlink", "m-ann", SMS)
+    assert desk.to.do("tell", "m-ann", Text("We have news."), key="t").reason == "unreachable"
+
+
+def test_a_trigger_is_a_fact_that_the_wish_does_not_stop(desk: Desk):
+    """A payment that comes meanwhile moves the flow and is not said, as the outcome tells; START shows the place."""
+    desk.joins(SMS)
+    said(desk.to, "stop")
+    outcome = desk.to.do("trigger", "m-ann", "money", key="k", by="bank")
+    assert (outcome.status, outcome.reason) == ("advanced", "unreachable")
+    assert (desk.said, desk.to.state("m-ann").outbox) == ([], ())
+    assert said(desk.to, "start") == ["You get our messages again. Reply STOP to get none.", "Paid."]
+
+
+def test_a_member_with_another_channel_is_reached_there(desk: Desk):
+    """Words for the member go to another channel than the one of the wish; those that name that one are refused."""
+    desk.joins(CHAT, SMS)
+    said(desk.to, "stop")
+    assert desk.to.do("tell", "m-ann", Text("News."), key="1").status == "advanced"
+    assert desk.to.do("tell", SMS, Text("News."), key="2").reason == "unreachable"
+    desk.clock.at += 120
+    desk.to.wake("m-ann")
+    assert desk.said == [(CHAT.identifier, "News."), (CHAT.identifier, "Too late.")]
+
+
+@pytest.mark.parametrize("waits", [CHAT, SMS], ids=["elsewhere", "there"])
+def test_a_wish_that_is_told_ends_what_waits_there_and_nothing_else(waits: Channel):
+    """What waits for another channel, and a conversation with a person there, outlast a wish that is told of one."""
+    desk = Desk("sync")
+    other = {CHAT: SMS, SMS: CHAT}[waits]
+    desk.joins(other, waits)
+    desk.to.do("hand_over", "m-ann", "staff", key="h", by="ann")
+    desk.to.manager._base.delivers = False
+    quiet = Shell("sync", desk.bot, desk.store)  # it delivers nothing, so that words wait
+    quiet.manager._base.clock.follow(desk.clock)
+    quiet.do("tell", "m-ann", Text("News."), key="1")
+    quiet.do("handle_event", OptedOut(id="o", channel=SMS))
+    state = quiet.state("m-ann")
+    assert bool(state.outbox) == (state.handed is not None) == (waits == CHAT)
+
+
+def test_the_result_of_a_call_is_kept_and_follows_the_confirmation():
+    """A result that comes after the stop was asked for by the member, and is said at START, after the confirmation."""
+
+    class Bank:
+        """A service whose calls are held up."""
+
+        def pay(self) -> str:
+            told.append(said(to, "stop")[0])
+            return "ok"
+
+    pay: Flow[NoData] = Flow(
+        "pay", initial="ask",
+        states=[State("ask", ask=Text("Pay?")), State("paying", ask=Text("Paying."), call=lambda turn: call(Bank.pay)),
+                State("paid", say=Text("You have paid.")), State("more", ask=Text("More?"))],
+        transitions=[Transition("yes", "ask", "paying"), Transition(["done", "failed"], "paying", "paid"),
+                     Transition("auto", "paid", "more"), Transition("again", "more", "ask")],
+    )  # fmt: skip
+    told = list[str]()
+    to = Shell("sync", Bot(pay, services={"bank": Bank()}), MemoryStore(Clock(), secret=STORE_SECRET), call_wait=0.0)
+    said(to, "hi")
+    to.handle(to.message("yes", channel=SMS))
+    to.until(lambda: told and to.state(to.manager.bot.digests.guest_id(SMS)).call is None)
+    assert said(to, "start")[:2] == ["You get our messages again. Reply STOP to get none.", "You have paid."]
+    to.close()
+
+
+# The names of one speaker ---------------------------------------------------------------------------------------------
+
+
+def both(first: str = PHONE, *others: str) -> Channel:
+    """Return the channel on which a member is met under several names."""
+    return Channel("whatsapp", first, {"names": [first, *(others or (USER,))]})
+
+
+@pytest.mark.parametrize("known", ["before", "as a guest", "later", "merged"])
+def test_a_wish_at_one_name_counts_at_all_names_of_a_member(desk: Desk, known: str):
+    """An opt-out under one name of a member counts under the others, whenever the channel has told of them."""
+    phone, user = Channel("whatsapp", PHONE), Channel("whatsapp", USER)
+    desk.joins(CHAT)
+    desk.joins(both() if known == "as a guest" else phone)
+    if known == "before":
+        said(desk.to, "hello", both())
+    if known == "merged":
+        desk.joins(user)
+        said(desk.to, "hello", both())
+    said(desk.to, "hello", CHAT)
+    assert desk.to.do("handle_event", OptedOut(id="o", channel=phone)).status == "advanced"
+    if known == "later":
+        assert said(desk.to, "hello", both()) == []
+    assert said(desk.to, "hello", user) == said(desk.to, "hello", phone) == said(desk.to, "hello", both()) == []
+    for place in (phone, user):
+        assert desk.to.do("tell", place, Text("News."), key="t").reason in ("unreachable", "refused")
+    assert said(desk.to, "hello", CHAT) != []
+    state = desk.to.state("m-ann")
+    assert [{each.identifier for each in group} for group in state.names] == [{PHONE, USER}]
+    assert decode(encode(state)) == state
+    desk.to.do("handle_event", OptedOut(id="s", channel=user, wish="start"))
+    assert desk.to.state("m-ann").opted_out == ()
+    assert said(desk.to, "hello", phone) != []
+
+
+def test_names_follow_what_becomes_of_the_addresses(desk: Desk):
+    """An unlinked name leaves its group, a name that the channel changes comes into it, and an erasure leaves none."""
+    desk.joins(both())
+    moved = AddressChanged(id="1", channel=Channel("whatsapp", PHONE), new="263771000009", names=(USER,))
+    desk.to.do("handle_event", moved)
+    state = desk.to.state("m-ann")
+    [group] = state.names
+    assert {each.identifier for each in group} == {each.identifier for each in state.channels} == {"263771000009", USER}
+    exported = json.dumps(desk.to.do("export", "m-ann").value)
+    assert "263771000009" in exported
+    desk.to.do("unlink", "m-ann", Channel("whatsapp", USER))
+    assert desk.to.state("m-ann").names == ()
+
+
+def test_the_names_of_a_member_are_bounded(desk: Desk):
+    """However many names are told of one speaker, a group keeps as many as a message may carry twice."""
+    desk.joins(Channel("whatsapp", PHONE))
+    for number in range(20):
+        said(desk.to, "hello", both(PHONE, f"ZW.{number}", f"ZW.{number + 1}"))
+    [group] = desk.to.state("m-ann").names
+    assert len(group) == 2 * MAX_NAMES

@@ -1602,14 +1602,15 @@ def test_known_valid_parts_change_no_verdict(one: Document, other: Document, cha
 def test_every_attribute_of_a_document_outlasts_a_turn():
     """A decision keeps each attribute of the document."""
     kept = {"member_id", "guest", "jwt_token", "authenticated", "profile", "current_account", "channels", "moved"}
-    kept |= {"leaving", "opted_out", "reminders", "salt"}
+    kept |= {"leaving", "opted_out", "reminders", "names", "salt"}
     made = {"channel", "last_updated", "version", "token", "run", "suspended", "call", "outbox", "effects"}
     made |= {"upgraded", "judged", "ahead", "handed", "passing", "heard"}
     session = {"deadline", "session_since", "warn_at"}
     assert {field.name for field in attrs.fields(Document)} == kept | made | session
     document = member_document(
-        profile={"name": "Ada"}, current_account={"account_id": "a"}, channels=(Address("sms", "1"),), salt="s"
-    )
+        profile={"name": "Ada"}, current_account={"account_id": "a"}, channels=(Address("sms", "1"),), salt="s",
+        names=((Address("sms", "1"), Address("sms", "2")),),
+    )  # fmt: skip
     reminder = Reminder("visit", "0", START + timedelta(days=9), ({"text": "x"},))
     document = attrs.evolve(document, opted_out=(OptOut(Address("sms", "1")),), reminders=(reminder,))
     after = Talk(fruit_bot(), document).say("hi").document

@@ -155,7 +155,9 @@ def test_a_member_who_wants_no_messages_is_not_taken() -> None:
     manager.handle(Message(Channel("sms", "+263771234567"), "2", "STOP"))
     assert manager.hand_over(member, "support", key="1", by="ann").reason == "unreachable"
     manager.handle(Message(Channel("sms", "+263771234567"), "3", "START"))
-    assert manager.hand_over(member, "support", key="1", by="ann").status == "advanced"
+    again = manager.hand_over(member, "support", key="1", by="ann")
+    assert (again.status, again.reason) == ("duplicate", "refused")
+    assert manager.hand_over(member, "support", key="2", by="ann").status == "advanced"
 
 
 def test_a_person_answers_in_the_conversation_that_was_handed_over() -> None:

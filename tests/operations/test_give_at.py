@@ -18,7 +18,8 @@ from vimbiso_fsm.document.ids import is_guest_id
 from vimbiso_fsm.errors import InvalidMessage
 from vimbiso_fsm.flow.inboxes import Inbox
 from vimbiso_fsm.messages.replies import Reply
-from vimbiso_fsm.messages.sending import Sent
+from vimbiso_fsm.messages.sending import Later, Sent
+from vimbiso_fsm.messages.told import Reacted
 from vimbiso_fsm.operations.handle_event import EventOutcome
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.requests import Link, Load, Request, Scan, Unlink
@@ -286,3 +287,95 @@ def test_a_key_at_an_address_has_its_effect_once_in_every_order(steps: list[str]
             assert (again.status, again.member_id) == ("duplicate", outcome.member_id)
     for text in ("give 1", "give 2"):
         assert [said for _, said in world.said].count(text) <= 1 + len(speakers)
+
+
+# At one of several addresses of a member ------------------------------------------------------------------------------
+
+CHAT = Channel("telegram", "77")
+
+
+def two_places(world: World) -> None:
+    """Let a member log in at two addresses, and be heard at the second one last."""
+    world.says(OLD, "hi", "ann", "note")
+    world.says(CHAT, "hi", "ann", "note")
+    world.said.clear()
+
+
+@pytest.mark.parametrize(("how", "details", "named", "words_said"), GIFTS)
+@pytest.mark.parametrize("place", [OLD, CHAT], ids=["heard before", "heard last"])
+def test_what_names_an_address_of_a_member_goes_there(
+    world: World, place: Channel, how: str, details: Any, named: Any, words_said: str
+):
+    """Of several addresses of a member, words go to the one that the caller names; the conversation stays."""
+    two_places(world)
+    assert world.gives(how, place, *details, key="k", **named).status == "advanced"
+    assert world.said == [(place.identifier, words_said)] or how == "open"
+    assert world.shell.state("m-ann").channel.identifier == CHAT.identifier
+    world.clock.at += 5  # the pace of Telegram
+    world.gives("tell", "m-ann", "For you.", key="2")
+    assert world.said[-1] == (CHAT.identifier, "For you.")
+
+
+def test_words_for_one_address_wait_for_it_alone(world: World):
+    """Undelivered words wait for a worker or for a message from their address. They hold up no others."""
+    two_places(world)
+    quiet = Shell("sync", world.shell.manager.bot, world.store)
+    quiet.manager._base.clock.follow(world.clock)
+    quiet.do("tell", OLD, "To the old one.", key="1")
+    quiet.do("tell", "m-ann", "To you.", key="2")
+    said = words(quiet.handle(quiet.message("note", channel=CHAT)).replies)
+    assert (said[0], "To the old one." in said) == ("To you.", False)
+    quiet.do("tell", "m-ann", "More.", key="3")
+    world.shell.wake("m-ann")
+    assert sorted(world.said) == sorted([(OLD.identifier, "To the old one."), (CHAT.identifier, "More.")])
+    quiet.do("tell", OLD, "Again.", key="4")
+    assert words(quiet.handle(quiet.message("ann", channel=OLD)).replies)[0] == "Again."
+    quiet.close()
+
+
+def test_words_for_an_address_that_is_unlinked_go_where_the_member_is(world: World):
+    """What waits for an address is not said there once it is another person's."""
+    two_places(world)
+    quiet = Shell("sync", world.shell.manager.bot, world.store)
+    quiet.manager._base.clock.follow(world.clock)
+    quiet.do("tell", OLD, "To the old one.", key="1")
+    quiet.do("unlink", "m-ann", OLD)
+    world.shell.wake("m-ann")
+    assert world.said == [(CHAT.identifier, "To the old one.")]
+    quiet.close()
+
+
+@pytest.mark.parametrize("answer", [Later(30), RuntimeError("down")], ids=["later", "raises"])
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_words_about_a_fact_are_repeated_where_the_fact_was_told(kind: Any, answer: Any):
+    """A reaction's words that the channel has not taken are sent again to the address of the fact, by a worker too."""
+    clock, taken, answers = Clock(), list[tuple[str, str]](), list[Any]()
+
+    def send(channel: Channel, replies: Sequence[Reply]) -> Any:
+        failed = answers.pop() if answers else None
+        if isinstance(failed, Exception):
+            raise failed
+        if failed is None:
+            taken.extend((channel.identifier, text) for text in words(replies))
+        return failed or Sent()
+
+    async def send_later(channel: Channel, replies: Sequence[Reply]) -> Any:
+        return send(channel, replies)
+
+    sender = send if kind == "sync" else send_later
+    bot = Bot([desk, survey], windows={}, on={Reacted: lambda turn, fact: Text("Thanks.")})
+    shell = Shell(kind, bot, MemoryStore(clock, secret=STORE_SECRET), senders={"whatsapp": sender, "telegram": sender})
+    shell.manager._base.clock.follow(clock)
+    for place in (OLD, CHAT):
+        for text in ("hi", "ann", "note"):
+            shell.handle(shell.message(text, channel=place))
+    taken.clear()
+    answers.append(answer)
+    shell.do("handle_event", Reacted(id="r", channel=OLD, message_id="m"))
+    assert taken == []
+    shell.handle(shell.message("note", channel=CHAT))
+    taken.clear()
+    clock.at += 60
+    shell.wake("m-ann")
+    assert taken == [(OLD.identifier, "Thanks.")]
+    shell.close()

@@ -19,6 +19,7 @@ from vimbiso_fsm.document.replies_codec import replies_from_raw, replies_to_keep
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.flow import Flow, NoData
+from vimbiso_fsm.flow.inboxes import Inbox
 from vimbiso_fsm.flow.reminders import remind
 from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.turn import Turn
@@ -153,6 +154,22 @@ def test_what_is_held_precedes_the_next_reply(late: Any):
     again = scene.one.handle(said("again"))
     assert again.replies[0].text.startswith("Too late.")
     assert scene.stored.outbox == () or scene.stored.outbox[0].rest == ""
+
+
+@KINDS
+@pytest.mark.parametrize("delivers", [True, False])
+def test_the_outcome_of_a_tell_says_that_it_is_held(late: Any, delivers: bool):
+    """Words of a system or a person outside the window are taken in and wait, and the outcome says which of them do."""
+    scene = late(seat(Text("Too late."), after=30 * DAY, inboxes=[Inbox("staff", words=["person"])])).after(2 * DAY)
+    shell = scene.one if delivers else scene.shell(senders={})
+    member = scene.outcome.member_id
+    assert (told := shell.do("tell", member, Text("News."), key="1")).status == "advanced"
+    assert told.held == "window"
+    assert shell.do("tell", member, FREE, key="2").held == ""
+    assert shell.do("hand_over", member, "staff", key="3", by="ann").held == "window"
+    assert shell.do("say", member, "Hello.", key="4", by="ann").held == "window"
+    scene.after(1.0)
+    assert [type(reply) for reply in scene.post.sent] == [Template]
 
 
 @KINDS

@@ -6,7 +6,7 @@ data stands in `StepData.fields`. Everything that the framework adds to the seed
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Generic, Literal, TypeAlias, cast
@@ -15,7 +15,7 @@ import attrs
 from typing_extensions import TypeVar
 
 from vimbiso_fsm.document.ids import is_guest_id, person_of, stamp
-from vimbiso_fsm.messages.message import Address, Channel
+from vimbiso_fsm.messages.message import MAX_NAMES, Address, Channel
 from vimbiso_fsm.messages.value import Value
 
 Fields: TypeAlias = Mapping[str, Any]
@@ -219,6 +219,7 @@ class Undelivered(Value):
             has a pace, they are sent before others.
         until: The instant from which they are not said any more; None without one.
         asks: The fence of the state whose question the last of them is, on a channel with a window; "" if it is none.
+        to: The address that they are for; None for that of the member's latest turn, whichever that is.
     """
 
     id: str
@@ -229,6 +230,7 @@ class Undelivered(Value):
     urgent: bool = False
     until: datetime | None = None
     asks: str = ""
+    to: Address | None = None
 
     @property
     def is_recorded(self) -> bool:
@@ -435,6 +437,8 @@ class Document(Value):
         moved: The member that this document is merged into.
         opted_out: The addresses at which the member wants no messages.
         heard: When the member was heard at each address whose channel has a window.
+        names: The linked channels that are names of one speaker, as far as the channel has told them together. Each
+            stands in one group at most. All channels of a guest are names of one speaker.
         handed: The hand-over to a person; None while the bot has the conversation.
         passing: What passes to inboxes and was not taken there yet, in order.
         salt: A text that no reader of the audit can guess, so that the digest of a document in an audit entry tells
@@ -470,6 +474,7 @@ class Document(Value):
     moved: Moved | None = None
     opted_out: tuple[OptOut, ...] = ()
     heard: tuple[Heard, ...] = ()
+    names: tuple[tuple[Address, ...], ...] = ()
     handed: Handed | None = None
     passing: tuple[Passing, ...] = ()
     salt: str = attrs.field(default="", eq=False, repr=False)
@@ -528,7 +533,8 @@ class Document(Value):
     def parted(self, addresses: Sequence[Address], to: str | None = None, *, token: str, undone: str = "") -> Document:
         """Return the document without some of its channels, which leave for another member or for guests.
 
-        Replies that answer no message go to a channel that is left. Without any, they wait.
+        Replies that answer no message, or were for one of these channels, go to a channel that is left. Without any,
+        they wait.
 
         Args:
             addresses: The channels.
@@ -538,7 +544,11 @@ class Document(Value):
         """
         leaving = tuple(Leaving(address, to, self.version, token, undone) for address in addresses)
         channels = tuple(known for known in self.channels if known not in addresses)
-        after = attrs.evolve(self, channels=channels, leaving=(*self.leaving, *leaving))
+        names = tuple(group for each in self.names if len(group := (*(n for n in each if n in channels),)) > 1)
+        outbox = (attrs.evolve(each, to=None) if each.to in addresses else each for each in self.outbox)
+        after = attrs.evolve(
+            self, channels=channels, leaving=(*self.leaving, *leaving), names=names, outbox=tuple(outbox)
+        )
         if channels and not after.has(after.channel.address):
             after = attrs.evolve(after, channel=channels[-1].channel)
         return after
@@ -546,7 +556,39 @@ class Document(Value):
     @property
     def is_reachable(self) -> bool:
         """Whether replies may be sent to the channel of the latest turn: it is linked, and the member consents."""
-        return (self.guest or bool(self.channels)) and not (self.opted_out and self.is_opted_out(self.channel.address))
+        return self.reaches(self.channel.address)
+
+    def reaches(self, address: Address) -> bool:
+        """Return whether replies may be sent to an address: it leads to the member, and they consent there."""
+        if not (self.guest or self.channels):
+            return False
+        if address != self.channel.address and not self.has(address):
+            return False
+        return not (self.opted_out and self.is_opted_out(address))
+
+    def reached_at(self, named: Address | None = None) -> Address | None:
+        """Return the address to which words for the member go; None if they can be reached at none.
+
+        It is the named one. Without one it is that of the latest turn, or, where the member wants no messages there,
+        the last of the linked channels at which they do not say so.
+        """
+        if named is not None:
+            return named if self.reaches(named) else None
+        if self.is_reachable:
+            return self.channel.address
+        return next(filter(self.reaches, reversed(self.channels)), None) if not self.guest else None
+
+    def channel_at(self, address: Address | None) -> Channel:
+        """Return the channel of an address; that of the latest turn for None."""
+        return self.channel if address is None or address == self.channel.address else address.channel
+
+    def names_of(self, address: Address) -> tuple[Address, ...]:
+        """Return the addresses of the speaker at an address, as far as the channel has told them; itself first."""
+        if self.guest:
+            group = self.channels if address in self.channels or address == self.channel.address else ()
+        else:
+            group = next((each for each in self.names if address in each), ())
+        return tuple(dict.fromkeys((address, *group)))
 
     def heard_at(self, address: Address) -> datetime | None:
         """Return when the member was heard at an address, as `Heard` has it; None if that is not known."""
@@ -623,6 +665,34 @@ def with_address(channels: Sequence[Address], address: Address) -> tuple[Address
         return (*channels,)
     replaced = (known for known in channels if known != address.without_account)
     return (*replaced, address)
+
+
+def united(
+    groups: tuple[tuple[Address, ...], ...], told: Iterable[Address], channels: Collection[Address]
+) -> tuple[tuple[Address, ...], ...]:
+    """Return groups of names of one speaker with names that a channel has told together.
+
+    Args:
+        groups: The groups, as in `Document.names`.
+        told: The names.
+        channels: The linked channels; other names are left out.
+    """
+    group = dict.fromkeys(each for each in told if each in channels)
+    if len(group) < 2 or any(group.keys() <= {*each} for each in groups):
+        return groups
+    others = [each for each in groups if group.keys().isdisjoint(each)]
+    joined = dict.fromkeys((*(name for each in groups if each not in others for name in each), *group))
+    return (*others, (*joined,)[-2 * MAX_NAMES :])
+
+
+def at_all_names(opted_out: tuple[OptOut, ...], groups: Iterable[Sequence[Address]]) -> tuple[OptOut, ...]:
+    """Return wishes for no messages, each at all names of its speaker."""
+    found = {out.address: out for out in opted_out}
+    for group in groups:
+        out = next((found[name] for name in group if name in found), None)
+        if out is not None:
+            found |= {name: OptOut(name, out.blocked) for name in group if name not in found}
+    return tuple(found.values()) if len(found) > len(opted_out) else opted_out
 
 
 P_co = TypeVar("P_co", covariant=True, default=Fields)

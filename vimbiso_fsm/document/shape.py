@@ -59,6 +59,7 @@ WIRE_NAMES: Final[Mapping[str, str]] = {
     "moved": "_moved",
     "opted_out": "_opted_out",
     "heard": "_heard",
+    "names": "_names",
     "handed": "_handed",
     "passing": "_passing",
     "salt": "_salt",

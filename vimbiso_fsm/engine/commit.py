@@ -26,6 +26,8 @@ from vimbiso_fsm.document.document import (
     StoredProfile,
     TokenLife,
     Undelivered,
+    at_all_names,
+    united,
     with_address,
 )
 from vimbiso_fsm.document.json_codec import dumps, dumps_unstructured, loads
@@ -56,7 +58,7 @@ from vimbiso_fsm.flow.privacy import without
 from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.messages.message import MAX_NAMES, NAMES, Address, Channel, Message
 from vimbiso_fsm.messages.replies import Reply
-from vimbiso_fsm.messages.told import Fact
+from vimbiso_fsm.messages.told import AddressChanged, Fact
 from vimbiso_fsm.store.requests import NO_HEAD, Commit, Head
 from vimbiso_fsm.store.retention import AUDIT_LIFE, DOCUMENT_LIFE, STRANGER_LIFE, TIMER_GRACE
 
@@ -323,6 +325,8 @@ def _document(draft: Draft, event: Event) -> Document:
     channel = draft.channel if intact or draft.channel is not before.channel else attrs.evolve(draft.channel)
     if isinstance(event, Fact) and before.version and not draft.begun:  # the member has not spoken there
         channel = before.channel if intact else attrs.evolve(before.channel)
+    channels = _channels(draft, channel) if before.channels or NAMES in channel.metadata else ()
+    names = before.names if NAMES not in draft.channel.metadata or before.guest else _told_names(draft, channels)
     token = life_of(draft.bot, before, member, draft.now) if member.jwt_token and draft.bot.tokens is not None else None
     session = session_after(draft, event)
     after = Document(
@@ -344,12 +348,13 @@ def _document(draft: Draft, event: Event) -> Document:
         deadline=session.deadline,
         session_since=session.since,
         warn_at=session.warn_at,
-        channels=_channels(draft, channel) if before.channels or NAMES in channel.metadata else (),
+        channels=channels,
         effects=draft.effects,
         leaving=before.leaving,
         moved=before.moved if member is draft.met else _moved(draft),
-        opted_out=draft.opted_out,
+        opted_out=draft.opted_out if names is before.names else at_all_names(draft.opted_out, names),
         heard=draft.heard,
+        names=names,
         handed=draft.handed,
         passing=draft.passing,
         salt=salt,
@@ -357,9 +362,14 @@ def _document(draft: Draft, event: Event) -> Document:
     if not draft.parts:
         return after
     left = [draft.bot.route(name).address for name in draft.channel.names]  # all of them are the speaker's
+    if isinstance(event, AddressChanged):
+        told = (Channel(channel.type, name).with_account(draft.channel.account) for name in event.all_new)
+        new = [draft.bot.route(each).address for each in told]
+        after = attrs.evolve(after, names=united(names, new, channels))
+        left = [each for each in left if each not in new]
     known = dict.fromkeys(known for address in left for known in after.linked(address))
     undone = "" if isinstance(event, Fact) else draft.roots
-    return after.parted((*known,) or (left[0],), token=draft.token, undone=undone)
+    return after.parted((*known,) or (*left[:1],), token=draft.token, undone=undone)
 
 
 def _channels(draft: Draft, channel: Channel) -> tuple[Address, ...]:
@@ -375,6 +385,11 @@ def _channels(draft: Draft, channel: Channel) -> tuple[Address, ...]:
         return channels
     address = draft.bot.route(channel).address
     return with_address(channels, address) if address.account and address.without_account in channels else channels
+
+
+def _told_names(draft: Draft, channels: Sequence[Address]) -> tuple[tuple[Address, ...], ...]:
+    """The names of one speaker, with those that the message or fact carries together."""
+    return united(draft.before.names, [draft.bot.route(name).address for name in draft.channel.names], channels)
 
 
 def _as_stored(before: Mapping[str, Any], after: Mapping[str, Any], name: str, intact: bool) -> Mapping[str, Any]:

@@ -1,14 +1,16 @@
 """The consent of a member to messages, by address: taken back by a word of the carrier or as the channel tells.
 
 Without it nothing is delivered to the address, and a message from it is not answered, but for the one confirmation of
-a word. The conversation itself stands where it stood. `Document.is_reachable` is the one check before a delivery.
+a word. The conversation itself stands where it stood. `Document.reaches` is the one check before a delivery. What was
+told of one name of a speaker counts at all of them.
 """
 
 from __future__ import annotations
 
-from vimbiso_fsm.document.document import OptOut
+from vimbiso_fsm.document.document import OptOut, at_all_names
 from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.handover import drop_hand_over
+from vimbiso_fsm.engine.outbox import here_of, take_overdue
 from vimbiso_fsm.messages.consent import wish_in_fact, wish_in_words
 from vimbiso_fsm.messages.message import Address, Message
 from vimbiso_fsm.messages.replies import Text
@@ -32,12 +34,17 @@ def take_words(draft: Draft, message: Message) -> bool:
             return False
         draft.kind, draft.trigger = "command", "start"
         draft.say(Text("consent.given"))
+        if draft.outbox and not draft.is_unproven:
+            draft.replies += take_overdue(draft)  # else they would precede the confirmation
         if draft.pending is None:
             draft.ask()
         return True
     if out is not None:
         draft.replies = []
-        draft.ignore()
+        if (wishes := at_all_names(draft.opted_out, [_names(draft)])) == draft.opted_out:
+            draft.ignore()
+        else:  # a name that was not known when it was told
+            draft.kind, draft.opted_out = "consent", wishes
         return True
     if wish != "stop":
         return False
@@ -70,15 +77,18 @@ def _opt_out(draft: Draft) -> OptOut | None:
 
 
 def _names(draft: Draft) -> tuple[Address, ...]:
-    """Return the address of the turn under each of its names. All names of a guest are those of one speaker."""
-    told = (draft.bot.route(name).address for name in draft.channel.names)
-    return tuple(dict.fromkeys((*told, *(draft.before.channels if draft.before.guest else ()))))
+    """Return the address of the turn under each name of its speaker: those that it carries, and those known before."""
+    told = [draft.bot.route(name).address for name in draft.channel.names]
+    known = draft.before.channels if draft.before.guest else [n for each in told for n in draft.before.names_of(each)]
+    return tuple(dict.fromkeys((*told, *known)))
 
 
 def _take_back(draft: Draft, *, blocked: bool) -> None:
-    draft.opted_out = (*draft.opted_out, *(OptOut(address, blocked) for address in _names(draft)))
-    draft.outbox = ()
-    drop_hand_over(draft, "consent")
+    names, here = _names(draft), here_of(draft)
+    draft.opted_out = (*draft.opted_out, *(OptOut(address, blocked) for address in names))
+    draft.outbox = tuple(waiting for waiting in draft.outbox if (waiting.to or here) not in names)
+    if here in names:
+        drop_hand_over(draft, "consent")
     draft.detail = {**draft.detail, "consent": "blocked" if blocked else "taken back"}
 
 

@@ -356,6 +356,10 @@ def _open(bot: Bot, document: Document, event: Event, now: datetime) -> Draft:
         roots = " ".join((roots, *draft.earlier))
     draft.roots = roots
     draft.message = event if isinstance(event, Message) else None
+    if isinstance(event, GivenFact):
+        draft.named = event.at
+    elif isinstance(event, Fact):
+        draft.named = draft.channel.address
     draft.off_session = document.session_since is None and not isinstance(event, Message | ChatOpened)
     return draft
 

@@ -38,7 +38,7 @@ from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.machine import AnyPosition
 from vimbiso_fsm.flow.state import Declared, State
 from vimbiso_fsm.flow.turn import Turn
-from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.messages.message import Address, Channel, Message
 from vimbiso_fsm.messages.readers import TurnReader
 from vimbiso_fsm.messages.replies import Buttons, Menu, Reply, Said, Text
 
@@ -108,6 +108,7 @@ class Draft:
         burst: The name of the burst that the message belongs to; empty without one.
         message: The message of the turn; None if it is of another event.
         by: The name of the system that pulled a trigger.
+        named: The address that the event names; None of one that names none.
     """
 
     # What few turns change has its default in the class, so that no turn has to set it.
@@ -138,6 +139,7 @@ class Draft:
     burst: str = ""
     message: Message | None = None
     by: str = ""
+    named: Address | None = None
 
     def __init__(self, bot: Bot, document: Document, channel: Channel, now: datetime, token: str, root: str) -> None:
         self.bot: Bot = bot

@@ -13,7 +13,7 @@ a flow       begins at once where the member is at home or nothing is open, and 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -23,7 +23,7 @@ from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.document.typed_data import structure
 from vimbiso_fsm.engine.draft import Draft, is_entering
 from vimbiso_fsm.engine.events import ReminderDue
-from vimbiso_fsm.engine.handover import hinders_person, take_person
+from vimbiso_fsm.engine.handover import UNREACHABLE, hinders_person, take_person
 from vimbiso_fsm.engine.interpreter import fire, open_next, start_above
 from vimbiso_fsm.engine.reminders import due_reminder
 from vimbiso_fsm.engine.schedule import is_full
@@ -45,6 +45,9 @@ from vimbiso_fsm.messages.given import (
     TriggerPulled,
     WordsGiven,
 )
+
+_KINDS: Final = {WordsGiven: "tell", FlowOpened: "open", PersonSaid: "person", HandedOver: "handed"}
+"""The kinds of the audit entries of what has no sense where it cannot reach the member."""
 
 
 def take_reminder_due(draft: Draft, event: ReminderDue) -> None:
@@ -104,12 +107,19 @@ def hindrance(draft: Draft, given: Given) -> str:
 def take_given(draft: Draft, given: Given) -> None:
     """Take something in that nothing hinders.
 
+    What is to be said or asked is refused where it would not reach the member, and its key is used up: what was meant
+    for now is not said in a week. A trigger is taken, because it tells a fact, such as a payment; what it says is lost.
+
     Args:
         draft: The draft of the turn.
         given: What is given.
     """
     if hindrance(draft, given):
         return draft.ignore()
+    if not isinstance(given, HandedBack | TriggerPulled) and draft.before.reached_at(draft.named) is None:
+        draft.kind = _KINDS[type(given)]
+        draft.detail = {"by": given.by} if isinstance(given, PersonSaid | HandedOver) else {}
+        return _refuse(draft, UNREACHABLE)
     match given:
         case WordsGiven():
             draft.kind = "tell"

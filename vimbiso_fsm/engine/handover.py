@@ -37,7 +37,7 @@ HANDED: Final = "handed"
 NOT_HANDED: Final = "not handed"
 """The reason why a person has no say: the bot has the conversation."""
 UNREACHABLE: Final = "unreachable"
-"""The reason why a person cannot speak: the member wants no messages, or has no channel."""
+"""The reason why something is not said or asked: the member wants no messages, or has no channel."""
 
 
 # The beginning and the end --------------------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ def hinders_person(draft: Draft, given: HandedOver | HandedBack | PersonSaid) ->
             return "unknown inbox"
         if draft.handed is not None:
             return HANDED
-    return UNREACHABLE if not isinstance(given, HandedBack) and not draft.before.is_reachable else ""
+    return ""
 
 
 def take_person(draft: Draft, given: HandedOver | HandedBack | PersonSaid) -> None:

@@ -26,11 +26,12 @@ from vimbiso_fsm.engine.events import (
     StateTimeout,
     turn_token,
 )
-from vimbiso_fsm.engine.schedule import DELIVERY_TRIES, is_to_deliver, next_delivery
+from vimbiso_fsm.engine.schedule import DELIVERY_TRIES, for_address, is_to_deliver, next_delivery
 from vimbiso_fsm.engine.windows import has_lapsed, parted, with_end
 from vimbiso_fsm.flow.calls import LONGEST_REST, STANDARD
 from vimbiso_fsm.flow.privacy import reason_shown
 from vimbiso_fsm.messages.given import GivenFact, HandedBack, HandedOver, PersonSaid
+from vimbiso_fsm.messages.message import Address
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.messages.sending import LONGEST_WAIT, Later, Never
 from vimbiso_fsm.messages.told import StatusChanged
@@ -47,6 +48,8 @@ LONGEST_ASKED: Final = timedelta(seconds=LONGEST_WAIT)
 OUTBOX: Final = 16
 """The number of turns whose replies may wait. The oldest beyond it are dropped, which the audit records."""
 
+UNSAID: Final = "unsaid"
+"""The fact of an audit entry that replies are not said: "consent" if the member wants no messages."""
 OUTBOX_BYTES: Final = 8 * 1024
 """The bytes of the replies that may wait, but for the latest. The oldest beyond it are dropped likewise."""
 
@@ -58,7 +61,9 @@ def take_delivery_due(draft: Draft, event: DeliveryDue) -> None:
     next message.
     """
     waiting = _waiting(draft, event.id)
-    if waiting is None or waiting.tries != event.tries or _is_leased(draft, waiting) or not draft.before.is_reachable:
+    if waiting is None or waiting.tries != event.tries or _is_leased(draft, waiting):
+        return draft.ignore()
+    if not draft.before.reaches(waiting.to or draft.before.channel.address):
         return draft.ignore()
     draft.kind = "delivery"
     if draft.is_unproven and draft.pending is not None:
@@ -92,7 +97,8 @@ def take_delivered(draft: Draft, event: Delivered) -> None:
         case Never() as never:
             draft.detail = {**draft.detail, "answer": "never", "reason": reason_shown(never.reason), "code": never.code}
             if never.address:
-                draft.outbox = tuple(_held(each) for each in draft.outbox)
+                same = for_address(draft.outbox, here_of(draft), waiting.to)
+                draft.outbox = tuple(_held(each) if each in same else each for each in draft.outbox)
             else:
                 _replace(draft, waiting)
         case Later() as later:
@@ -107,16 +113,21 @@ def lease_replies(draft: Draft) -> None:
 
     Behind replies for which the channel has asked to wait they have no lease, because no replies overtake others.
     """
-    before = draft.before.outbox
-    paused = before and [each.leased_until for each in before if _is_asked(draft, each)]
+    before, to = draft.before.outbox, None
+    if draft.message is None and draft.channel.address != here_of(draft):  # words about a fact go where it was told
+        to = draft.channel.address
+    paused = before and [
+        each.leased_until for each in for_address(before, here_of(draft), to) if _is_asked(draft, each)
+    ]
     if not paused:
-        waiting = draft.delivery = Undelivered(draft.token[:16], (), draft.now + DELIVERY_LEASE, 1)
+        waiting = draft.delivery = Undelivered(draft.token[:16], (), draft.now + DELIVERY_LEASE, 1, to=to)
     else:
-        waiting = Undelivered(draft.token[:16])
+        waiting = Undelivered(draft.token[:16], to=to)
         if "choice.late" in draft.codes:  # however often a member writes meanwhile, they are told so once
             said = replies_to_keep(draft.said)
             draft.outbox = _without(draft.outbox, lambda each, reply: not each.tries and reply in said)
-        if not any(_is_asked(draft, each) for each in draft.outbox):  # those that waited for the pause are dropped
+        same = for_address(draft.outbox, here_of(draft), to)
+        if not any(_is_asked(draft, each) for each in same):  # those that waited for the pause are dropped
             waiting = attrs.evolve(waiting, leased_until=paused[0], rest="asked")
     if draft.outbox:
         _append(draft, waiting)
@@ -153,7 +164,7 @@ def is_over(waiting: Undelivered, now: datetime) -> bool:
 
 
 def overdue(draft: Draft) -> Sequence[Undelivered]:
-    """Return what precedes the reply to a message: the replies without a lease, up to the first with one.
+    """Return what precedes the reply to a message: the replies there without a lease, up to the first with one.
 
     Where the process sends the reply itself, those that rest because the outcome was unknown precede it too, because
     the member is there.
@@ -161,7 +172,8 @@ def overdue(draft: Draft) -> Sequence[Undelivered]:
     retries = draft.sends
     return list(
         itertools.takewhile(
-            lambda waiting: not _is_leased(draft, waiting) or (retries and waiting.rest == "retry"), draft.outbox
+            lambda waiting: not _is_leased(draft, waiting) or (retries and waiting.rest == "retry"),
+            for_address(draft.outbox, here_of(draft)),
         )
     )
 
@@ -169,7 +181,7 @@ def overdue(draft: Draft) -> Sequence[Undelivered]:
 def take_overdue(draft: Draft) -> list[Reply]:
     """Take the replies that precede the reply to a message."""
     free = overdue(draft)
-    draft.outbox = draft.outbox[len(free) :]
+    draft.outbox = tuple(waiting for waiting in draft.outbox if waiting not in free)
     return [reply for waiting in free for reply in replies_from_raw(waiting.replies)]
 
 
@@ -194,6 +206,15 @@ def hold_notices(draft: Draft) -> None:
     )
 
 
+def here_of(draft: Draft) -> Address:
+    """Return the address of the member's latest turn, which is this one, unless it is that of a fact.
+
+    A fact that begins a conversation is one.
+    """
+    spoken = draft.message is not None or draft.begun or not draft.before.version
+    return (draft.channel if spoken else draft.before.channel).address
+
+
 def is_among(reply: Any, kept: Iterable[Undelivered]) -> bool:
     """Return whether a reply, as the outbox keeps it, is among these."""
     return any(reply in waiting.replies for waiting in kept)
@@ -215,12 +236,24 @@ def drop_warning(draft: Draft) -> None:
 
 
 def put_in_outbox(draft: Draft, event: Event, route: ReplyRoute) -> None:
-    """Put the replies of a turn that answers no message into the outbox."""
+    """Put the replies of a turn that answers no message into the outbox.
+
+    They are for the address that the event names, see `Document.reached_at`. Where the member wants no messages at any,
+    only the result of a call is kept, for which they have asked.
+    """
     if not draft.replies:
         return
     urgent = isinstance(event, CallReturned | LeaseExpired)
-    waiting = with_end(draft, event, Undelivered(draft.token[:16], replies_to_keep(draft.said), urgent=urgent))
-    if any(each.rest == "held" for each in draft.outbox) or is_failure(event):
+    before, here = draft.before, here_of(draft)
+    address = here if draft.parts else before.reached_at(draft.named)
+    if address is None and before.opted_out and not urgent:
+        draft.detail = {**draft.detail, UNSAID: "consent"}
+        return
+    to = None if address == here else address
+    waiting = Undelivered(draft.token[:16], replies_to_keep(draft.said), urgent=urgent, to=to)
+    waiting = with_end(draft, event, waiting)
+    same = for_address(draft.outbox, here, to)
+    if any(each.rest == "held" for each in same) or is_failure(event):
         waiting = _held(waiting)
     elif isinstance(event, SessionExpired) and not draft.bot.session.announced:
         waiting = attrs.evolve(waiting, tries=DELIVERY_TRIES)  # it waits for the member's next message
@@ -232,13 +265,13 @@ def put_in_outbox(draft: Draft, event: Event, route: ReplyRoute) -> None:
         )
     ):
         waiting = attrs.evolve(waiting, tries=DELIVERY_TRIES)
-    elif route == "deliver" and next_delivery(draft.outbox) is None and draft.before.is_reachable:
+    elif address is not None:
         goes, held = parted(draft, waiting)
-        if goes is not None:
-            draft.delivery = attrs.evolve(goes, leased_until=draft.now + DELIVERY_LEASE, tries=1)
-            _append(draft, draft.delivery)
-        if held is not None:
-            _append(draft, held)
+        if goes is not None and route == "deliver" and next_delivery(same) is None:
+            goes = draft.delivery = attrs.evolve(goes, leased_until=draft.now + DELIVERY_LEASE, tries=1)
+        for each in (goes, held):
+            if each is not None:
+                _append(draft, each)
         return
     _append(draft, waiting)
 

@@ -73,6 +73,7 @@ _CORE: Final = (
     ("_passing",),
     ("_salt",),
     ("_heard",),
+    ("_names",),
     ("_deadline", "_session_since", "_warn_at"),
     ("_last_updated",),
 )

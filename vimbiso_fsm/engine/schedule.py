@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from datetime import datetime
 from operator import itemgetter
-from typing import Final
+from typing import Final, TypeAlias
 
 from vimbiso_fsm.document.document import Document, Passing, Run, Suspended, Undelivered
 from vimbiso_fsm.engine.events import (
@@ -19,6 +19,7 @@ from vimbiso_fsm.engine.events import (
     SessionExpired,
     StateTimeout,
 )
+from vimbiso_fsm.messages.message import Address
 
 DELIVERY_TRIES: Final = 8
 """The number of deliveries after which replies wait for the member's next message."""
@@ -33,7 +34,16 @@ def is_full(suspended: Sequence[Run]) -> bool:
     return len(suspended) >= MOST_NEXT and sum(run.waits == Suspended.NEXT for run in suspended) >= MOST_NEXT
 
 
-def due(document: Document, *, delivers: bool = True) -> list[tuple[datetime, Event]]:
+Delivers: TypeAlias = bool | Container[str]
+"""Whether a worker can deliver replies, or the types of channels to whose members it can."""
+
+
+def delivers_to(delivers: Delivers, channel_type: str) -> bool:
+    """Return whether a worker can deliver replies on a type of channel."""
+    return delivers if isinstance(delivers, bool) else channel_type in delivers
+
+
+def due(document: Document, *, delivers: Delivers = True) -> list[tuple[datetime, Event]]:
     """Return the events that become due without a message, with their instants, the earliest first.
 
     A pending call suspends the end of the session, the timers and the reminders that open a flow. One that had its
@@ -44,17 +54,19 @@ def due(document: Document, *, delivers: bool = True) -> list[tuple[datetime, Ev
 
     Args:
         document: The member's document.
-        delivers: Whether the worker that asks can deliver replies.
+        delivers: Whether the worker that asks can deliver replies, or on which types of channels.
     """
     found: list[tuple[datetime, Event]] = []
     call = document.call
     if call and (call.again_at or not call.done):
         lease = max(call.again_at or call.leased_until, call.leased_until)
         found.append((lease, LeaseExpired(call.key, call.root, call.tries)))
-    if delivers and document.outbox and document.is_reachable:
-        waiting = next_delivery(document.outbox)
-        if waiting:
-            found.append((waiting.leased_until or document.last_updated, DeliveryDue(waiting.id, waiting.tries)))
+    if delivers and document.outbox:
+        found += (
+            (waiting.leased_until or document.last_updated, DeliveryDue(waiting.id, waiting.tries))
+            for waiting in next_deliveries(document)
+            if delivers_to(delivers, document.channel_at(waiting.to).type)
+        )
     handed = document.handed
     if handed is not None:
         found.append((handed.until, HandOverEnded(handed.until, document.member_id)))
@@ -69,7 +81,8 @@ def due(document: Document, *, delivers: bool = True) -> list[tuple[datetime, Ev
             found.append((reminder.at, ReminderDue(reminder.id, reminder.at)))
     if document.deadline and handed is None and (not call or call.done):
         found.append((document.deadline, SessionExpired(document.deadline, document.member_id)))
-        if document.warn_at and delivers and not call and document.is_reachable:
+        here = document.channel.type
+        if document.warn_at and not call and delivers_to(delivers, here) and document.is_reachable:
             found.append((document.warn_at, SessionEnding(document.deadline, document.member_id)))
     return sorted(found, key=itemgetter(0))
 
@@ -82,12 +95,32 @@ def first_passing(passing: Sequence[Passing]) -> Collection[Passing]:
     return first.values()
 
 
+def next_deliveries(document: Document) -> Iterator[Undelivered]:
+    """Yield the replies to deliver next to each address that may have them. No replies overtake others there."""
+    met = set[Address]()
+    for waiting in document.outbox:
+        address = waiting.to or document.channel.address
+        if address not in met and is_to_deliver(waiting):
+            met.add(address)
+            if document.reaches(address):
+                yield waiting
+
+
+def for_address(outbox: Sequence[Undelivered], here: Address, address: Address | None = None) -> list[Undelivered]:
+    """Return the replies of an outbox that are for an address.
+
+    Args:
+        outbox: The outbox.
+        here: The address of the member's latest turn.
+        address: The address; None for `here`.
+    """
+    address = address or here
+    return [waiting for waiting in outbox if (waiting.to or here) == address]
+
+
 def next_delivery(outbox: Sequence[Undelivered]) -> Undelivered | None:
-    """Return the replies to deliver next. No replies overtake others."""
-    for waiting in outbox:
-        if is_to_deliver(waiting):
-            return waiting
-    return None
+    """Return the replies to deliver next, of those for one address."""
+    return next(filter(is_to_deliver, outbox), None)
 
 
 def is_to_deliver(waiting: Undelivered) -> bool:
@@ -95,12 +128,12 @@ def is_to_deliver(waiting: Undelivered) -> bool:
     return waiting.tries < (ASKED_TRIES if waiting.rest == "asked" else DELIVERY_TRIES)
 
 
-def wake_at(document: Document, *, delivers: bool = True, stranger: bool = False) -> datetime | None:
+def wake_at(document: Document, *, delivers: Delivers = True, stranger: bool = False) -> datetime | None:
     """Return the instant of the next event that is due without a message; None if there is none.
 
     Args:
         document: The member's document.
-        delivers: Whether the worker that asks can deliver replies.
+        delivers: Whether the worker that asks can deliver replies, or on which types of channels.
         stranger: Whether the member is a stranger, whose session ends with the next message, without a notice before
             it.
     """

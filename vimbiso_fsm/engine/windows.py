@@ -24,6 +24,8 @@ from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.messages.windows import MARGIN, as_templates, has_template, words_of
 from vimbiso_fsm.store.retention import DOCUMENT_LIFE
 
+HELD: Final = "held"
+"""The fact of an audit entry that replies wait for the next message: "window" if that of the channel is over."""
 HELD_FOR: Final = timedelta(days=7)
 """How long replies without an end of their own are held."""
 RESULT_HELD_FOR: Final = timedelta(seconds=DOCUMENT_LIFE)
@@ -71,18 +73,19 @@ def merged_heard(first: Sequence[Heard], then: Sequence[Heard]) -> tuple[Heard, 
     return tuple(latest.values())
 
 
-def as_sent(bot: Bot, document: Document, replies: tuple[Reply, ...]) -> tuple[Reply, ...]:
+def as_sent(bot: Bot, document: Document, replies: tuple[Reply, ...], to: Address | None = None) -> tuple[Reply, ...]:
     """Return replies of the outbox as they are sent: as their templates, if the channel takes nothing else.
 
     Args:
         bot: The bot.
         document: The document whose turn has leased the replies.
         replies: The replies with their final words.
+        to: The address that they are for, as in `Undelivered`.
     """
-    if takes_words(bot, document, document.last_updated):
+    if takes_words(bot, document, document.last_updated, to):
         return replies
-    language = bot.language(document.profile, document.channel)
-    return as_templates(replies, document.channel.type, language)
+    channel = document.channel_at(to)
+    return as_templates(replies, channel.type, bot.language(document.profile, channel))
 
 
 def with_end(draft: Draft, event: Event, waiting: Undelivered) -> Undelivered:
@@ -95,22 +98,22 @@ def with_end(draft: Draft, event: Event, waiting: Undelivered) -> Undelivered:
         ends += [each.until for each in draft.before.reminders if each.id == event.id and each.until is not None]
     asks = ""
     if draft.run is not None and draft.asked is not None and draft.replies[-1] is draft.asked:
-        asks = draft.run.fence if draft.before.channel.type in draft.bot.windows else ""
+        asks = draft.run.fence if draft.before.channel_at(waiting.to).type in draft.bot.windows else ""
     return attrs.evolve(waiting, until=min(ends, default=None), asks=asks) if ends or asks else waiting
 
 
 def parted(draft: Draft, waiting: Undelivered) -> tuple[Undelivered | None, Undelivered | None]:
     """Part replies that would be sent now into those that the channel takes, and those that are held."""
     before = draft.before
-    if waiting.is_recorded or takes_words(draft.bot, before, draft.now):
+    if waiting.is_recorded or takes_words(draft.bot, before, draft.now, waiting.to):
         return waiting, None
     goes: list[Any] = []
     stays: list[Any] = []
     for raw, reply in zip(waiting.replies, replies_from_raw(waiting.replies), strict=True):
-        (goes if has_template(reply, before.channel.type) else stays).append(raw)
+        (goes if has_template(reply, before.channel_at(waiting.to).type) else stays).append(raw)
     if not stays:
         return waiting, None
-    draft.detail = {**draft.detail, "held": "window"}
+    draft.detail = {**draft.detail, HELD: "window"}
     end = draft.now + (RESULT_HELD_FOR if waiting.urgent else HELD_FOR)
     held = attrs.evolve(
         waiting,

@@ -13,7 +13,7 @@ import attrs
 
 from vimbiso_fsm.errors import InvalidMessage
 from vimbiso_fsm.messages.contents import storable
-from vimbiso_fsm.messages.message import named
+from vimbiso_fsm.messages.message import Address, named
 from vimbiso_fsm.messages.replies import SAID, Said, Text
 from vimbiso_fsm.messages.value import Value
 
@@ -63,6 +63,8 @@ class GivenFact(Value):
     Attributes:
         member_id: The member or guest.
         key: The name of this thing at this member.
+        at: The address of the member that it is given to, for what is said; None for that of their latest turn. It is
+            looked up from what the caller names, and is no part of the thing.
 
     Raises:
         InvalidMessage: A field is empty, too long or of the wrong type.
@@ -70,6 +72,7 @@ class GivenFact(Value):
 
     member_id: str = attrs.field(validator=named("member_id"))
     key: str = attrs.field(repr=False, validator=named("key"))
+    at: Address | None = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)

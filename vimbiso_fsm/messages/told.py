@@ -143,6 +143,11 @@ class AddressChanged(Fact):
     new: str = text_field()
     names: tuple[str, ...] = attrs.field(default=(), converter=_names, repr=False)
 
+    @property
+    def all_new(self) -> tuple[str, ...]:
+        """All new names of the member, the new address first."""
+        return tuple(dict.fromkeys((self.new, *self.names)))
+
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
 class OptedOut(Fact):

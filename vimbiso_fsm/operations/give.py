@@ -21,7 +21,9 @@ from vimbiso_fsm.document.turn_record import read_record
 from vimbiso_fsm.engine.commit import Decision, verifying
 from vimbiso_fsm.engine.decide import decide, hindered
 from vimbiso_fsm.engine.handover import HANDED, NOT_HANDED, UNREACHABLE
+from vimbiso_fsm.engine.outbox import UNSAID
 from vimbiso_fsm.engine.reading import Absent, Damaged, refuse_encrypted
+from vimbiso_fsm.engine.windows import HELD
 from vimbiso_fsm.errors import DamagedDocument, Unreadable
 from vimbiso_fsm.messages.given import Given
 from vimbiso_fsm.messages.message import Channel
@@ -103,12 +105,13 @@ class _Giving(Waking):
             result = await turns.commit(decision, given, self._route)
         match result:
             case Committed() if isinstance(decision, str):
-                later = decision in (BUSY, "no transition", HANDED, NOT_HANDED, UNREACHABLE)
+                later = decision in (BUSY, "no transition", HANDED, NOT_HANDED)
                 self.outcome = self._outcome("ignored" if later else "refused", decision)
             case Committed():
-                stored = turns.decision
-                codes = stored.entry.codes if stored.entry is not None else ()
-                self.outcome = self._outcome(stored.status, "".join(codes[:1]))
+                stored, entry = turns.decision, turns.decision.entry
+                codes, detail = (entry.codes, entry.detail) if entry is not None else ((), {})
+                reason = UNREACHABLE if UNSAID in detail else "".join(codes[:1])
+                self.outcome = attrs.evolve(self._outcome(stored.status, reason), held=detail.get(HELD, ""))
                 if stored.document.moved is not None:
                     return await self._promote(stored.document, stored)
                 return await self._go_on(stored)
@@ -195,6 +198,9 @@ class _GivingAt(_Giving):
         if (not document.guest and not document.has(self._place)) or not document.speaks_to(self._place):
             self.outcome = EventOutcome("ignored", reason="unknown member")  # of another account, or unlinked since
             return True
+        named = (*document.linked(self._place), self._place)[0]
+        here = named.without_account == document.channel.address.without_account
+        self._given = attrs.evolve(self._given, at=document.channel.address if here else named)
         return await super()._give()
 
 

@@ -39,7 +39,7 @@ from vimbiso_fsm.engine.events import (
 from vimbiso_fsm.engine.outbox import OUTBOX
 from vimbiso_fsm.engine.reading import Absent, Encrypted, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.engine.salvage import Salvage, evicted
-from vimbiso_fsm.engine.schedule import DELIVERY_TRIES, next_delivery
+from vimbiso_fsm.engine.schedule import DELIVERY_TRIES, for_address, next_delivery
 from vimbiso_fsm.engine.windows import as_sent
 from vimbiso_fsm.errors import DocumentTooLarge, VimbisoError
 from vimbiso_fsm.messages.message import NAMES, Message
@@ -670,7 +670,8 @@ class Handling(Beginning[Outcome]):
         turns, context = self._turns, self._context
         for _ in range(OUTBOX):
             document = turns.document = await whole_outbox(context, turns.member_id, turns.document)
-            waiting, now = next_delivery(document.outbox), instant(context.now)
+            here = for_address(document.outbox, document.channel.address)
+            waiting, now = next_delivery(here), instant(context.now)
             if waiting is None or not any(document.waits(id) for id in self._repeated):
                 return
             if waiting.leased_until is not None and waiting.leased_until > now:

@@ -64,12 +64,15 @@ class EventOutcome(Value):
         member_id: The member or guest; None if the address is that of none.
         reason: Why a fact was ignored: "no reaction", "unknown member", "unknown message", "nothing to do", or "several
             members" if its names belong to several. Of what another system gives: why it was ignored ("unknown member",
-            "several members", "busy", "no transition", "handed", "not handed", "unreachable") or refused ("unknown
-            flow", "unknown trigger", "unknown inbox", "key", the code of a refusal, or what is wrong with the data),
-            and the first status of a duplicate. Empty otherwise.
+            "several members", "busy", "no transition", "handed", "not handed") or refused ("unreachable" if the member
+            wants no messages there or has no channel, "unknown flow", "unknown trigger", "unknown inbox", "key", the
+            code of a refusal, or what is wrong with the data), and the first status of a duplicate. A trigger that was
+            taken in has "unreachable" if what it says does not reach the member. Empty otherwise.
         confirmed: Whether the store has confirmed in time that it keeps the turn with the required durability.
         sent: Whether the manager has sent what is to be said: True, or False where it is left to a worker or given up.
             None if nothing is said, or the caller is to say it.
+        held: Of what another system gives: "window" if what it says, or a part of it, waits for the member's next
+            message, because the window of the channel is over and no template is named. Empty otherwise.
         reply: Of a fact about a message: the id of the reply that was sent as this message, see `OfReply`, or "unknown"
             if it is not one of the latest of the member. Empty of other facts.
     """
@@ -81,6 +84,7 @@ class EventOutcome(Value):
     reason: str = ""
     confirmed: bool = True
     sent: bool | None = None
+    held: str = ""
     reply: str = ""
 
 

@@ -38,7 +38,7 @@ async def wait_at_pace(context: Context, document: Document, waiting: Undelivere
     Returns:
         The seconds after which their turn is to be asked for again; 0 if it is their turn.
     """
-    channel = document.channel
+    channel = document.channel_at(waiting.to)
     pace = context.paces.get(channel.type)
     if pace is None:
         return 0.0

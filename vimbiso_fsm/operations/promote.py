@@ -33,7 +33,7 @@ import attrs
 
 from vimbiso_fsm.audit.entries import AuditEntry, entry_for, seal
 from vimbiso_fsm.audit.flow_audit import CommitEvent
-from vimbiso_fsm.document.document import Document, Moved, OptOut, first_document
+from vimbiso_fsm.document.document import Document, Moved, OptOut, at_all_names, first_document, united
 from vimbiso_fsm.document.ids import conversation_id, hashed, instant
 from vimbiso_fsm.engine.commit import Decision, as_stored, commit_of, decision_of
 from vimbiso_fsm.engine.draft import has_answers, held_runs
@@ -390,7 +390,7 @@ def _merged(
     assert guest.moved is not None
     if guest.moved.joined:
         return _joined(bot, guest, member, member_id, now, version)
-    addresses = addresses_of(bot, guest)
+    channels, names, wishes = _names_and_wishes(bot, member, guest)
     merged = attrs.evolve(
         guest,
         member_id=member_id,
@@ -398,19 +398,17 @@ def _merged(
         moved=None,
         version=version + 1,
         last_updated=now,
-        channels=addresses,
+        channels=channels,
+        names=names,
+        opted_out=wishes,
         upgraded=(),
         ahead=0.0,
     )
     if member is not None:
-        added = {*addresses, *(address.without_account for address in addresses)}
-        channels = (*(known for known in member.channels if known not in added), *addresses)
         merged = attrs.evolve(
             merged,
-            channels=channels,
             outbox=(*member.outbox, *guest.outbox),
             reminders=merged_reminders(member.reminders, guest.reminders),
-            opted_out=_opted_out(member, guest),
             heard=merged_heard(member.heard, guest.heard),
         )
         keeps = _keeps_run(bot, guest, member)
@@ -436,27 +434,38 @@ def _joined(
     if member is None:
         channel = addresses[-1].channel if addresses else source.channel
         member = first_document(member_id, channel, now, channel.address)
-    known = {*addresses, *(address.without_account for address in addresses)}
+    channels, names, wishes = _names_and_wishes(bot, member, source)
     return attrs.evolve(
         member,
         moved=None,
         version=version + 1,
         last_updated=now,
         channel=member.channel if member.is_reachable or not addresses else addresses[-1].channel,
-        channels=(*(address for address in member.channels if address not in known), *addresses),
+        channels=channels,
+        names=names,
         outbox=(*member.outbox, *(() if source.guest else source.outbox)),
         reminders=merged_reminders(() if source.guest else source.reminders, member.reminders),
         suspended=(*(() if source.guest else held_runs(bot, source)), *member.suspended),
-        opted_out=_opted_out(member, source),
+        opted_out=wishes,
         heard=merged_heard(member.heard, source.heard),
         upgraded=(),
         ahead=0.0,
     ).at(now)
 
 
-def _opted_out(member: Document, source: Document) -> tuple[OptOut, ...]:
-    """Return the addresses at which one of both wants no messages."""
-    return tuple(dict.fromkeys((*member.opted_out, *source.opted_out)))
+def _names_and_wishes(
+    bot: Bot, member: Document | None, source: Document
+) -> tuple[tuple[Address, ...], tuple[tuple[Address, ...], ...], tuple[OptOut, ...]]:
+    """Return the channels of a member and of a source that is merged, their names, and where they want no messages."""
+    added = addresses_of(bot, source)
+    known = {*added, *(address.without_account for address in added)}
+    before = () if member is None else member.channels
+    channels = (*(address for address in before if address not in known), *added)
+    names = () if member is None else member.names
+    for group in (added,) if source.guest else source.names:
+        names = united(names, group, channels)
+    wishes = dict.fromkeys((*(() if member is None else member.opted_out), *source.opted_out))
+    return channels, names, at_all_names((*wishes,), names)
 
 
 def _without_runs_of(member: Document, guest: Document) -> Document:

@@ -24,8 +24,8 @@ def new_channels(context: Context, event: AddressChanged, former: Channel) -> tu
     Raises:
         InvalidMessage: A new name is none.
     """
-    names = dict.fromkeys((event.new, *event.names))
-    return tuple(context.bot.route(Channel(former.type, name).with_account(former.account)) for name in names)
+    made = (Channel(former.type, name).with_account(former.account) for name in event.all_new)
+    return tuple(map(context.bot.route, made))
 
 
 async def readdress(context: Context, member_id: str, new: Sequence[Channel]) -> bool:

@@ -24,7 +24,7 @@ from vimbiso_fsm.engine.decide import decide
 from vimbiso_fsm.engine.events import Delivered, Event
 from vimbiso_fsm.engine.outbox import is_left, is_over, with_recorded
 from vimbiso_fsm.engine.reading import Sound, open_document
-from vimbiso_fsm.engine.schedule import is_to_deliver
+from vimbiso_fsm.engine.schedule import for_address, is_to_deliver
 from vimbiso_fsm.errors import NotAnswered, Unreadable, VimbisoError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Channel
@@ -88,9 +88,9 @@ async def send(turns: MemberTurns, leased: Sequence[Leased], at: Channel | None 
         is_first = outbox and outbox[0] is waiting and until is not None and until.timestamp() > context.now
         if not (is_first or await _is_next(turns, waiting)):
             return (*answers, None)
-        answer = await Deliver(at or turns.document.channel, replies, waiting.id, True)
+        answer = await Deliver(at or turns.document.channel_at(waiting.to), replies, waiting.id, True)
         if isinstance(answer, Sent):
-            note_sent(turns, waiting.id, answer, at)
+            note_sent(turns, waiting, answer, at)
             answers.append(answer)
             continue
         if isinstance(answer, BaseException):
@@ -107,9 +107,9 @@ async def settle(
     at: Channel | None = None,
 ) -> Answer | None:
     """Take note of the answer of the channel. An answer other than `Sent` is a turn of its own. See `send`."""
-    context, channel = turns.context, at or turns.document.channel
+    context, channel = turns.context, at or turns.document.channel_at(waiting.to)
     if isinstance(answer, Sent):
-        note_sent(turns, waiting.id, answer, at)
+        note_sent(turns, waiting, answer, at)
         return answer
     known = None if isinstance(answer, BaseException) else answer
     if isinstance(known, Later):
@@ -123,10 +123,10 @@ async def settle(
     return known
 
 
-def note_sent(turns: MemberTurns, id: str, sent: Sent, at: Channel | None = None) -> None:
+def note_sent(turns: MemberTurns, waiting: Undelivered, sent: Sent, at: Channel | None = None) -> None:
     """Note that replies were sent, as which messages, in this process and in its copy of the document."""
-    context, member_id = turns.context, turns.member_id
-    sent_as = sent_messages(context.bot, at or turns.document.channel, sent) if sent.ids else ()
+    context, member_id, id = turns.context, turns.member_id, waiting.id
+    sent_as = sent_messages(context.bot, at or turns.document.channel_at(waiting.to), sent) if sent.ids else ()
     context.sent.note(member_id, turns.head, turns.document, id, sent_as)
     turns.document = without_sent(turns.document, (id,))
     context.cache.replace(member_id, turns.head, turns.document)
@@ -156,7 +156,8 @@ async def _has_come(turns: MemberTurns, waiting: Undelivered) -> bool:
         document, now = context.sent.strike(member_id, document), instant(context.now)
         if not document.waits(waiting.id) or waiting.leased_until is None or waiting.leased_until <= now:
             return False
-        before = takewhile(lambda each: each.id != waiting.id, document.outbox)
+        same = for_address(document.outbox, document.channel.address, waiting.to)
+        before = takewhile(lambda each: each.id != waiting.id, same)
         first = next((each for each in before if is_to_deliver(each)), None)
         if first is None:
             return True

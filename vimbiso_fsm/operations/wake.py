@@ -33,7 +33,7 @@ from vimbiso_fsm.engine.events import (
 )
 from vimbiso_fsm.engine.passing import PASSING_LEASE, passed_on
 from vimbiso_fsm.engine.reading import Damaged, Encrypted, Foreign, Newer, Sound, open_document
-from vimbiso_fsm.engine.schedule import due, first_passing, wake_at
+from vimbiso_fsm.engine.schedule import Delivers, delivers_to, due, first_passing, wake_at
 from vimbiso_fsm.engine.stranger import is_stranger
 from vimbiso_fsm.engine.windows import as_sent
 from vimbiso_fsm.flow.inboxes import LONGEST_HAND_OVER
@@ -152,9 +152,14 @@ class Waking:
         return isinstance(member_id, str) and await self.load(member_id)
 
     @property
+    def _delivers_on(self) -> Delivers:
+        """The types of channels to whose members the shell can deliver replies, or True for all."""
+        return self._delivers_to_all or self._context.senders
+
+    @property
     def _delivers(self) -> bool:
-        """Whether the shell can deliver replies to the member."""
-        return self._delivers_to_all or self._turns.document.channel.type in self._context.senders
+        """Whether the shell can deliver replies to the channel of the member's latest turn."""
+        return delivers_to(self._delivers_on, self._turns.document.channel.type)
 
     @property
     def _route(self) -> ReplyRoute:
@@ -188,7 +193,7 @@ class Waking:
                 break
             self._follow_up = await self._pass_on(item)
             return True
-        for at, event in due(document, delivers=self._delivers):
+        for at, event in due(document, delivers=self._delivers_on):
             if self._name(event) not in self._resting:
                 if at <= now and self._made <= TURNS_PER_WAKE:
                     if self._context.lag is None:  # what is due after it was not late
@@ -208,11 +213,11 @@ class Waking:
         """Set the next wake-up, because nothing is due now."""
         turns, document, now = self._turns, self._turns.document, instant(self._context.now)
         stranger = is_stranger(self._context.bot, document)
-        wake = wake_at(document, delivers=self._delivers, stranger=stranger)
+        wake = wake_at(document, delivers=self._delivers_on, stranger=stranger)
         if wake is not None and self._resting:
             again = min(until or now + RETRY_DELAY for until in self._resting.values())
             wake = max(wake, again)
-        of_others = None if self._delivers else wake_at(document, stranger=stranger)
+        of_others = None if self._delivers_to_all else wake_at(document, stranger=stranger)
         if of_others is not None and of_others != wake:
             postponed = max(of_others, now + DELIVERY_DELAY)
             wake = postponed if wake is None else min(wake, postponed)
@@ -264,6 +269,8 @@ class Waking:
         """Take a place for a delivery, and its turn at the pace of the channel; return whether it has both."""
         now = instant(self._context.now)
         if self._next_turn is not None and now < self._next_turn:
+            return False
+        if not delivers_to(self._delivers_on, document.channel_at(waiting.to).type):
             return False
         self._next_turn = None
         if self._has_turn or not await TakePlace(None):
@@ -347,19 +354,20 @@ class Waking:
     async def _deliver(self, decision: Decision, waiting: Undelivered) -> Delivered:
         """Deliver replies. An exception is reported, and the delivery is tried again later, as the channel asks."""
         document, context, self._has_turn = decision.document, self._context, False
-        replies = context.bot.say(replies_from_raw(waiting.replies), document.profile, document.channel)
-        replies = as_sent(context.bot, document, replies)
-        answer = await Deliver(document.channel, replies, waiting.id)
+        channel = document.channel_at(waiting.to)
+        replies = context.bot.say(replies_from_raw(waiting.replies), document.profile, channel)
+        replies = as_sent(context.bot, document, replies, waiting.to)
+        answer = await Deliver(channel, replies, waiting.id)
         if isinstance(answer, Sent):
             if answer.ids:
-                turns, sent_as = self._turns, sent_messages(context.bot, document.channel, answer)
+                turns, sent_as = self._turns, sent_messages(context.bot, channel, answer)
                 context.sent.note(turns.member_id, turns.head, turns.document, waiting.id, sent_as, waits=False)
             return Delivered(waiting.id, waiting.tries, done=True)
         if isinstance(answer, BaseException):
             context.errors.append((waiting.id[:10], answer))
             return Delivered(waiting.id, waiting.tries, done=False)
         if isinstance(answer, Later):
-            await keep_pause(context, document.channel, waiting.id, answer)
-        if isinstance(answer, Never) and (fact := failure_of(context.bot, waiting.id, answer, document.channel)):
+            await keep_pause(context, channel, waiting.id, answer)
+        if isinstance(answer, Never) and (fact := failure_of(context.bot, waiting.id, answer, channel)):
             self._facts.append(fact)
         return Delivered(waiting.id, waiting.tries, done=False, answer=answer)

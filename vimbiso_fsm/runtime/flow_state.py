@@ -415,8 +415,8 @@ class FlowStateManager(Shell):
 
         It is said through the outbox: at once if the manager delivers, otherwise by a worker that delivers, or before
         the reply to the member's next message. A state that waits for an answer goes on waiting. An address stands for
-        the member or guest whom it leads to, who is told on the channel of their latest message. At an address that
-        never wrote, a conversation begins, whose guest is told there.
+        the member or guest whom it leads to, who is told there. A member id stands for the channel of their latest
+        message or, if they want no messages there, another one. At an address that never wrote, a conversation begins.
 
         Args:
             member: The id of a member or guest, or an address.
@@ -425,9 +425,10 @@ class FlowStateManager(Shell):
                 refused, and an incident is recorded.
 
         Returns:
-            "advanced", "duplicate" or "refused"; "ignored" with the reason "unknown member" if the id is that of no
-            member, or the address that of a conversation with another account of the bot, and with "several members" if
-            the names of the address belong to several.
+            "advanced", "duplicate" or "refused", with the reason "unreachable" if the member wants no messages there or
+            has no channel; "ignored" with the reason "unknown member" if the id is that of no member, or the address
+            that of a conversation with another account of the bot, and with "several members" if the names of the
+            address belong to several. `held` is "window" if the words wait because the window of the channel is over.
 
         Raises:
             InvalidMessage: A value is empty, too long or of the wrong type.
