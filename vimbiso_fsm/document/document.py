@@ -556,15 +556,13 @@ class Document(Value):
     @property
     def is_reachable(self) -> bool:
         """Whether replies may be sent to the channel of the latest turn: it is linked, and the member consents."""
-        return self.reaches(self.channel.address)
+        return (self.guest or bool(self.channels)) and not (self.opted_out and self.is_opted_out(self.channel.address))
 
     def reaches(self, address: Address) -> bool:
         """Return whether replies may be sent to an address: it leads to the member, and they consent there."""
-        if not (self.guest or self.channels):
-            return False
-        if address != self.channel.address and not self.has(address):
-            return False
-        return not (self.opted_out and self.is_opted_out(address))
+        if address == self.channel.address:
+            return self.is_reachable
+        return self.has(address) and not (self.opted_out and self.is_opted_out(address))
 
     def reached_at(self, named: Address | None = None) -> Address | None:
         """Return the address to which words for the member go; None if they can be reached at none.

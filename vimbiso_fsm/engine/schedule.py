@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterator, Sequence
+from collections.abc import Collection, Container, Sequence
 from datetime import datetime
 from operator import itemgetter
 from typing import Final, TypeAlias
@@ -62,11 +62,7 @@ def due(document: Document, *, delivers: Delivers = True) -> list[tuple[datetime
         lease = max(call.again_at or call.leased_until, call.leased_until)
         found.append((lease, LeaseExpired(call.key, call.root, call.tries)))
     if delivers and document.outbox:
-        found += (
-            (waiting.leased_until or document.last_updated, DeliveryDue(waiting.id, waiting.tries))
-            for waiting in next_deliveries(document)
-            if delivers_to(delivers, document.channel_at(waiting.to).type)
-        )
+        found += _deliveries(document, delivers)
     handed = document.handed
     if handed is not None:
         found.append((handed.until, HandOverEnded(handed.until, document.member_id)))
@@ -95,15 +91,22 @@ def first_passing(passing: Sequence[Passing]) -> Collection[Passing]:
     return first.values()
 
 
-def next_deliveries(document: Document) -> Iterator[Undelivered]:
-    """Yield the replies to deliver next to each address that may have them. No replies overtake others there."""
-    met = set[Address]()
-    for waiting in document.outbox:
-        address = waiting.to or document.channel.address
-        if address not in met and is_to_deliver(waiting):
-            met.add(address)
-            if document.reaches(address):
-                yield waiting
+def _deliveries(document: Document, delivers: Delivers) -> list[tuple[datetime, Event]]:
+    """Return the replies to deliver next to each address that may have them. No replies overtake others there."""
+    found: list[tuple[datetime, Event]] = []
+    met = set[Address | None]()
+    here = document.channel
+    for waiting in document.outbox:  # each turn with a sender comes here, so it makes few calls
+        to = waiting.to if waiting.to is None or waiting.to != here.address else None
+        if to in met or (waiting.tries >= DELIVERY_TRIES and not is_to_deliver(waiting)):
+            continue
+        met.add(to)
+        on = here.type if to is None else to.type
+        if (delivers is True or delivers_to(delivers, on)) and (
+            document.is_reachable if to is None else document.reaches(to)
+        ):
+            found.append((waiting.leased_until or document.last_updated, DeliveryDue(waiting.id, waiting.tries)))
+    return found
 
 
 def for_address(outbox: Sequence[Undelivered], here: Address, address: Address | None = None) -> list[Undelivered]:

@@ -88,7 +88,9 @@ async def send(turns: MemberTurns, leased: Sequence[Leased], at: Channel | None 
         is_first = outbox and outbox[0] is waiting and until is not None and until.timestamp() > context.now
         if not (is_first or await _is_next(turns, waiting)):
             return (*answers, None)
-        answer = await Deliver(at or turns.document.channel_at(waiting.to), replies, waiting.id, True)
+        document, to = turns.document, waiting.to
+        channel = at or (document.channel if to is None else document.channel_at(to))
+        answer = await Deliver(channel, replies, waiting.id, True)
         if isinstance(answer, Sent):
             note_sent(turns, waiting, answer, at)
             answers.append(answer)
