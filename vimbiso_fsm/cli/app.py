@@ -12,6 +12,7 @@ from vimbiso_fsm.cli.archive import archive
 from vimbiso_fsm.cli.audit import audit_commands
 from vimbiso_fsm.cli.chat import chat
 from vimbiso_fsm.cli.check import check
+from vimbiso_fsm.cli.diagram import diagram
 from vimbiso_fsm.cli.doctor import doctor
 from vimbiso_fsm.cli.entry_points import add_commands
 from vimbiso_fsm.cli.export import export
@@ -37,6 +38,7 @@ EXIT_CODES: Final = (
 COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
     "chat": chat,
     "check": check,
+    "diagram": diagram,
     "worker": worker,
     "replay": replay,
     "state": state,
