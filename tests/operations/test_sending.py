@@ -18,6 +18,7 @@ from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.flow import Flow, NoData
 from vimbiso_fsm.flow.reactions import Reaction
 from vimbiso_fsm.flow.state import State, Transition
+from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Reply, Text
 from vimbiso_fsm.messages.sending import LONGEST_WAIT, MAX_IDS, Later, Never, Sent
@@ -589,3 +590,66 @@ def test_the_ids_of_a_channel_are_bounded_and_kept_as_digests(scene: Scene):
     last = f"wamid.{CHANNEL.identifier}.2.{MAX_IDS - 1}"
     assert shell.do("handle_event", failing(last)).status == "advanced"
     assert shell.do("handle_event", failing(f"wamid.{CHANNEL.identifier}.0.0")).reply == "unknown"
+
+
+def joining(seen: list[Any]) -> Bot:
+    """Make a bot with a login, whose answers note to which reply the member has replied."""
+
+    def login(turn: Turn[NoData]) -> Any:
+        seen.append(turn.message and turn.message.reply)
+        return turn.changes(member=attrs.evolve(turn.member, id="m-ann", guest=False))
+
+    states: list[State[NoData]] = [
+        State("name", ask=Text("Name?"), reads=str),
+        State("rest", ask=Text("Rest?"), reads=str),
+    ]
+    ways: list[Transition[NoData]] = [
+        Transition("answer", "name", "rest", prepare=login),
+        Transition("answer", "rest", "rest", prepare=login),
+    ]
+    return Bot(Flow[NoData]("greet", initial="name", states=states, transitions=ways))
+
+
+@pytest.mark.parametrize("process", ["the same", "another", "a worker that is new"])
+@KINDS
+def test_a_message_leads_to_the_reply_that_it_replies_to(kind: Kind, process: str):
+    """A callback sees which question of the bot was replied to, also one that was asked before a login."""
+    seen: list[Any] = []
+    scene = Scene(kind, joining(seen))
+    shell = scene.shell()
+    for number, text in enumerate(("hi", "ann", "x")):
+        scene.line.answers = [Sent(f"wamid.{number}")]
+        shell.handle(said(text))
+    if process != "the same":
+        scene.record(shell)
+        shell = scene.shell(cache=0 if process == "another" else 100)
+    entries = [entry for entry in shell.do("history", "m-ann") if entry.kind not in ("move", "wipe")]
+    for number, (text, *place) in enumerate(
+        [("Name?", "", ""), ("Rest?", "greet", "rest"), ("Rest?", "greet", "rest")]
+    ):
+        shell.handle(attrs.evolve(said(f"reply {number}"), replied_to=f"wamid.{number}"))
+        reply = seen[-1]
+        assert (reply.texts, [reply.flow, reply.state]) == ((text,), place)
+        assert reply.id == entries[number].token[:16]
+    for unknown in ("wamid.9", ""):
+        shell.handle(attrs.evolve(said(f"again {unknown}"), replied_to=unknown))
+        assert seen[-1] is None
+    for made in scene.shells:
+        made.close()
+
+
+@KINDS
+def test_a_failure_of_a_reply_to_a_guest_is_known_at_the_member(kind: Kind):
+    """The ids of messages that were sent to a guest lead to their replies when the guest has become a member."""
+    scene = Scene(kind, joining([]))
+    scene.line.answers = [Sent("wamid.G")]
+    shell = scene.shell()
+    shell.handle(said("hi"))
+    scene.record(shell)
+    shell.handle(said("ann"))
+    scene.record(shell)
+    other = scene.shell()
+    first = other.do("history", "m-ann")[0].token[:16]
+    assert other.do("handle_event", failing("wamid.G")).reply == first
+    for made in scene.shells:
+        made.close()

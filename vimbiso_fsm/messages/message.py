@@ -191,6 +191,24 @@ class Channel:
         return Channel(self.type, self.identifier, {**rest, ACCOUNT: account} if account else rest)
 
 
+@attrs.frozen
+class EarlierReply:
+    """What the bot said in a message that a member has replied to.
+
+    Attributes:
+        id: The id of the reply: the beginning of the token of its turn, by which the audit names it.
+        texts: The words of its messages in the member's language, as far as the record of the turn is kept.
+        flow: The name of the flow that was open then; empty if none was, the record is not kept, or the member had
+            answered nothing yet.
+        state: The state in which it stood, whose question the last text is, if it has one.
+    """
+
+    id: str
+    texts: tuple[str, ...] = attrs.field(default=(), repr=False)
+    flow: str = ""
+    state: str = ""
+
+
 def _check_instant(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Check that an instant has a time zone, so that it can be compared with the store's clock (an attrs validator)."""
     if value is not None and not (isinstance(value, datetime) and value.utcoffset() is not None):
@@ -219,6 +237,8 @@ class Message:
         payload: The parameter of the deep link that the member followed; empty without one. Anyone can write one.
         referral: The advertisement or post that the member came from.
         replied_to: The channel's id of the message that the member replied to; empty without one.
+        reply: The reply of the bot that was sent as that message. The manager looks it up among the latest messages
+            whose ids a sender has told (`Sent`); None if it is not among them, and before.
         forwarded: Whether the member forwarded it, so that the words may be those of another person.
         burst: The name of the burst that it belongs to, such as an album of pictures; empty without one. Of a burst one
             message is refused, and the others are then passed over.
@@ -239,6 +259,7 @@ class Message:
     payload: str = attrs.field(default="", kw_only=True, repr=False)
     referral: Referral | None = attrs.field(default=None, kw_only=True, repr=False)
     replied_to: str = attrs.field(default="", kw_only=True, repr=False)
+    reply: EarlierReply | None = attrs.field(default=None, kw_only=True, eq=False, repr=False)
     forwarded: bool = attrs.field(default=False, kw_only=True)
     burst: str = attrs.field(default="", kw_only=True, repr=False)
 

@@ -114,6 +114,11 @@ class Context:
         self.sent = _NOTHING_SENT
 
     @property
+    def notes_sent(self) -> bool:
+        """Whether the shell lets the store know what it has sent."""
+        return self.sent is not _NOTHING_SENT
+
+    @property
     def is_overdue(self) -> bool:
         """Whether the patience is over. The time in a queue before the operation does not count."""
         return self.waited > self._until

@@ -55,6 +55,7 @@ from vimbiso_fsm.operations.mend import mend, resumed_with_notice, store_recover
 from vimbiso_fsm.operations.names import Several, meet, record_conflict
 from vimbiso_fsm.operations.pass_on import pass_on
 from vimbiso_fsm.operations.promote import Unlinked
+from vimbiso_fsm.operations.replied import with_reply
 from vimbiso_fsm.operations.sending import send, whole_outbox
 from vimbiso_fsm.operations.shared import find_owner, proven_owner
 from vimbiso_fsm.operations.turn import (
@@ -170,7 +171,7 @@ class Handling(Beginning[Outcome]):
         turns, self._then = self._turns, Handling.turn
         document = turns.document
         is_ahead = document.last_updated.timestamp() - SKEW > self._context.now
-        if document.outbox or document.moved is not None or is_ahead:
+        if document.outbox or document.moved is not None or is_ahead or self._message.replied_to:
             return None
         decision = turns.decision = self._decide()
         self._then = Handling._commit
@@ -525,6 +526,8 @@ class Handling(Beginning[Outcome]):
                 return await self._repeat(turns.document)
             if turns.document.moved is not None:
                 return await self._follow(turns.document)
+            if self._message.replied_to and self._message.reply is None and turns.document.version:
+                self._event = self._message = await with_reply(context, turns.document, self._message)
         turns.decision = self._decide()
         return await self._commit()
 

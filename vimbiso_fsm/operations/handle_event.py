@@ -41,6 +41,7 @@ from vimbiso_fsm.operations.leave import leave
 from vimbiso_fsm.operations.names import Several, find_known
 from vimbiso_fsm.operations.promote import promote
 from vimbiso_fsm.operations.readdress import new_channels, readdress
+from vimbiso_fsm.operations.replied import reply_of
 from vimbiso_fsm.operations.sending import send, whole_outbox
 from vimbiso_fsm.operations.turn import NONE_BUSY, MemberTurns, first_replies, record_mismatch
 from vimbiso_fsm.operations.wake import wake
@@ -188,10 +189,8 @@ class _Taking:
         event, context = self._event, self._context
         if not isinstance(event, OfReply) or event.reply:
             return False
-        known = dict(stored.messages if isinstance(stored, Stored) else ())
-        known |= context.sent.messages(self._turns.member_id)
-        names = context.bot.digests.message_names(self._channel, event.message_id)
-        self._event = event = attrs.evolve(event, reply=next((known[name] for name in names if name in known), ""))
+        reply = reply_of(context, self._turns.member_id, stored, self._channel, event.message_id)
+        self._event = event = attrs.evolve(event, reply=reply)
         self._looks += 1
         is_last = event.reply or self._looks > LOOKS_FOR_REPLY or context.is_overdue
         if is_last or not (isinstance(event, StatusChanged) and event.failed):

@@ -111,6 +111,10 @@ async def promote(context: Context, guest: Document, head: requests.Head) -> Pro
         await _delete(context, guest, head, guest.moved.to)
         return Unlinked()
     member_id = merged.document.member_id
+    if context.notes_sent:  # a message that was sent to the guest is known at the member
+        stored = await requests.Load(guest.member_id)
+        known = stored.messages if isinstance(stored, requests.Stored) else ()
+        context.sent.carry(guest.member_id, member_id, merged.head, merged.document, known)
     context.confirmed = context.confirmed and merged.confirmed
     addresses = addresses_of(context.bot, guest)
     owners = [await _link(context, guest, merged.document, address) for address in addresses]

@@ -79,6 +79,22 @@ class SentNotes(dict[str, Note]):
         ids = (*ids, id)[-SENT_KEPT:] if waits else ids
         self[member_id] = Note(head, document, ids, messages)
 
+    def carry(self, source: str, target: str, head: Head, document: Document, known: Sequence[tuple[str, str]]) -> None:
+        """Carry the messages that were sent to a guest over to the member that the guest has become.
+
+        Args:
+            source: The guest.
+            target: The member.
+            head: The head of the member's document.
+            document: The member's document.
+            known: What the store knows of the guest's messages.
+        """
+        messages, own = (*known, *self.messages(source)), self.get(target)
+        self.pop(source, None)
+        if messages:
+            ids, later = ((), ()) if own is None else (own.ids, own.messages)
+            self[target] = Note(head, document, ids, (*messages, *later)[-MESSAGES_KEPT:])
+
     def strike(self, member_id: str, document: Document) -> Document:
         """Return a document without what was sent."""
         note = self.get(member_id)
