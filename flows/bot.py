@@ -30,7 +30,7 @@ bot = Bot(
     commands=Commands().also(
         yes=["hongu", "ehe"], no=["kwete", "aiwa"], back=["dzokera"], cancel=["kanzura"], help=["rubatsiro"]
     ),
-    shortcuts=[Shortcut(offer, quick), Shortcut(language, named)],
+    shortcuts=[Shortcut(offer, quick, examples="0.5=>alan"), Shortcut(language, named, examples=["language", "shona"])],
     tokens=Tokens(renew=log_in, renewed=logged_in, unauthorised="core.unauthorised"),
     texts={"en": ENGLISH, "sn": SHONA},
     services={"credex_core": SimulatedCredexCore()},

@@ -107,7 +107,7 @@ offer = Flow(
     "offer", data=Offer, initial="amount", requires=authenticated, depends={"to": "handle", "own": "amount"},
     states=[
         State("amount",     ask=Text("offer.amount"), reads=money,  into="amount"),
-        State("handle",     ask=Text("offer.handle"), reads=readers.handle, into="handle"),
+        State("handle",     ask=Text("offer.handle"), reads=readers.handle, into="handle", examples="alan"),
         State("checking",   ask=Text("offer.checking"), call=find, policy=READ_ONLY, into="to"),
         State("confirm",    ask=summary),
         State("paying",     flow=choose_account, input=payers, into="own"),

@@ -76,7 +76,7 @@ prove_number = Flow(
     states=[
         State("number",   ask=Text("prove_number.number"), reads=readers.phone("ZW"), into="phone"),
         State("sending",  ask=Text("prove_number.sending"), call=send, into="challenge"),
-        State("code",     ask=ask_code, reads=read_code, into="code"),
+        State("code",     ask=ask_code, reads=read_code, into="code", examples="123 456"),
         State("checking", ask=Text("prove_number.checking"), call=check),
         State("proven",   final=True, output=number),
     ],

@@ -178,8 +178,8 @@ def receipt(turn: Turn[Order]) -> Text:
 order = Flow(
     "order", version=2, data=Order, initial="name", requires=authenticated,
     states=[
-        State("name",    ask=Text("order.name"), reads=word, into="name"),
-        State("pin",     ask=Text("order.pin"), reads=digits, into="pin"),
+        State("name",    ask=Text("order.name"), reads=word, into="name", examples=["ada", "vip", "taken", "nobody"]),
+        State("pin",     ask=Text("order.pin"), reads=digits, into="pin", examples="1234"),
         State("picking", flow=pick, input=from_start, into="fruit"),
         State("sorting", say=Text("order.sorting")),
         State("confirm", ask=summary, timeout=60),
@@ -231,7 +231,7 @@ def signed_in(turn: Turn[SignIn]) -> Changes[SignIn]:
 sign_in = Flow(
     "sign_in", data=SignIn, initial="asking",
     states=[
-        State("asking", ask=Text("sign_in.asking"), reads=password, into="password"),
+        State("asking", ask=Text("sign_in.asking"), reads=password, into="password", examples="sesame"),
         State("known",  say=Text("sign_in.known"), final=True),
         State("away",   final=True, cancels=True),
     ],
@@ -312,7 +312,7 @@ def fruit_bot(bank: Bank | None = None, **options: Any) -> Bot:
     settings: dict[str, Any] = {
         "home": home,
         "entry": sign_in,
-        "shortcuts": [Shortcut(order, quick)],
+        "shortcuts": [Shortcut(order, quick, examples="ada/1234")],
         "texts": TEXTS,
         "services": {"bank": bank or Bank()},
     }

@@ -215,23 +215,7 @@ class MemberTurns:
         self._calls += 1
         if not self.context.confirmed or self._calls > bot.limits.autos:
             return None
-        assert document.run is not None
-        on_behalf, tokens = caller(bot, document, pending), bot.tokens
-        if decision.renews:
-            on_behalf = attrs.evolve(on_behalf, key=hashed("renewal", pending.key, str(pending.tries)))
-            return RunCall(decision.call, on_behalf, READ_ONLY, pending, document.member_id, renews=True)
-        policy = bot.definition(document.run)[document.run.step].call_policy
-        entering = is_entering(bot, document.run, document.suspended)
-        return RunCall(
-            decision.call,
-            on_behalf,
-            policy,
-            pending,
-            document.member_id,
-            refuses=tokens.is_refusal if tokens is not None else never,
-            renewable=on_behalf.token is not None and not pending.renewed and not entering,
-            in_doubt=policy.effect and document.tries > 1,
-        )
+        return proposed_call(bot, decision, document)
 
     def returned(self, step: RunCall, result: object) -> CallReturned | LeaseExpired:
         """Return the event of a call that has ended, for the next turn under the same root; report an exception.
@@ -244,6 +228,36 @@ class MemberTurns:
         if error is not None:
             self.context.errors.append((step.pending.root[:10], error))
         return answered(step, result)
+
+
+def proposed_call(bot: Bot, decision: Decision, document: Document) -> RunCall:
+    """Return the call that a decision proposes, as it is made.
+
+    Args:
+        bot: The bot.
+        decision: The decision.
+        document: The document that is stored, which holds the call.
+    """
+    assert decision.call is not None
+    assert document.call is not None
+    pending = document.call
+    assert document.run is not None
+    on_behalf, tokens = caller(bot, document, pending), bot.tokens
+    if decision.renews:
+        on_behalf = attrs.evolve(on_behalf, key=hashed("renewal", pending.key, str(pending.tries)))
+        return RunCall(decision.call, on_behalf, READ_ONLY, pending, document.member_id, renews=True)
+    policy = bot.definition(document.run)[document.run.step].call_policy
+    entering = is_entering(bot, document.run, document.suspended)
+    return RunCall(
+        decision.call,
+        on_behalf,
+        policy,
+        pending,
+        document.member_id,
+        refuses=tokens.is_refusal if tokens is not None else never,
+        renewable=on_behalf.token is not None and not pending.renewed and not entering,
+        in_doubt=policy.effect and document.tries > 1,
+    )
 
 
 # What was taken before ------------------------------------------------------------------------------------------------

@@ -1,12 +1,16 @@
 """Tests of bots and of stores.
 
-For bots: `Conversation` holds a conversation with a bot in a test. For stores: `check_store` and `LAWS` for the rules,
-`check_agreement` and `check_namespaces`.
+For bots: `Conversation` holds a conversation with a bot in a test, `walk` tries all the conversations that it can find,
+and `step` takes a single turn. For stores: `check_store` and `LAWS` for the rules, `check_agreement` and
+`check_namespaces`.
 """
 
 from vimbiso_fsm.testing.conversation import Called, Conversation
+from vimbiso_fsm.testing.steps import step
 from vimbiso_fsm.testing.store_agreement import check_agreement
 from vimbiso_fsm.testing.store_contract import LAWS, Law, Make, check_namespaces, check_store, waiting
+from vimbiso_fsm.testing.walking import Verdicts, Walk, walk
+from vimbiso_fsm.testing.ways import Way
 
 __all__ = [
     "LAWS",
@@ -14,8 +18,13 @@ __all__ = [
     "Conversation",
     "Law",
     "Make",
+    "Verdicts",
+    "Walk",
+    "Way",
     "check_agreement",
     "check_namespaces",
     "check_store",
+    "step",
     "waiting",
+    "walk",
 ]

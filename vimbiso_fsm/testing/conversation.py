@@ -97,7 +97,7 @@ class Conversation:
         own = {name: each for name, each in resolved.services.items() if name not in (services or {})}
         self.services: dict[str, object] = {**copy_of(own).services(), **(services or {})}
         self.calls: list[Called] = []
-        self.channel = _channel(who)
+        self.channel = channel_of(who)
         self._chat = _Chat(resolved.with_services(self.services), self)
         if at is not None:
             self._chat.clock.at = at.timestamp()
@@ -177,7 +177,7 @@ class Conversation:
 
     def on(self, who: str | Channel) -> Self:
         """Write from another channel from here on: `on("telegram:77")`. It is another member, unless it is linked."""
-        self.channel, self._replies = _channel(who), ()
+        self.channel, self._replies = channel_of(who), ()
         self._transcript.turn_to(self.channel)
         return self
 
@@ -408,7 +408,12 @@ class _Chat(Chat):
         return self._of.call(request, super().run_call)
 
 
-def _channel(who: str | Channel) -> Channel:
+def channel_of(who: str | Channel) -> Channel:
+    """Return the channel that is written as "type:identifier".
+
+    Raises:
+        ValueError: The text names none.
+    """
     if isinstance(who, Channel):
         return who
     channel_type, colon, identifier = who.partition(":")

@@ -17,7 +17,7 @@ import attrs
 
 _SHARED: Final = (
     type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType, type(threading.Lock()),
-    type(threading.RLock()), io.IOBase,
+    type(threading.RLock()), io.TextIOWrapper, io.BufferedReader, io.BufferedWriter, io.FileIO,
 )  # fmt: skip
 
 
