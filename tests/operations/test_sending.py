@@ -617,7 +617,7 @@ def test_a_message_leads_to_the_reply_that_it_replies_to(kind: Kind, process: st
     seen: list[Any] = []
     scene = Scene(kind, joining(seen))
     shell = scene.shell()
-    for number, text in enumerate(("hi", "ann", "x")):
+    for number, text in enumerate(("hi", "ann", "tea")):
         scene.line.answers = [Sent(f"wamid.{number}")]
         shell.handle(said(text))
     if process != "the same":
