@@ -71,8 +71,8 @@ faults: $(DEV) ## run the fault suite in depth; ARGS="--short --row NAME --seed 
 forged: $(DEV) ## send 100,000 requests that no channel has made to the app; ARGS="COUNT"
 	$(BIN)/python -m tests.web.forged $(ARGS)
 
-docs: $(DEV) ## make the reference of the public names, in build/docs
-	$(BIN)/pdoc --output-directory build/docs vimbiso_fsm
+docs: $(DEV) ## make the documentation site, in build/docs; warnings are errors
+	$(BIN)/sphinx-build --builder html --fail-on-warning --keep-going --quiet docs build/docs
 
 wheel-test: $(DEV) ## build the wheel, install it elsewhere and try it
 	.ci/wheel-test $(BIN)/python
