@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 import weakref
 from collections.abc import Awaitable
-from concurrent.futures import ThreadPoolExecutor
 
 
 class Awaiting:
     """Awaits results on a loop of its own, which lives as long as this object, so that services may keep connections.
 
-    Inside a running loop, as in a test that is async itself, the own loop runs in a thread.
+    The loop runs in a thread of its own, because a test may be async itself, and because the object may be collected
+    while another loop runs.
     """
 
     def __init__(self) -> None:
@@ -23,15 +24,16 @@ class Awaiting:
         if not inspect.isawaitable(result):
             return result
         if self._loop is None:
-            self._loop = _Loop(in_thread=_is_in_loop())
+            self._loop = _Loop()
             weakref.finalize(self, self._loop.close)
         return self._loop.run(result)
 
 
 class _Loop:
-    def __init__(self, *, in_thread: bool) -> None:
-        self._runner = asyncio.Runner()
-        self._thread = ThreadPoolExecutor(1) if in_thread else None
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="services of a conversation", daemon=True)
+        self._thread.start()
 
     def run(self, result: Awaitable[object]) -> object:
         async def outcome() -> object:
@@ -40,21 +42,10 @@ class _Loop:
             except Exception as error:  # noqa: BLE001  # whatever a service raises is the answer of the call
                 return error
 
-        if self._thread is None:
-            return self._runner.run(outcome())
-        return self._thread.submit(lambda: self._runner.run(outcome())).result()
+        return asyncio.run_coroutine_threadsafe(outcome(), self._loop).result()
 
     def close(self) -> None:
-        if self._thread is None:
-            self._runner.close()
-        else:
-            self._thread.submit(self._runner.close).result()
-            self._thread.shutdown()
-
-
-def _is_in_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+        asyncio.run_coroutine_threadsafe(self._loop.shutdown_asyncgens(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
