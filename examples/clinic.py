@@ -153,7 +153,7 @@ TEXTS = {
     "coming.confirmed": "See you on {day} at {hour}.",
     "home.menu": "Welcome to the clinic.",
     "home.menu.book": "Book an appointment",
-    "home.menu.drop": "Cancel my appointment",
+    "home.menu.drop": "Cancel my visit",
     "visit.cancelled": "Your appointment is cancelled.",
 }
 bot = Bot([home, coming], texts=TEXTS, zone="Africa/Harare")

@@ -93,7 +93,7 @@ def test_an_appointment_that_is_moved_moves_its_reminder(clinic: Clinic):
 
 def test_an_appointment_that_is_cancelled_is_not_reminded_of(clinic: Clinic):
     """A cancelled appointment has no reminder, whether it is cancelled before or at the reminder."""
-    assert clinic.says("hi", "cancel my appointment")[0] == "Your appointment is cancelled."
+    assert clinic.says("hi", "cancel my visit")[0] == "Your appointment is cancelled."
     state = clinic.manager.state(clinic.member())
     assert state is not None
     assert (state.reminders, state.profile) == ((), {})

@@ -77,6 +77,20 @@ def made_of_class(kind: type) -> Made:
         return UNKNOWN
 
 
+def made_of_field(kind: type, name: str) -> Made:
+    """Return the place at which a class declares a field; that of the class, or `UNKNOWN`, if it is not seen."""
+    import inspect  # here, because only a finding needs it
+    import re
+
+    for base in kind.__mro__:
+        begin = made_of_class(base) if name in inspect.get_annotations(base) else UNKNOWN
+        if begin.file:
+            for offset, line in enumerate(inspect.getsourcelines(base)[0]):
+                if re.match(rf"\s*{re.escape(name)}\s*[:=]", line):
+                    return begin._replace(line=begin.line + offset)
+    return made_of_class(kind)
+
+
 def shown_path(path: str) -> str:
     """Return a path as it is shown: relative to the current directory if the file is within it."""
     try:

@@ -158,7 +158,7 @@ def test_the_bot_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a store the flows are counted, and a missing text makes the exit code 1."""
     assert invoke("check", "--flows", package(monkeypatch, errand())) == (
         0,
-        "4 flows in en; no text has a fault\n",
+        "4 flows in en; no finding\n",
         "",
     )
     module = ModuleType("wordless_flows")
@@ -166,8 +166,66 @@ def test_the_bot_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wordless_flows", module)
     code, out, _ = invoke("check", "--flows", "wordless_flows")
     assert code == 1
-    assert "text errand.gift.no in 'en': there is none; members would read the key" in out
+    assert (
+        "text-missing: flow 'errand': text 'errand.gift.no' in 'en': there is none; members would read the key" in out
+    )
     assert json.loads(invoke("check", "--flows", "wordless_flows", "--json")[1])["live"] is None
+
+
+BROKEN = """
+from vimbiso_fsm import Bot, Flow, State, Text, Transition
+
+ask = Flow(
+    "ask", initial="a", version={version},
+    states=[State("a", ask=Text("Well?")), State("b", say=Text("Bye."), final=True), {more}],
+    transitions=[Transition("go", "a", "b")],
+)
+bot = Bot(ask, texts={texts})
+"""
+
+
+def written(folder: Path, *, version: int = 1, more: str = "", texts: object = None) -> str:
+    """Write a package with a flow, and return its name."""
+    text = BROKEN.format(version=version, more=more, texts=texts or {"ask.a.go": "Go"})
+    (folder / "broken_flows.py").write_text(text, encoding="utf-8")
+    return "broken_flows"
+
+
+def test_a_finding_is_a_line_and_makes_the_exit_code_one(tmp_path: Path) -> None:
+    """A fault of a bot, and of a flow that is refused when it is made, is shown with its file and line."""
+    said = (
+        "broken_flows.py:4: migration-missing: flow 'ask', migrations: version is 2 and there is no migration, so that "
+        "open runs of older versions end; declare Migration(1, …), or silence it if no run of an older version is "
+        "open\n"
+    )
+    assert run("check", written(tmp_path, version=2), cwd=tmp_path) == (1, f"2 flows in en; 1 fault\n{said}", "")
+    name = written(tmp_path, more='State("c", final=True)')
+    said = (
+        "broken_flows.py:6: unreachable-state: flow 'ask', state 'c': no transition leads to it; add one or remove it"
+    )
+    assert run("check", name, cwd=tmp_path) == (1, f"{said}\n", "")
+    code, out, err = run("check", name, "--json", cwd=tmp_path)
+    (found,) = json.loads(out)["findings"]
+    assert (code, err, found["file"], found["line"], found["code"]) == (
+        1,
+        "",
+        "broken_flows.py",
+        6,
+        "unreachable-state",
+    )
+    code, out, _ = run("check", name, "--github", cwd=tmp_path)
+    assert out.startswith("::error file=broken_flows.py,line=6,title=unreachable-state::flow 'ask', state 'c': no tran")
+
+
+def test_missing_translations_are_advice_unless_strict(tmp_path: Path) -> None:
+    """A text that another language lacks leaves the exit code at 0, and at 1 with `--strict`."""
+    name = written(tmp_path, texts={"en": {"ask.a.go": "Go"}, "fr": {"ask.title": "question"}})
+    code, out, _ = run("check", name, "--github", cwd=tmp_path)
+    assert code == 0
+    assert "::warning file=broken_flows.py,line=7,title=text-missing::flow 'ask': text 'ask.a.go' in 'fr'" in out
+    code, out, _ = run("check", name, "--strict", "--json", cwd=tmp_path)
+    assert (code, [each["advice"] for each in json.loads(out)["findings"]]) == (1, [False] * 3)
+    assert run("check", name, "--flows", "flows", cwd=tmp_path)[0] == 2
 
 
 def test_a_question_that_may_be_empty_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +233,7 @@ def test_a_question_that_may_be_empty_is_named(monkeypatch: pytest.MonkeyPatch) 
     goods: Flow[NoData] = Flow(
         "goods",
         initial="list",
-        states=[State("list", ask=Text("Which?"), rows=lambda turn: []), State("end", final=True)],
+        states=[State("list", ask=Text("Which?"), rows=lambda turn: []), State("end", say=Text("Bye."), final=True)],
         transitions=[Transition("answer", "list", "end")],
     )
     module = ModuleType("goods_flows")
@@ -183,7 +241,8 @@ def test_a_question_that_may_be_empty_is_named(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "goods_flows", module)
     code, out, err = invoke("check", "--flows", "goods_flows")
     assert (code, err) == (0, "")
-    assert "flow 'goods', state 'list': it may have nothing to choose from; say where 'empty' leads" in out.splitlines()
+    said = "may-be-empty: flow 'goods', state 'list': it may have nothing to choose from; say where 'empty' leads"
+    assert said in out
     code, out, _ = invoke("check", "--flows", "goods_flows", "--json")
     assert (code, json.loads(out)["may_be_empty"]) == (0, [{"flow": "goods", "state": "list"}])
 
@@ -204,7 +263,7 @@ def test_a_late_text_without_a_template_is_named(monkeypatch: pytest.MonkeyPatch
             State("gone", say=Text("Gone.")),
             State("told", say=Text("Told.", templates=told)),
             State("next", ask=Text("Another?"), reads=str),
-            State("end", final=True),
+            State("end", say=Text("Bye."), final=True),
         ],
         transitions=[
             Transition("yes", "hold", "end"),
@@ -240,7 +299,7 @@ def test_wrong_usage_and_a_server_that_is_not_there(tmp_path: Path, monkeypatch:
 
 def test_a_folder_of_ones_own_and_the_projects_flows(tmp_path: Path) -> None:
     """The bot of the repository has no fault, and a folder is checked like a server."""
-    said = "14 flows in en, sn; no text has a fault\n"  # as the page on languages says
+    said = "14 flows in en, sn; no finding\n"  # as the page on languages says
     assert run("check", "--flows", "flows", cwd=tmp_path) == (0, said, "")
     (tmp_path / "data").mkdir()
     code, out, err = run("check", "--flows", "flows", "--data", "data", cwd=tmp_path)

@@ -6,12 +6,13 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, NoReturn, TypeAlias
 
 import typer
 
 from vimbiso_fsm.cli.failures import describe, fail, misuse
 from vimbiso_fsm.cli.plain_text import shown
+from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.interrupts import is_interrupt
 from vimbiso_fsm.runtime.base import resolve_bot
@@ -30,8 +31,13 @@ OptionalFlows: TypeAlias = Annotated[
 ]
 
 
-def import_bot(flows: str | None) -> Bot:
-    """Import the bot of a package in the current directory, or of an installed package."""
+def import_bot(flows: str | None, refused: Callable[[FlowError], NoReturn] | None = None) -> Bot:
+    """Import the bot of a package in the current directory, or of an installed package.
+
+    Args:
+        flows: The name of the package.
+        refused: Is told of a declaration that is refused when the package makes it; by default the command fails.
+    """
     if flows is None:
         misuse("--flows is missing: name the package that exports your bot, e.g. --flows shop")
     _search_here_first()
@@ -40,6 +46,8 @@ def import_bot(flows: str | None) -> Bot:
     except BaseException as error:  # a package being imported may raise anything
         if is_interrupt(error):
             raise
+        if refused is not None and isinstance(error, FlowError):
+            refused(error)
         fail(f"--flows {shown(flows)}: the package cannot be imported: {describe(error)}")
     try:
         return resolve_bot(flows)

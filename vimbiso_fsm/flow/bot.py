@@ -392,7 +392,8 @@ def _all_flows(bot: Bot) -> Iterator[AnyFlow]:
         if known is flow:
             continue
         if known is not None:
-            raise FlowError(flow.name, "bot", "two flows have this name", "rename one")
+            fault = "two flows have this name"
+            raise FlowError(flow.name, "bot", fault, "rename one", code="flows-same-name", made=flow.made)
         seen[flow.name] = flow
         waiting.extend(state.flow for state in flow.states)
         yield flow

@@ -12,7 +12,7 @@ from vimbiso_fsm.document.shape import RESERVED
 from vimbiso_fsm.errors import FlowFault, UnstorableType
 from vimbiso_fsm.flow.spelling import did_you_mean
 from vimbiso_fsm.flow.state import Declared, sequence
-from vimbiso_fsm.made import Made, made_of_class
+from vimbiso_fsm.made import Made, made_of_class, made_of_field
 
 
 def class_faults(flow: Declared) -> Iterator[FlowFault]:
@@ -23,15 +23,16 @@ def class_faults(flow: Declared) -> Iterator[FlowFault]:
         return
     for field in attrs.fields(flow.data):
         if field.default is attrs.NOTHING:
-            fault = f"field {field.name!r} has no default"
-            yield _fault(flow, "field-without-default", fault, "give it one: a run starts with no answers")
+            fault, remedy = f"field {field.name!r} has no default", "give it one: a run starts with no answers"
+            yield _fault(flow, "field-without-default", fault, remedy, made=_line(flow, field.name))
 
 
 def field_faults(flow: Declared) -> Iterator[FlowFault]:
     """Yield the faults of the fields, and of a class whose values can be changed in place."""
     for field in attrs.fields(flow.data):
         if field.name in RESERVED | {"member_id"} or field.name.startswith("_"):
-            yield _fault(flow, "reserved-name", f"field {field.name!r} has a reserved name", "rename the field")
+            fault = f"field {field.name!r} has a reserved name"
+            yield _fault(flow, "reserved-name", fault, "rename the field", made=_line(flow, field.name))
     yield from _changeable(flow)
 
 
@@ -59,7 +60,9 @@ def proven_data(flow: Declared, faults: list[FlowFault]) -> DataType[Any] | None
         return data_type(flow.data)
     except UnstorableType as error:
         place = f"field {error.path!r}" if error.path else flow.data.__name__
-        faults.append(_fault(flow, "field-not-storable", f"{place} {error.fault}", error.remedy))
+        name = error.path.partition(".")[0]
+        fault = f"{place} {error.fault}"
+        faults.append(_fault(flow, "field-not-storable", fault, error.remedy, made=_line(flow, name)))
         return None
 
 
@@ -101,6 +104,12 @@ def made_from(flow: Declared, name: str) -> set[str]:
         fresh += set(sources) - found
         found.update(sources)
     return found
+
+
+def _line(flow: Declared, name: str) -> Made:
+    """Return the line of a field, or of the class; that of the flow if the source is not available."""
+    made = made_of_field(flow.data, name)
+    return made if made.file else flow.made
 
 
 def _fault(flow: Declared, code: str, fault: str, remedy: str, *, made: Made | None = None) -> FlowFault:

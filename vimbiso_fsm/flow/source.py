@@ -24,11 +24,13 @@ class Source:
         nodes: All nodes of its syntax tree; none if the source is not available.
         closure: The objects of its closure, by name.
         module: The objects of its module, by name.
+        file: The path of the file; the lines of the nodes are those of the file.
     """
 
     nodes: tuple[ast.AST, ...]
     closure: Mapping[str, object] = attrs.field(repr=False)
     module: Mapping[str, object] = attrs.field(repr=False)
+    file: str = ""
 
     @property
     def values(self) -> Iterator[object]:
@@ -72,7 +74,7 @@ def sources(things: Iterable[object], *, classes: bool = True) -> Iterator[Sourc
             continue
         seen.add(id(thing))
         if isinstance(thing, FunctionType):
-            source = Source(_nodes(thing), _closure(thing), thing.__globals__)
+            source = Source(_nodes(thing), _closure(thing), thing.__globals__, thing.__code__.co_filename)
             yield source
             waiting += [value for value in source.values if _is_near(value, thing)]
         elif isinstance(thing, type) and classes:

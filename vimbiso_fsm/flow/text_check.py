@@ -11,14 +11,15 @@ from __future__ import annotations
 import ast
 import re
 import string
-from collections.abc import Iterable, Iterator
-from typing import Final, TypeAlias
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 import attrs
 
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.flow import AnyFlow
-from vimbiso_fsm.flow.source import sources
+from vimbiso_fsm.flow.source import Source, sources
+from vimbiso_fsm.made import Made
 from vimbiso_fsm.messages import locales
 from vimbiso_fsm.messages.catalogue import Plural, Template
 from vimbiso_fsm.messages.readers import ContentReader, TurnReader
@@ -41,11 +42,13 @@ class TextFault:
         language: The language in which the text has the fault.
         key: The key of the text.
         fault: What is wrong.
+        code: The word for faults of this kind: "text-missing", "text-parameters" or "plural-form".
     """
 
     language: str
     key: str
     fault: str
+    code: str = "text-missing"
 
     def __str__(self) -> str:
         return f"{self.key} in {self.language!r}: {self.fault}"
@@ -54,45 +57,68 @@ class TextFault:
 def text_faults(bot: Bot) -> tuple[TextFault, ...]:
     """Return the faults of a bot's texts in all its languages."""
     catalogue = bot.catalogue
-    uses = {*_declared(bot), *_said(bot)}
-    wanted = {*(key for key, _ in uses), *catalogue.languages.get(catalogue.default, {})}
+    uses = text_uses(bot)
+    wanted = {*(use.key for use in uses), *catalogue.languages.get(catalogue.default, {})}
     found = {
-        TextFault(language, key, fault)
+        TextFault(language, key, fault, code)
         for language in (catalogue.languages or {catalogue.default: {}})
         for key in wanted
-        for fault in _faults(bot, language, key)
+        for code, fault in _faults(bot, language, key)
     }
     return tuple(sorted(found | set(_unfilled(bot, uses))))
 
 
-def _unfilled(bot: Bot, uses: Iterable[_Use]) -> Iterator[TextFault]:
+@attrs.frozen
+class TextUse:
+    """A text that a bot says.
+
+    Attributes:
+        key: The key.
+        parameters: The names of the parameters that it is said with; None if they are not known.
+        made: The line that names it.
+        flow: The flow whose declaration names it; empty if it is named in code.
+    """
+
+    key: str
+    parameters: frozenset[str] | None
+    made: Made
+    flow: str = ""
+
+
+def text_uses(bot: Bot) -> tuple[TextUse, ...]:
+    """Return the texts that a bot says, as far as its declaration and the code of its callbacks and services show."""
+    return tuple(dict.fromkeys((*_declared(bot), *_said(bot))))
+
+
+def _unfilled(bot: Bot, uses: Iterable[TextUse]) -> Iterator[TextFault]:
     """Yield the texts that are said without a parameter that their template names."""
-    for key, given in uses:
+    for use in uses:
+        key, given = use.key, use.parameters
         template = bot.catalogue.template(key)
         for field in sorted(_known_fields(template) - given) if template is not None and given is not None else ():
             fault = f"it names {{{field}}}, and is said without; give it as Text({key!r}, {field}=…)"
-            yield TextFault(bot.catalogue.default, key, fault)
+            yield TextFault(bot.catalogue.default, key, fault, "text-parameters")
 
 
-def _faults(bot: Bot, language: str, key: str) -> Iterator[str]:
+def _faults(bot: Bot, language: str, key: str) -> Iterator[tuple[str, str]]:
     catalogue = bot.catalogue
     own = catalogue.languages.get(language, {}).get(key)
     if own is None:
         read = "the key" if key not in catalogue else f"{catalogue.default!r} in between"
-        yield f"there is none; members would read {read}"
+        yield "text-missing", f"there is none; members would read {read}"
         return
     try:
         fields = _fields(own)
     except ValueError as error:
-        yield f"it is not a valid template ({error}); members would read it as it stands"
+        yield "text-parameters", f"it is not a valid template ({error}); members would read it as it stands"
         return
     meant = catalogue.template(key)
     known = _known_fields(meant) if meant is not None else fields
     for field in sorted(fields - known):
-        yield f"it names {{{field}}}, which the one in {catalogue.default!r} does not"
+        yield "text-parameters", f"it names {{{field}}}, which the one in {catalogue.default!r} does not"
     lacking = locales.plurals(language) - own.forms.keys() if isinstance(own, Plural) else ()
     for form in sorted(lacking):
-        yield f"it lacks the plural {form!r}"
+        yield "plural-form", f"it lacks the plural {form!r}"
 
 
 def _templates(template: Template) -> Iterable[str]:
@@ -122,19 +148,16 @@ def _definitions(bot: Bot) -> Iterator[AnyFlow]:
         yield from bot.definitions(flow.name)
 
 
-_Use: TypeAlias = tuple[str, frozenset[str] | None]
-"""A key, and the names of the parameters that it is said with; None if they are not known."""
-
-
-def _declared(bot: Bot) -> Iterator[_Use]:
+def _declared(bot: Bot) -> Iterator[TextUse]:
     """Yield the keys in the declaration: texts, and titles of buttons."""
     for flow in _definitions(bot):
         for state in flow.states:
             for text in (*texts_of(state.ask), *texts_of(state.say)):
                 if not text.text and _KEY.fullmatch(text.key):
-                    yield text.key, frozenset(text.params)
+                    yield TextUse(text.key, frozenset(text.params), state.made, flow.name)
             for trigger in flow.buttons.get(state.name, ()):
-                yield flow.button_title(state.name, trigger).key, frozenset()
+                made = flow.ways(state.name, trigger)[0].made
+                yield TextUse(flow.button_title(state.name, trigger).key, frozenset(), made, flow.name)
 
 
 def texts_of(reply: object) -> Iterator[Text]:
@@ -164,18 +187,22 @@ def _callbacks(bot: Bot) -> Iterator[object]:
         yield from (bot.tokens.renew, bot.tokens.renewed)
 
 
-def _said(bot: Bot) -> Iterator[_Use]:
+def _said(bot: Bot) -> Iterator[TextUse]:
     """Yield the keys in the source of the callbacks."""
     for source in sources(_callbacks(bot)):
         for value in source.values:
             if isinstance(value, Text | Refused) and not (isinstance(value, Text) and value.text):
                 key = value.key if isinstance(value, Text) else value.code
                 if _KEY.fullmatch(key):
-                    yield key, frozenset(value.params)
+                    yield TextUse(key, frozenset(value.params), _line(source, source.nodes[:1]))
         for node in source.calls("Text", "Refused"):
             for key in words_in(node.args[0]) if node.args else ():
                 if _KEY.fullmatch(key):
-                    yield key, _parameters(node)
+                    yield TextUse(key, _parameters(node), _line(source, [node]))
+
+
+def _line(source: Source, nodes: Sequence[ast.AST]) -> Made:
+    return Made(source.file, max((getattr(node, "lineno", 0) for node in nodes), default=0))
 
 
 def _parameters(node: ast.Call) -> frozenset[str] | None:

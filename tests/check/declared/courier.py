@@ -1,0 +1,219 @@
+"""Broken flows of a courier and of a school."""
+
+# mypy: ignore-errors
+from __future__ import annotations
+
+import attrs
+
+from vimbiso_fsm import Flow, Migration, NoData, Refused, State, Text, Transition, Turn, call, readers
+
+ASK = Text("Well?")
+
+
+@attrs.frozen
+class Parcel:
+    to: str = ""
+    weight: int = 0
+
+
+@attrs.frozen
+class Place:
+    street: str = ""
+
+
+class Van:
+    def collect(self, to: str) -> str | Refused:
+        return to
+
+
+def collect(turn: Turn[Parcel]):
+    return call(Van.collect, turn.data.to)
+
+
+def street(turn: Turn[Place]) -> str:
+    return turn.data.street
+
+
+where = Flow("where", data=Place, initial="street",
+    states=[
+        State("street", ask=ASK, reads=readers.name(), into="street"),
+        State("known", final=True, output=street),
+        State("unknown", final=True, cancels=True),
+    ],
+    transitions=[Transition("answer", "street", "known"), Transition("nowhere", "street", "unknown")])
+
+
+def a_part_whose_end_is_not_awaited():
+    return Flow("parcel", data=Parcel, initial="to",
+        states=[State("to", flow=where, into="to"), State("sent", final=True)],  # HERE subflow-without-cancelled
+        transitions=[Transition("done", "to", "sent")])
+
+
+def a_part_whose_result_is_not_awaited():
+    return Flow("parcel", data=Parcel, initial="to",
+        states=[State("to", flow=where, into="to"), State("sent", final=True)],  # HERE subflow-without-result
+        transitions=[Transition("cancelled", "to", "sent")])
+
+
+def a_part_that_gives_another_type():
+    return Flow("parcel", data=Parcel, initial="to",
+        states=[State("to", flow=where, into="weight"), State("sent", final=True)],  # HERE into-wrong-type
+        transitions=[Transition(["done", "cancelled"], "to", "sent")])
+
+
+def a_part_that_is_given_another_type():
+    def given(turn: Turn[Parcel]) -> Parcel:
+        return turn.data
+    return Flow("parcel", data=Parcel, initial="to",
+        states=[State("to", flow=where, input=given, into="to"), State("sent", final=True)],  # HERE input-wrong-type
+        transitions=[Transition(["done", "cancelled"], "to", "sent")])
+
+
+def an_answer_that_leads_nowhere():
+    return Flow("parcel", data=Parcel, initial="to",
+        states=[State("to", ask=ASK, reads=readers.name(), into="to"), State("sent", final=True)],  # HERE answer-without-transition
+        transitions=[Transition("send", "to", "sent")])
+
+
+def a_trigger_that_never_comes():
+    return Flow("parcel", data=Parcel, initial="to",
+        states=[
+            State("to", ask=ASK, reads=readers.name(), into="to"),
+            State("collecting", call=collect),  # HERE impossible-trigger
+            State("sent", final=True),
+        ],
+        transitions=[
+            Transition("answer", "to", "collecting"),
+            Transition("done", "collecting", "sent"),
+            Transition("failed", "collecting", "to"),
+            Transition("cancelled", "collecting", "to"),
+        ])
+
+
+def a_call_that_is_never_done():
+    return Flow("parcel", data=Parcel, initial="to",
+        states=[
+            State("to", ask=ASK, reads=readers.name(), into="to"),
+            State("collecting", call=collect),  # HERE call-without-done
+            State("sent", final=True),
+        ],
+        transitions=[
+            Transition("answer", "to", "collecting"),
+            Transition("failed", "collecting", "sent"),
+        ])
+
+
+def a_field_that_is_not_there():
+    return Flow("parcel", data=Parcel, initial="to",
+        states=[State("to", ask=ASK, reads=readers.name(), into="too"), State("sent", final=True)],  # HERE unknown-field
+        transitions=[Transition("answer", "to", "sent")])
+
+
+def a_field_that_cannot_be_stored():
+    @attrs.frozen
+    class Load:
+        to: str = ""
+        van: Van | None = None  # HERE field-not-storable
+
+    return Flow("parcel", data=Load, initial="to",
+        states=[State("to", ask=ASK, reads=readers.name(), into="to"), State("sent", final=True)],
+        transitions=[Transition("answer", "to", "sent")])
+
+
+def a_field_without_a_default():
+    @attrs.frozen
+    class Load:
+        to: str  # HERE field-without-default
+
+    return Flow("parcel", data=Load, initial="to",
+        states=[State("to", ask=ASK, reads=readers.name(), into="to"), State("sent", final=True)],
+        transitions=[Transition("answer", "to", "sent")])
+
+
+def data_that_can_be_changed():
+    @attrs.define  # HERE data-changeable
+    class Load:
+        to: str = ""
+
+    return Flow("parcel", data=Load, initial="to",
+        states=[State("to", ask=ASK, reads=readers.name(), into="to"), State("sent", final=True)],
+        transitions=[Transition("answer", "to", "sent")])
+
+
+def data_of_no_attrs_class():
+    return Flow("parcel", data=dict, initial="to",  # HERE data-class
+        states=[State("to", ask=ASK, reads=readers.name()), State("sent", final=True)],
+        transitions=[Transition("answer", "to", "sent")])
+
+
+def a_default_that_all_runs_share():
+    @attrs.frozen
+    class Load:
+        to: str = ""
+        stops: list[str] = []  # HERE default-mutable
+
+    return Flow("parcel", data=Load, initial="to",
+        states=[State("to", ask=ASK, reads=readers.name(), into="to"), State("sent", say=ASK, final=True)],
+        transitions=[Transition("answer", "to", "sent")])
+
+
+def a_callback_that_is_a_name():
+    return Flow("parcel", data=Parcel, initial="to",
+        states=[State("to", ask=ASK, reads=readers.name(), into="to"), State("sent", final=True)],
+        transitions=[Transition("answer", "to", "sent", conditions="is_known")])  # HERE not-a-function
+
+
+def a_policy_without_a_call():
+    from vimbiso_fsm import READ_ONLY
+
+    return Flow("parcel", data=Parcel, initial="to",
+        states=[State("to", ask=ASK, reads=readers.name(), into="to", policy=READ_ONLY), State("sent", final=True)],  # HERE slot-misplaced
+        transitions=[Transition("answer", "to", "sent")])
+
+
+def a_call_with_a_timeout():
+    return Flow("parcel", data=Parcel, initial="to",
+        states=[
+            State("to", ask=ASK, reads=readers.name(), into="to"),
+            State("collecting", call=collect, timeout=30),  # HERE timeout-misplaced
+            State("sent", final=True),
+        ],
+        transitions=[
+            Transition("answer", "to", "collecting"),
+            Transition(["done", "failed"], "collecting", "sent"),
+        ])
+
+
+def a_name_in_capitals():
+    return Flow("parcel", data=Parcel, initial="to",
+        states=[State("To", ask=ASK, reads=readers.name(), into="to"), State("sent", final=True)],  # HERE wrong-name
+        transitions=[Transition("answer", "To", "sent")])
+
+
+def a_field_of_the_framework():
+    @attrs.frozen
+    class Load:
+        member_id: str = ""  # HERE reserved-name
+
+    return Flow("parcel", data=Load, initial="to",
+        states=[State("to", ask=ASK, reads=readers.name(), into="member_id"), State("sent", final=True)],
+        transitions=[Transition("answer", "to", "sent")])
+
+
+def a_migration_to_an_unknown_step():
+    return Flow("lesson", initial="asked", version=2,
+        states=[State("asked", ask=ASK), State("over", final=True)],
+        transitions=[Transition("go", "asked", "over")],
+        migrations=[Migration(1, steps={"ask": "askd"})])  # HERE wrong-migration
+
+
+def a_setting_out_of_range():
+    return Flow("lesson", initial="asked", version=0,  # HERE wrong-declaration
+        states=[State("asked", ask=ASK), State("over", final=True)],
+        transitions=[Transition("go", "asked", "over")])
+
+
+def an_event_with_words():
+    return Flow("lesson", data=NoData, initial="asked",
+        states=[State("asked", ask=ASK), State("over", final=True)],
+        transitions=[Transition("paid", "asked", "over", by="bank", words="paid")])  # HERE wrong-event

@@ -1,0 +1,140 @@
+"""Findings in the words of a bot: missing and unused texts, and titles that cannot be told apart or typed."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from vimbiso_fsm.channels.whatsapp import BUTTON_TITLE_LENGTH, BUTTONS, ROW_TITLE_LENGTH
+from vimbiso_fsm.check.finding import Finding
+from vimbiso_fsm.check.parts import at, flows_of
+from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.flow import AnyFlow
+from vimbiso_fsm.flow.text_check import text_faults, text_uses
+from vimbiso_fsm.messages.catalogue import ENGLISH
+from vimbiso_fsm.messages.readers import ANSWER_TEXTS
+from vimbiso_fsm.messages.words import normalise
+
+_MOST_FILES: Final = 300
+"""The number of files of a package above which nothing is said of texts that nothing uses."""
+
+
+def word_findings(bot: Bot) -> Iterator[Finding]:
+    """Yield what is found in the words of a bot."""
+    yield from _texts(bot)
+    yield from _unused(bot)
+    for flow in flows_of(bot):
+        for state in flow.states:
+            for language in bot.catalogue.languages:
+                yield from _titles(bot, flow, state.name, language)
+
+
+def _texts(bot: Bot) -> Iterator[Finding]:
+    uses = text_uses(bot)
+    lines = {use.key: use for use in reversed(uses)}
+    own = {flow.name for flow in flows_of(bot)}
+    framework: Counter[str] = Counter()
+    for fault in text_faults(bot):
+        use = lines.get(fault.key)
+        is_own = fault.key not in ENGLISH and fault.key not in ANSWER_TEXTS
+        if not is_own or (use is not None and use.flow and use.flow not in own):
+            framework[fault.language] += 1
+            continue
+        made = use.made if use is not None and use.made.line else bot.made
+        translated = fault.language != bot.catalogue.default and fault.code != "text-parameters"
+        remedy = f"add it to the texts in {fault.language!r}" if fault.code == "text-missing" else ""
+        yield Finding.at(
+            made, fault.code, f"text {fault.key!r} in {fault.language!r}: {fault.fault}", remedy,
+            flow=use.flow if use is not None else "", advice=translated,
+        )  # fmt: skip
+    for language, count in framework.items():
+        fault_of_all = f"{count} texts of the framework have no words in {language!r}, or not all forms"
+        remedy = "add them to the texts of the bot; members read English in between"
+        yield Finding.at(bot.made, "text-missing", fault_of_all, remedy, advice=True)
+
+
+def _titles(bot: Bot, flow: AnyFlow, name: str, language: str) -> Iterator[Finding]:
+    """Yield the buttons of a state whose titles are equal, are global words or are too long, in one language."""
+    buttons = flow.buttons.get(name, ())
+    if not buttons:
+        return
+    titles: dict[str, str] = {}
+    limit = BUTTON_TITLE_LENGTH if len(buttons) <= BUTTONS and flow.by_name[name].rows is None else ROW_TITLE_LENGTH
+    for trigger in buttons:
+        way = flow.ways(name, trigger)[0]
+        place = f"transition {trigger!r}"
+        key = flow.button_title(name, trigger).key
+        if bot.catalogue.languages[language].get(key) is None:
+            continue  # it is said to be missing
+        title = bot.catalogue.say(flow.button_title(name, trigger), language).text
+        word = normalise(title)
+        if command := bot.commands.command(word):
+            fault = (
+                f"its title {title!r} in {language!r} is a global word ({command}), so that typing it presses no button"
+            )
+            yield at(flow, way.made, place, "title-is-global-word", fault, "give it another title")
+        earlier = titles.setdefault(word, trigger)
+        if earlier != trigger and not any(
+            each.guards for each in (*flow.ways(name, earlier), *flow.ways(name, trigger))
+        ):
+            fault = f"its title in {language!r} is that of button {earlier!r}, {title!r}"
+            yield at(flow, way.made, place, "titles-equal", fault, "give one of them another title")
+        if len(title) > limit:
+            fault = f"its title in {language!r} has {len(title)} characters, and WhatsApp shows {limit}"
+            yield at(flow, way.made, place, "title-too-long", fault, "shorten it")
+
+
+def _unused(bot: Bot) -> Iterator[Finding]:
+    """Yield the texts of the default language that no code of the bot's package names, not even in part."""
+    known = bot.catalogue.languages.get(bot.catalogue.default, {})
+    names = {flow.name for flow in bot.flows}
+    own = {key for key in known if key not in ENGLISH and key not in ANSWER_TEXTS}
+    titles = {f"{name}.title" for name in names}
+    helps = {f"{flow.name}.{state.name}.help" for flow in bot.flows for state in flow.states}
+    left = own - titles - helps - {use.key for use in text_uses(bot)}
+    left = {key for key in left if not key.startswith("command.")}
+    files = _files(bot) if left else ()
+    if not left or not files:
+        return
+    for file in files:
+        constants, patterns = _strings(file)
+        left = {key for key in left if key not in constants and not any(each.fullmatch(key) for each in patterns)}
+    for key in sorted(left):
+        fault = f"text {key!r} is said nowhere"
+        yield Finding.at(bot.made, "text-unused", fault, "remove it, or say it", advice=True)
+
+
+def _files(bot: Bot) -> tuple[str, ...]:
+    """Return the files of the folders in which the bot and its flows are; nothing if there are too many."""
+    made = {Path(each) for each in (bot.made.file, *(flow.made.file for flow in flows_of(bot))) if each}
+    folders = {file.parent for file in made if file.exists()}
+    if len(folders) != 1:
+        return ()
+    files = sorted(str(file) for file in next(iter(folders)).rglob("*.py"))
+    return tuple(files) if len(files) <= _MOST_FILES else ()
+
+
+@functools.lru_cache(maxsize=_MOST_FILES)
+def _strings(file: str) -> tuple[frozenset[str], tuple[re.Pattern[str], ...]]:
+    """Return the strings of a file that are no keys of a dict, and the patterns of those that are made at run time."""
+    try:
+        tree = ast.parse(Path(file).read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        return frozenset(), (re.compile(".*"),)
+    keys = {id(key) for node in ast.walk(tree) if isinstance(node, ast.Dict) for key in node.keys}
+    constants: set[str] = set()
+    patterns: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            parts = [re.escape(str(part.value)) if isinstance(part, ast.Constant) else ".+" for part in node.values]
+            patterns.add("".join(parts))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in keys:
+            constants.add(node.value)
+            if node.value.endswith("."):
+                patterns.add(re.escape(node.value) + ".+")
+    return frozenset(constants), tuple(re.compile(pattern) for pattern in patterns if pattern.strip(".+"))
