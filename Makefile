@@ -93,4 +93,4 @@ $(CHAT): pyproject.toml
 
 $(DEV): $(CHAT)
 	@{ echo "adding the development tools to $(VENV) …"; \
-	   $(PIP) 'pip>=25.1' && $(PIP) --editable '.[cli,phone,aiogram]' --group dev && touch $@; } </dev/null >&2
+	   $(PIP) 'pip>=25.1' && $(PIP) --editable '.[cli,phone,aiogram,django,ptb,pywa,twilio]' --group dev && touch $@; } </dev/null >&2

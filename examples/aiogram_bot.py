@@ -1,21 +1,22 @@
-"""A barber on Telegram: aiogram receives and sends the messages, and one flow holds the conversation.
+"""A barber on Telegram with aiogram 3. `/hours` is a command of the bot's own; all else is the conversation.
 
 pip install "vimbiso_fsm[aiogram,embedded]" && BOT_TOKEN=… python examples/aiogram_bot.py
 """
 
+import asyncio
 import os
 
 import aiogram
 import attrs
+from aiogram.filters import Command
 
-from vimbiso_fsm import AsyncFlowStateManager, Bot, Channel, Flow, Message, State, Text, Transition, readers
-from vimbiso_fsm.channels import telegram
+from vimbiso_fsm import AsyncFlowStateManager, AsyncWorker, Bot, Flow, State, Text, Transition, readers
+from vimbiso_fsm.adapters import aiogram as adapter
+from vimbiso_fsm.web import AsyncChannelClient
 
 
 @attrs.frozen
 class Visit:
-    """The data of the flow."""
-
     day: str = ""
 
 
@@ -32,29 +33,28 @@ visit = Flow(
     ],
 )  # fmt: skip
 barber = Bot(visit, texts={"visit.confirm.yes": "Yes", "visit.confirm.no": "Another day"})
-dispatcher = aiogram.Dispatcher()
 
 
-@dispatcher.message(aiogram.F.chat.type == "private")
-@dispatcher.callback_query(aiogram.F.message.chat.type == "private")
-async def handle(
-    event: aiogram.types.Message | aiogram.types.CallbackQuery,
-    event_update: aiogram.types.Update,
-    event_from_user: aiogram.types.User,
-    bot: aiogram.Bot,
-    manager: AsyncFlowStateManager,
-) -> None:
-    """Handle a message or a pressed button, and send the replies."""
-    text, pressed = (event.text, None) if isinstance(event, aiogram.types.Message) else (None, event.data)
-    channel = Channel("telegram", str(event_from_user.id))
-    outcome = await manager.handle(Message(channel, str(event_update.update_id), text, pressed))
-    for payload in telegram.render(channel, outcome.replies):
-        await bot.send_message(**payload)
-    if isinstance(event, aiogram.types.CallbackQuery):
-        await event.answer()
+async def hours(message: aiogram.types.Message) -> None:
+    await message.answer("We are open from 9 to 5.")
+
+
+def dispatcher_of(manager: AsyncFlowStateManager, client: AsyncChannelClient) -> aiogram.Dispatcher:
+    dispatcher = aiogram.Dispatcher()
+    dispatcher.message.register(hours, Command("hours"))
+    dispatcher.include_router(adapter.router(manager, client))
+    return dispatcher
+
+
+async def main() -> None:
+    bot = aiogram.Bot(os.environ["BOT_TOKEN"])
+    client = adapter.client(bot)
+    manager = AsyncFlowStateManager.embedded("data", barber, senders={"telegram": client.send})
+    async with manager, asyncio.TaskGroup() as tasks:
+        tasks.create_task((worker := AsyncWorker(manager)).run())  # it sends what timers say
+        await dispatcher_of(manager, client).start_polling(bot)
+        worker.stop()
 
 
 if __name__ == "__main__":
-    manager = AsyncFlowStateManager.embedded("data", barber)
-    dispatcher.shutdown.register(manager.close)
-    dispatcher.run_polling(aiogram.Bot(os.environ["BOT_TOKEN"]), manager=manager)
+    asyncio.run(main())

@@ -19,6 +19,7 @@ from vimbiso_fsm import errors
 
 ROOT = Path(__file__).resolve().parent.parent
 DOORS = {"vimbiso_fsm", "vimbiso_fsm.channels", "vimbiso_fsm.legacy", "vimbiso_fsm.testing"}
+DOORS |= {"vimbiso_fsm.adapters", "vimbiso_fsm.adapters.django", "vimbiso_fsm.web", "vimbiso_fsm.web.app"}
 AUTHORS = [
     path
     for path in sorted([*ROOT.glob("flows/**/*.py"), *ROOT.glob("examples/*.py")])
@@ -88,7 +89,11 @@ def exceptions() -> Iterator[type[BaseException]]:
     """Return the exception classes that the modules of the package define, without the private ones."""
     for module in pkgutil.walk_packages(vimbiso_fsm.__path__, "vimbiso_fsm."):
         if not module.name.endswith("__main__"):
-            for name, value in vars(importlib.import_module(module.name)).items():
+            try:
+                found = importlib.import_module(module.name)
+            except ModuleNotFoundError:  # of an extra
+                continue
+            for name, value in vars(found).items():
                 defined_here = isinstance(value, type) and value.__module__ == module.name
                 if defined_here and issubclass(value, BaseException) and not name.startswith("_"):
                     yield value

@@ -17,8 +17,8 @@ from vimbiso_fsm.flow.rates import Rate
 from vimbiso_fsm.runtime.worker import AsyncWorker
 from vimbiso_fsm.web import AsyncChannelClient, CloudApi, TelegramApi
 from vimbiso_fsm.web.app import app
-from vimbiso_fsm.web.bodies import MAX_BODY
 from vimbiso_fsm.web.rest import RestChannel
+from vimbiso_fsm.web.settings import MAX_BODY
 
 PATHS = {"whatsapp": "/whatsapp", "telegram": "/telegram", "sms": "/sms?a=1"}
 each_channel = pytest.mark.parametrize("name", PATHS)

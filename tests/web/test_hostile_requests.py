@@ -20,8 +20,9 @@ from vimbiso_fsm import AsyncFlowStateManager, Bot, Flow, State, Text
 from vimbiso_fsm.channels import rest
 from vimbiso_fsm.web import bodies
 from vimbiso_fsm.web.app import app
-from vimbiso_fsm.web.bodies import MAX_BODY, MAX_HELD, SMALL_BODY
+from vimbiso_fsm.web.bodies import MAX_HELD, SMALL_BODY
 from vimbiso_fsm.web.rest import RestChannel
+from vimbiso_fsm.web.settings import MAX_BODY
 
 LIMIT = 60.0
 """Seconds after which something that must happen has failed."""

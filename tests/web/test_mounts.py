@@ -10,6 +10,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from tests.adapters.django_settings import configure
 from tests.web.app_client import TestClient
 from tests.web.signed import BASE, REST_SECRET, signed
 from tests.web.test_rest import greeting
@@ -87,8 +88,7 @@ def test_fastapi_mounts_it(made: Starlette, twilio: Twilio) -> None:
 def test_django_stands_beside_it(made: Starlette, twilio: Twilio) -> None:
     """The ASGI application of Django takes all other paths."""
     pytest.importorskip("django", reason="Django is not installed")
-    settings: Any = importlib.import_module("django.conf").settings
-    settings.configure(SECRET_KEY="s", ROOT_URLCONF=(), ALLOWED_HOSTS=["*"])
+    configure()
     django: Any = importlib.import_module("django.core.asgi").get_asgi_application()
 
     async def asgi(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:

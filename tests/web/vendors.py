@@ -14,6 +14,8 @@ from urllib.parse import parse_qsl
 
 import attrs
 
+ME = {"id": 12345, "is_bot": True, "first_name": "Bot", "username": "our_bot"}
+"""The bot, as Telegram knows it."""
 LIMIT = 60.0
 """Seconds after which something that must happen has failed."""
 
@@ -107,10 +109,13 @@ class Vendors:
                 200, {"messaging_product": "whatsapp", "contacts": contacts, "messages": [{"id": f"wamid.{number}"}]}
             )
         if seen.path.startswith("/bot"):
-            if seen.path.endswith(("/sendChatAction", "/answerCallbackQuery")):
+            if seen.path.endswith("/getMe"):
+                return Answer(200, {"ok": True, "result": ME})
+            if seen.path.endswith(("/sendChatAction", "/answerCallbackQuery", "/setMyCommands")):
                 return Answer(200, {"ok": True, "result": True})
             document = {"document": {"file_id": f"file-{number}"}} if seen.path.endswith("/sendDocument") else {}
-            return Answer(200, {"ok": True, "result": {"message_id": number, "date": 1, **document}})
+            chat = {"id": 11, "type": "private"}
+            return Answer(200, {"ok": True, "result": {"message_id": number, "date": 1, "chat": chat, **document}})
         if seen.path.endswith("/Messages.json"):
             return Answer(201, {"sid": f"SM{number}", "status": "queued", "error_code": None})
         if seen.path.endswith("/Typing.json"):

@@ -39,7 +39,20 @@ PUBLIC = {
     *("Bot", "Call", "Channel", "Flow", "FlowStateManager", "Message", "Money", "Outcome"),
     *("Refused", "Row", "State", "Text", "Transition", "Turn", "call"),
 }
-OPTIONAL = {"aiogram", "hypothesis", "opentelemetry", "sqlalchemy"}
+OPTIONAL = {
+    *(
+        "aiogram",
+        "django",
+        "httpx",
+        "hypothesis",
+        "opentelemetry",
+        "pywa",
+        "requests",
+        "sqlalchemy",
+        "telegram",
+        "twilio",
+    ),
+}
 """Packages that a module may miss: the wheel is installed with the extras cli and embedded."""
 
 

@@ -42,6 +42,8 @@ class Api(ABC):
     """The name of the API in errors and logs."""
     works_for: ClassVar[float | None] = None
     """Seconds after which the sign that a reply is being prepared is shown again; None if once is enough."""
+    shakes_hands: ClassVar[bool] = False
+    """Whether the first request to a webhook is a GET with a token, as those of Meta."""
 
     @property
     def missing_secrets(self) -> tuple[str, ...]:

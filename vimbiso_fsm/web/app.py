@@ -20,12 +20,12 @@ from vimbiso_fsm.flow.rates import Rate
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager
 from vimbiso_fsm.runtime.worker import AsyncWorker
 from vimbiso_fsm.web.client import AsyncChannelClient
-from vimbiso_fsm.web.cloud_api import CloudApi
 from vimbiso_fsm.web.counts import Counts
 from vimbiso_fsm.web.endpoints import Endpoint, RestEndpoint, Shared, Webhook
 from vimbiso_fsm.web.operators import PATHS, pages
 from vimbiso_fsm.web.peers import DEFAULT_REFUSALS, Peers
 from vimbiso_fsm.web.rest import RestChannel
+from vimbiso_fsm.web.settings import missing_settings
 
 if TYPE_CHECKING:
     from vimbiso_fsm.web.metrics import OpenMetrics
@@ -99,14 +99,10 @@ def _route(name: str, shared: Shared, channel: AsyncWebChannel | RestChannel, ve
     if isinstance(channel, RestChannel):
         endpoint = RestEndpoint(name, shared, channel)
         return Route(f"/{name}", endpoint.answer, methods=["POST"])
-    api = channel.api if isinstance(channel, AsyncChannelClient) else None
-    missing = list(api.missing_secrets) if api is not None else []
-    shakes_hands = isinstance(api, CloudApi)
-    if shakes_hands and not verify_token:
-        missing.append("verify_token")
-    if missing:
+    if missing := missing_settings(channel, verify_token):
         raise ValueError(
             f"channel {name!r} has no {' and no '.join(missing)}; without it each request would be refused"
         )
+    shakes_hands = isinstance(channel, AsyncChannelClient) and channel.api.shakes_hands
     endpoint = Webhook(name, shared, channel, verify_token if shakes_hands else "")
     return Route(f"/{name}", endpoint.answer, methods=["GET", "POST"] if shakes_hands else ["POST"])

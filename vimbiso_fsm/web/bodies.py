@@ -7,8 +7,8 @@ from typing import Final
 
 from starlette.requests import ClientDisconnect, Request
 
-MAX_BODY: Final = 3 << 20
-"""Bytes of a body. Meta's webhooks have up to 3 MB."""
+from vimbiso_fsm.web.settings import MAX_BODY
+
 SMALL_BODY: Final = 64 << 10
 """Bytes of a body for which there is always room."""
 MAX_HELD: Final = 64 << 20

@@ -140,6 +140,7 @@ class CloudApi(Api):
 
     name: ClassVar[str] = "WhatsApp Cloud API"
     works_for: ClassVar[float | None] = 20.0  # the sign ends after 25 seconds
+    shakes_hands: ClassVar[bool] = True
 
     token: str = attrs.field(repr=False, validator=secret)
     number_id: str = attrs.field(default="", converter=str)
