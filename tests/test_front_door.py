@@ -18,8 +18,10 @@ import vimbiso_fsm
 from vimbiso_fsm import errors
 
 ROOT = Path(__file__).resolve().parent.parent
-DOORS = {"vimbiso_fsm", "vimbiso_fsm.channels", "vimbiso_fsm.legacy", "vimbiso_fsm.testing"}
-DOORS |= {"vimbiso_fsm.adapters", "vimbiso_fsm.adapters.django", "vimbiso_fsm.web", "vimbiso_fsm.web.app"}
+DOORS = {
+    *("vimbiso_fsm", "vimbiso_fsm.channels", "vimbiso_fsm.legacy", "vimbiso_fsm.testing"),
+    *("vimbiso_fsm.adapters", "vimbiso_fsm.adapters.django", "vimbiso_fsm.web", "vimbiso_fsm.web.app"),
+}
 AUTHORS = [
     path
     for path in sorted([*ROOT.glob("flows/**/*.py"), *ROOT.glob("examples/*.py")])

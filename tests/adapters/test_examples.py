@@ -177,7 +177,7 @@ def _served(app: Any) -> Generator[int]:
 
 
 class _Quiet(WSGIRequestHandler):
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name of the class
         """Log nothing."""
 
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from tests.bots import one_flow
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.flow.state_checks import may_be_empty
 from vimbiso_fsm.flow.flow import Flow, NoData
 from vimbiso_fsm.flow.state import State, Transition
+from vimbiso_fsm.flow.state_checks import may_be_empty
 from vimbiso_fsm.messages.replies import Buttons, Row, Text
 from vimbiso_fsm.testing.chat import Talk
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow.calls import READ_ONLY, Call, call
-from vimbiso_fsm.flow.spelling import did_you_mean, meant_trigger
 from vimbiso_fsm.flow.flow import Flow
+from vimbiso_fsm.flow.spelling import did_you_mean, meant_trigger
 from vimbiso_fsm.flow.state import RESERVED_TRIGGERS, State, Transition
 from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.replies import Text

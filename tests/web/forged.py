@@ -22,8 +22,8 @@ from tests.web.signed import BASE, REST_SECRET, signed
 from vimbiso_fsm import AsyncFlowStateManager, Bot, Flow, State, Text
 from vimbiso_fsm.messages.sending import Sent
 from vimbiso_fsm.web.app import app
-from vimbiso_fsm.web.settings import MAX_BODY
 from vimbiso_fsm.web.rest import RestChannel
+from vimbiso_fsm.web.settings import MAX_BODY
 
 PATHS = {"whatsapp": "/whatsapp", "telegram": "/telegram", "sms": "/sms?a=1", "rest": "/rest"}
 KINDS = ("forged", "truncated", "mutated", "oversized", "cut off", "odd")

@@ -10,7 +10,7 @@ from telegram.error import TelegramError
 from telegram.ext import BaseHandler
 
 from vimbiso_fsm.adapters.taking import read, take
-from vimbiso_fsm.adapters.telegram import BotCarrier, answered, failed
+from vimbiso_fsm.adapters.telegram import BotCarrier, answered, as_sent, failed
 from vimbiso_fsm.channels import Delivery
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager
 from vimbiso_fsm.web.client import AsyncChannelClient
@@ -39,7 +39,7 @@ class _Handler(BaseHandler[Update, Any, None]):
         self._manager, self._client = manager, client
 
     def check_update(self, update: object) -> Delivery | None:
-        return read(self._client, update.to_json().encode()) if isinstance(update, Update) else None
+        return read(self._client, as_sent(update.to_json())) if isinstance(update, Update) else None
 
     async def handle_update(self, update: Update, application: Any, check_result: Any, context: Any) -> None:
         await take(self._manager, self._client, check_result)

@@ -195,8 +195,7 @@ class Reader:
             paid = message.get(name)
             if isinstance(paid, dict):
                 return self._paid(status, paid, self._fact(message))
-        # A library writes False where Telegram writes nothing.
-        kind = next((name for name, value in message.items() if name in NOTICES and value is not False), None)
+        kind = next((name for name in message if name in NOTICES), None)
         return None if kind is None else self._other(kind, message)
 
     def _told(self, kind: str, told: Mapping[str, Any]) -> Told:
