@@ -394,6 +394,15 @@ def test_each_message_is_of_the_member_and_has_the_id_of_its_update() -> None:
         assert (message.channel.identifier, message.id, message.account) == ("11", "7", BOT)
 
 
+@pytest.mark.parametrize("broken_id", [None, 5, "", [], {}])
+def test_a_button_by_a_broken_connection_is_no_word_to_the_bot(broken_id: Any) -> None:
+    """A button in a chat of a business is not pressed for the bot, whatever the id of the connection is."""
+    (each,) = (row for row in ROWS if row.name == "a button in a chat of a business")
+    body = json.loads(json.dumps(each.body))
+    body["callback_query"]["message"]["business_connection_id"] = broken_id
+    assert classes(parse(body)) == ["told"]
+
+
 @given(st.sampled_from(ROWS).flatmap(lambda each: st.tuples(st.just(each), broken(each.body))))
 def test_a_broken_update_is_never_of_another_class(case: tuple[Row, bytes]) -> None:
     """An update with any part replaced makes no crash, and what is told does not become a word of the member.

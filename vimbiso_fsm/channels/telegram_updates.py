@@ -128,8 +128,9 @@ class Reader:
         message = attempted(lambda: maybe(query, "message", OBJECT)) or {}
         if elsewhere := self._elsewhere(message.get("chat"), query):
             return Delivery(events=(elsewhere,))
-        if connection := _connection(message):
-            if not self.business:
+        if "business_connection_id" in message:
+            connection = _connection(message)
+            if not self.business or not connection:  # a broken one is not none: the member did not speak to the bot
                 place_id = short(attempted(lambda: maybe(message, "chat.id", NUMBER)))
                 return Delivery(events=(SaidElsewhere(**self._fact(query), place="business", place_id=place_id),))
             return attrs.evolve(self, account=connection)._said(
