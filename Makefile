@@ -23,7 +23,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory
 
 .DELETE_ON_ERROR:
-.PHONY: help chat test check floors structure figures bench bounds faults forged docs wheel-test clean
+.PHONY: help chat test browser check floors structure figures bench bounds faults forged docs wheel-test clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -36,6 +36,9 @@ test: $(DEV) ## run all tests, and check the coverage; some of them: .venv/bin/p
 	$(BIN)/coverage run -m pytest --numprocesses=auto
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+browser: $(DEV) ## try the pages in the Chromium of this machine; pictures of them are in build/browser
+	$(BIN)/python -m pytest -rs tests/browser
 
 check: $(DEV) ## check format, lint, import contracts and types
 	$(BIN)/ruff format --check

@@ -13,6 +13,7 @@ import importlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -22,7 +23,7 @@ from hypothesis import strategies as st
 
 from tests.channels import payload_rules
 from tests.channels.strategies import NOW, any_reply, texts
-from vimbiso_fsm.channels import ChannelFormat, Delivery, rest, sms, telegram, whatsapp
+from vimbiso_fsm.channels import ChannelFormat, Delivery, rest, sms, telegram, web, whatsapp
 from vimbiso_fsm.errors import InvalidMessage
 from vimbiso_fsm.messages.contents import Location
 from vimbiso_fsm.messages.message import Channel
@@ -98,6 +99,27 @@ class Rest:
         return rest.verify(headers, raw, url, secret=secret, now=NOW)
 
 
+VISITOR = Channel("web", "Yx3-visitor_0123456789")
+
+
+class Web:
+    """The web chat, at the instant of the tests, with one visitor."""
+
+    render = staticmethod(web.render)
+
+    def parse(self, body: bytes, *, now: datetime | None = None) -> Delivery:
+        """Read a frame of the visitor."""
+        return web.parse(body, VISITOR, now=now)
+
+    def verify(self, headers: Mapping[str, str], raw: bytes, url: str, *, secret: str) -> bool:
+        """Return whether a request has the cookie of a visitor."""
+        return web.verify(headers, raw, url, secret=secret, now=NOW)
+
+
+def _cookie(raw: bytes) -> Mapping[str, str]:
+    return {"Cookie": f"vimbiso-chat={web.sign(VISITOR.identifier, secret=SECRET, at=int(NOW.timestamp()))}"}
+
+
 _FORM = b"MessageSid=SM1&From=16505550001&To=16505550002&Body=hi"
 SUBJECTS = {
     "whatsapp": Subject(
@@ -121,6 +143,9 @@ SUBJECTS = {
         payload_rules.rest,
         lambda raw: {"X-Vimbiso-Signature": rest.sign(raw, secret=SECRET, at=int(NOW.timestamp()))},
         b'{"sender": "ada", "id": "1", "text": "hi"}',
+    ),
+    "web": Subject(
+        Web(), VISITOR, payload_rules.rest, _cookie, b'{"type": "say", "id": "1", "text": "hi"}', is_signed=False
     ),
     "sms": Subject(sms, Channel("sms", "263771000001"), payload_rules.twilio, _twilio, _FORM),
     "twilio-whatsapp": Subject(sms, Channel("whatsapp", "263771000001"), payload_rules.twilio, _twilio, _FORM),

@@ -112,21 +112,34 @@ def parse(body: bytes, *, type: str = "rest", account: str = "", now: datetime |
         InvalidMessage: The body is no message. The field of the error names the part.
     """
     found = read_object(body)
-    _refuse_others(found, _FIELDS, "body")
+    refuse_others(found, _FIELDS, "body")
+    return Delivery((said(found, Channel(type, take(found, "sender", TEXT)), account),))
+
+
+def said(found: Mapping[str, Any], channel: Channel, account: str = "") -> Message:
+    """Return the message in an object with its `id` and one of `text`, `choice` and `content`.
+
+    Args:
+        found: The object.
+        channel: The channel of the member.
+        account: The bot's address on the channel; empty without one.
+
+    Raises:
+        InvalidMessage: It is no message. The field of the error names the part.
+    """
     if sum(name in found for name in ("text", "choice", "content")) != 1:
         raise InvalidMessage("body", "must have one of text, choice and content")
-    message = Message(
-        Channel(type, take(found, "sender", TEXT)),
+    return Message(
+        channel,
         take(found, "id", TEXT),
         maybe(found, "text", TEXT) if "content" in found or "choice" in found else take(found, "text", TEXT),
         take(found, "choice", TEXT) if "choice" in found else None,
         account=account,
         content=_content(found["content"]) if "content" in found else None,
     )
-    return Delivery((message,))
 
 
-def _refuse_others(found: Mapping[str, Any], known: Iterable[str], place: str) -> None:
+def refuse_others(found: Mapping[str, Any], known: Iterable[str], place: str) -> None:
     """Refuse fields that are not known: a name with a slip would be passed over in silence."""
     for name in found.keys() - set(known):
         shown = f"has a field {name!r}, which is unknown" if is_name(name) else "has a field with an unknown name"
@@ -152,7 +165,7 @@ def _object(value: object, place: str) -> dict[str, Any]:
 def _made(kind: type[Any], fields: Mapping[str, Any], place: str = "content") -> Any:
     """Make a value from the attributes in an object. The class itself checks each of them."""
     attributes: tuple[attrs.Attribute[Any], ...] = attrs.fields(kind)
-    _refuse_others(fields, [each.name for each in attributes], place)
+    refuse_others(fields, [each.name for each in attributes], place)
     for each in attributes:
         if each.default is attrs.NOTHING and each.name not in fields:
             raise InvalidMessage(f"{place}.{each.name}", "is missing")
@@ -179,7 +192,7 @@ def _item(fields: dict[str, Any], place: str) -> Any:
     if (price := fields.get("price")) is None:
         return _made(OrderItem, fields, place)
     found = _object(price, f"{place}.price")
-    _refuse_others(found, ("amount", "currency"), f"{place}.price")
+    refuse_others(found, ("amount", "currency"), f"{place}.price")
     amount, currency = take(found, "amount", TEXT), take(found, "currency", TEXT)
     if not (currency.isascii() and currency.isalpha() and currency.isupper() and len(currency) == 3):
         _refuse_price(place)

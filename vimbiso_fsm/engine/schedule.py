@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from datetime import datetime
 from operator import itemgetter
 from typing import Final, TypeAlias
@@ -34,13 +34,15 @@ def is_full(suspended: Sequence[Run]) -> bool:
     return len(suspended) >= MOST_NEXT and sum(run.waits == Suspended.NEXT for run in suspended) >= MOST_NEXT
 
 
-Delivers: TypeAlias = bool | Container[str]
-"""Whether a worker can deliver replies, or the types of channels to whose members it can."""
+Delivers: TypeAlias = bool | Container[str] | Callable[[Address], bool]
+"""Whether a worker can deliver replies, or the types of channels to whose members it can, or to which addresses."""
 
 
-def delivers_to(delivers: Delivers, channel_type: str) -> bool:
-    """Return whether a worker can deliver replies on a type of channel."""
-    return delivers if isinstance(delivers, bool) else channel_type in delivers
+def delivers_to(delivers: Delivers, address: Address) -> bool:
+    """Return whether a worker can deliver replies to an address."""
+    if isinstance(delivers, bool):
+        return delivers
+    return delivers(address) if callable(delivers) else address.type in delivers
 
 
 def due(document: Document, *, delivers: Delivers = True) -> list[tuple[datetime, Event]]:
@@ -54,7 +56,7 @@ def due(document: Document, *, delivers: Delivers = True) -> list[tuple[datetime
 
     Args:
         document: The member's document.
-        delivers: Whether the worker that asks can deliver replies, or on which types of channels.
+        delivers: Whether the worker that asks can deliver replies, or where.
     """
     found: list[tuple[datetime, Event]] = []
     call = document.call
@@ -77,8 +79,8 @@ def due(document: Document, *, delivers: Delivers = True) -> list[tuple[datetime
             found.append((reminder.at, ReminderDue(reminder.id, reminder.at)))
     if document.deadline and handed is None and (not call or call.done):
         found.append((document.deadline, SessionExpired(document.deadline, document.member_id)))
-        here = document.channel.type
-        if document.warn_at and not call and delivers_to(delivers, here) and document.is_reachable:
+        here = document.channel
+        if document.warn_at and not call and delivers_to(delivers, here.address) and document.is_reachable:
             found.append((document.warn_at, SessionEnding(document.deadline, document.member_id)))
     return sorted(found, key=itemgetter(0))
 
@@ -101,8 +103,7 @@ def _deliveries(document: Document, delivers: Delivers) -> list[tuple[datetime, 
         if to in met or (waiting.tries >= DELIVERY_TRIES and not is_to_deliver(waiting)):
             continue
         met.add(to)
-        on = here.type if to is None else to.type
-        if (delivers is True or delivers_to(delivers, on)) and (
+        if (delivers is True or delivers_to(delivers, here.address if to is None else to)) and (
             document.is_reachable if to is None else document.reaches(to)
         ):
             found.append((waiting.leased_until or document.last_updated, DeliveryDue(waiting.id, waiting.tries)))
@@ -136,7 +137,7 @@ def wake_at(document: Document, *, delivers: Delivers = True, stranger: bool = F
 
     Args:
         document: The member's document.
-        delivers: Whether the worker that asks can deliver replies, or on which types of channels.
+        delivers: Whether the worker that asks can deliver replies, or where.
         stranger: Whether the member is a stranger, whose session ends with the next message, without a notice before
             it.
     """

@@ -10,7 +10,7 @@ from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.errors import Contended
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.rates import Pace
-from vimbiso_fsm.messages.message import Address
+from vimbiso_fsm.messages.message import Address, Channel
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.effects import Pause
 from vimbiso_fsm.operations.sent_notes import SentNotes
@@ -71,6 +71,8 @@ class Context:
         senders: The types of channels to whose members the shell sends replies itself.
         note_next: Notes when the replies of a member are next at a pace; None if the shell has no worker.
         paces: The pace of deliveries by the type of the channel; none of a channel without one.
+        reaches: Tells whether the shell, which delivers proactive replies, has a connection to a channel now; None if
+            it needs none.
         sent: What the shell has sent, until the store knows it.
         confirmed: Whether the store has confirmed the latest commit with the required durability.
         lag: Seconds by which due work was late when its waking began it; None if nothing was due.
@@ -78,7 +80,7 @@ class Context:
 
     __slots__ = (
         "_until", "bot", "cache", "clock", "confirmed", "door", "errors", "inboxes", "lag", "note_next", "now", "paces",
-        "patience", "senders", "sent", "told", "waited",
+        "patience", "reaches", "senders", "sent", "told", "waited",
     )  # fmt: skip
 
     bot: Bot
@@ -92,6 +94,7 @@ class Context:
     inboxes: Container[str]
     lag: float | None
     note_next: Callable[[str, float], None] | None
+    reaches: Callable[[Channel], bool] | None
     senders: Container[str]
     paces: Mapping[str, Pace]
     sent: SentNotes
@@ -108,7 +111,7 @@ class Context:
         self.confirmed = True
         self.door = None
         self.clock = None
-        self.note_next = self.lag = None
+        self.note_next = self.lag = self.reaches = None
         self.inboxes = self.senders = _NO_SENDERS
         self.paces = _NO_PACES
         self.sent = _NOTHING_SENT

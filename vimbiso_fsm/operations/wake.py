@@ -37,6 +37,7 @@ from vimbiso_fsm.engine.schedule import Delivers, delivers_to, due, first_passin
 from vimbiso_fsm.engine.stranger import is_stranger
 from vimbiso_fsm.engine.windows import as_sent
 from vimbiso_fsm.flow.inboxes import LONGEST_HAND_OVER
+from vimbiso_fsm.messages.message import Address
 from vimbiso_fsm.messages.sending import Later, Never, Sent
 from vimbiso_fsm.messages.told import StatusChanged
 from vimbiso_fsm.operations.context import Context
@@ -153,13 +154,20 @@ class Waking:
 
     @property
     def _delivers_on(self) -> Delivers:
-        """The types of channels to whose members the shell can deliver replies, or True for all."""
+        """Where the shell can deliver replies."""
+        if self._delivers_to_all and self._context.reaches is not None:
+            return self._reaches
         return self._delivers_to_all or self._context.senders
 
     @property
     def _delivers(self) -> bool:
         """Whether the shell can deliver replies to the channel of the member's latest turn."""
-        return delivers_to(self._delivers_on, self._turns.document.channel.type)
+        return delivers_to(self._delivers_on, self._turns.document.channel.address)
+
+    def _reaches(self, address: Address) -> bool:
+        """Return whether the shell, which needs connections to deliver, has one to an address, or a sender for it."""
+        reaches = self._context.reaches
+        return address.type in self._context.senders or reaches is None or reaches(address.channel)
 
     @property
     def _route(self) -> ReplyRoute:
@@ -270,7 +278,7 @@ class Waking:
         now = instant(self._context.now)
         if self._next_turn is not None and now < self._next_turn:
             return False
-        if not delivers_to(self._delivers_on, document.channel_at(waiting.to).type):
+        if not delivers_to(self._delivers_on, document.channel_at(waiting.to).address):
             return False
         self._next_turn = None
         if self._has_turn or not await TakePlace(None):

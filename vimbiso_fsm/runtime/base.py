@@ -38,6 +38,7 @@ from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.messages.sending import Answer, Later, Never, Sent, asked_wait
 from vimbiso_fsm.messages.told import Fact, Paid, StatusChanged, Told
+from vimbiso_fsm.operations.attend import Attended, look
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import (
@@ -106,6 +107,7 @@ class BaseManager:
         patience: Seconds for which an operation may lose races against other writers.
         call_wait: Seconds for which `handle` waits for its calls.
         deliver: The function that sends proactive replies, or None.
+        reaches: Its method that tells whether it has a connection to a channel now; None if it needs none.
         imports: Whether the shell can read records of the previous release.
         debug: Whether the log shows the message and the traceback of an exception.
         audit: The observers.
@@ -181,6 +183,7 @@ class BaseManager:
         self.patience = patience
         self.call_wait = call_wait
         self.deliver = deliver
+        self.reaches: Callable[[Channel], bool] | None = getattr(deliver, "reaches", None)
         self.sent = SentNotes()
         self.imports = legacy is not None
         self.debug = debug
@@ -269,7 +272,7 @@ class BaseManager:
         context.clock = self.clock
         context.door = self.door
         context.senders, context.sent, context.inboxes = self.senders, self.sent, self.inboxes
-        context.paces = self.paces
+        context.paces, context.reaches = self.paces, self.reaches
         if self.next_sends is not None:
             context.note_next = self.next_sends.note
         return context
@@ -286,6 +289,16 @@ class BaseManager:
     def wake(self, member_id: str, answer: CallReturned | None = None) -> Begin[tuple[AuditEntry, ...]]:
         """Return the operation that wakes a member. `answer`: the late result of a call, which is stored first."""
         return partial(wake, member_id=member_id, delivers=self.deliver is not None, answer=answer)
+
+    def looking(self, channel: Channel, *, asks: bool) -> Begin[Attended]:
+        """Return the operation that looks what is due at the member on a channel.
+
+        Raises:
+            InvalidMessage: The bot does not know the type of the channel.
+        """
+        if channel.type not in self.bot.validator.channel_types:
+            raise InvalidMessage("channel type", f"{channel.type!r} is not known; name it in Bot(channels=…)")
+        return partial(look, channel=channel, asks=asks)
 
     def enter(self, message: Message) -> str:
         """Take a message in, and return the id by which it waits in a queue.

@@ -37,6 +37,7 @@ from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Reply, Said
 from vimbiso_fsm.messages.sending import Answer
 from vimbiso_fsm.messages.told import Told
+from vimbiso_fsm.operations.attend import Attended
 from vimbiso_fsm.operations.effects import (
     AsyncLegacyReader,
     LegacyReader,
@@ -94,7 +95,9 @@ class Delivery(Protocol):
     """A function that sends proactive replies: of timers, session expiry and late results.
 
     A delivery that raises is tried again later. It may answer as a `Sender` does; anything else that it returns counts
-    as sent. The account of the bot to send from is `channel.account`. A parameter
+    as sent. One that needs a connection to the member, as a web chat does, is an object with a method
+    `reaches(channel) -> bool` too: where it has none, the replies wait for a process that has one, or precede the reply
+    to the member's next message. The account of the bot to send from is `channel.account`. A parameter
     `account` of the function is filled with it too, and a parameter `key` with a text that is the same in each attempt
     to send the same replies, for channels that recognise repeats.
     """
@@ -569,6 +572,28 @@ class FlowStateManager(Shell):
             StoreUnavailable, CommitUnknown, Contended, NewerState, ForeignState: Call it again later.
         """
         return self._run(self._base.wake(member_id), member_id)
+
+    @checked
+    def attend(self, channel: Channel, *, asks: bool = False) -> Attended:
+        """Run the due work of the member on a channel, and return what is due there next.
+
+        A process that holds a connection to the member calls it from time to time, as `vimbiso_fsm.web` does: what
+        other processes have left for the member is delivered then. Where the member's latest message came on another
+        channel, only what is to be said on this one counts.
+
+        Args:
+            channel: The channel.
+            asks: Whether the question that is open there is asked again.
+
+        Raises:
+            InvalidMessage: The bot does not know the type of the channel.
+            StoreUnavailable, CommitUnknown, Contended, NewerState, ForeignState, EncryptedState: Call it again later.
+        """
+        found = self._operate(self._base.looking(channel, asks=asks))
+        if found.is_due(self.now()):
+            self.wake(found.member_id)
+            found = self._operate(self._base.looking(channel, asks=asks))
+        return found
 
     def archive(self, member_id: str) -> Moved:
         """Move the audit entries of a member that exceed the bounds from the store to the archive.
@@ -1079,6 +1104,15 @@ class AsyncFlowStateManager(AsyncShell):
     async def wake(self, member_id: str) -> tuple[AuditEntry, ...]:
         """Run a member's due work. See `FlowStateManager.wake`."""
         return await self._run(self._base.wake(member_id), member_id)
+
+    @checked
+    async def attend(self, channel: Channel, *, asks: bool = False) -> Attended:
+        """Run the due work of the member on a channel. See `FlowStateManager.attend`."""
+        found = await self._operate(self._base.looking(channel, asks=asks))
+        if found.is_due(self.now()):
+            await self.wake(found.member_id)
+            found = await self._operate(self._base.looking(channel, asks=asks))
+        return found
 
     async def archive(self, member_id: str) -> Moved:
         """Move the audit entries of a member to the archive. See `FlowStateManager.archive`."""

@@ -1,4 +1,4 @@
-"""The webhooks of channels and the REST channel as an ASGI app. It needs the extra `serve`.
+"""The webhooks of channels, the REST channel and web chats as an ASGI app. It needs the extra `serve`.
 
 A request is verified over the bytes of its body before anything is read from it, and is answered after the commit. Of
 its headers, only the proof of the channel and the length of the body count.
@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
 from vimbiso_fsm.channels import AsyncWebChannel
 from vimbiso_fsm.flow.rates import Rate
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager
 from vimbiso_fsm.runtime.worker import AsyncWorker
+from vimbiso_fsm.web.chat import WebChat
+from vimbiso_fsm.web.chat_connection import serve
+from vimbiso_fsm.web.chat_page import FILES, ChatPage, cookie_of
 from vimbiso_fsm.web.client import AsyncChannelClient
 from vimbiso_fsm.web.counts import Counts
 from vimbiso_fsm.web.endpoints import Endpoint, RestEndpoint, Shared, Webhook
@@ -33,7 +37,7 @@ if TYPE_CHECKING:
 
 def app(
     manager: AsyncFlowStateManager,
-    channels: Mapping[str, AsyncWebChannel | RestChannel],
+    channels: Mapping[str, AsyncWebChannel | RestChannel | WebChat],
     *,
     base: str,
     verify_token: str = "",
@@ -47,7 +51,8 @@ def app(
     It can be mounted in another app. The caller starts and closes the manager and the channels.
 
     Args:
-        manager: The manager, with senders for the channels of vendors. A REST channel needs none.
+        manager: The manager, with senders for the channels of vendors. A REST channel needs none, and a web chat is
+            what it delivers by: `deliver=chat`.
         channels: The channels by their path, of lower-case letters, digits and "-": `{"whatsapp": …}` is at
             `/whatsapp`.
         base: The address of the app as channels call it, such as "https://bot.example.org". An app that is mounted at a
@@ -61,15 +66,15 @@ def app(
         worker: The worker of the process. Without progress of it, the app is not ready.
 
     Raises:
-        ValueError: `base` is no address, a path is none, or a secret is missing without which a channel would refuse
-            all of its requests.
+        ValueError: `base` is no address, a path is none, a secret is missing without which a channel would refuse all
+            of its requests, or the manager does not deliver by a web chat.
     """
     parts = urlsplit(base)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("base is not the address of the app; give https://HOST")
     counts = _counts(metrics, metrics_token)
     shared = Shared(manager, base.rstrip("/"), Peers(refusals, time.monotonic), counts or Counts())
-    routes = [_route(name, shared, channel, verify_token) for name, channel in channels.items()]
+    routes = [route for name, channel in channels.items() for route in _routes(name, shared, channel, verify_token)]
 
     routes += pages(manager, worker=worker, metrics=counts, metrics_token=metrics_token)
     made = Starlette(routes=routes)
@@ -86,23 +91,44 @@ def _counts(metrics: OpenMetrics | None, token: str) -> OpenMetrics | None:
     return OpenMetrics()
 
 
-def _route(name: str, shared: Shared, channel: AsyncWebChannel | RestChannel, verify_token: str) -> Route:
-    """Make the route of a channel.
+def _routes(
+    name: str, shared: Shared, channel: AsyncWebChannel | RestChannel | WebChat, verify_token: str
+) -> list[BaseRoute]:
+    """Make the routes of a channel.
 
     Raises:
-        ValueError: The path is none, or a secret is missing.
+        ValueError: The path is none, a secret is missing, or the manager does not deliver by a web chat.
     """
     if not re.fullmatch("[a-z0-9][a-z0-9-]*", name) or name in PATHS:
         fault = "is no path of a channel; give lower-case letters, digits and '-'"
         raise ValueError(f"{name!r} {fault}, and none of {', '.join(sorted(PATHS))}")
     endpoint: Endpoint
+    if isinstance(channel, WebChat):
+        return _chat_routes(name, shared, channel)
     if isinstance(channel, RestChannel):
         endpoint = RestEndpoint(name, shared, channel)
-        return Route(f"/{name}", endpoint.answer, methods=["POST"])
+        return [Route(f"/{name}", endpoint.answer, methods=["POST"])]
     if missing := missing_settings(channel, verify_token):
         raise ValueError(
             f"channel {name!r} has no {' and no '.join(missing)}; without it each request would be refused"
         )
     shakes_hands = isinstance(channel, AsyncChannelClient) and channel.api.shakes_hands
     endpoint = Webhook(name, shared, channel, verify_token if shakes_hands else "")
-    return Route(f"/{name}", endpoint.answer, methods=["GET", "POST"] if shakes_hands else ["POST"])
+    return [Route(f"/{name}", endpoint.answer, methods=["GET", "POST"] if shakes_hands else ["POST"])]
+
+
+def _chat_routes(name: str, shared: Shared, chat: WebChat) -> list[BaseRoute]:
+    """Make the routes of a web chat: its page, the files of the page, and its web socket.
+
+    Raises:
+        ValueError: The manager delivers by nothing, so that the words of timers would never be pushed.
+    """
+    if shared.manager._base.deliver is None:
+        raise ValueError(f"the manager does not deliver by the web chat {name!r}; make it with deliver=chat")
+    page, cookie = ChatPage(name, shared, chat), cookie_of(name, shared.base)
+
+    async def socket(connection: WebSocket) -> None:
+        await serve(name, shared, chat, cookie, connection)
+
+    routes: list[BaseRoute] = [Route(f"/{name}", page.answer), WebSocketRoute(f"/{name}/socket", socket)]
+    return [*routes, *(Route(f"/{name}/{each}", page.file) for each in FILES)]

@@ -36,14 +36,14 @@ class Peers:
 
     def wait(self, host: str | None) -> float:
         """Return the seconds for which requests of an address are refused unread; 0 if they are read."""
-        network = _network(host)
+        network = network_of(host)
         if self._rate is None or network not in self._full_at:
             return 0.0
         return max(self._rate.take(self._full_at[network], self._clock())[1], 0.0)
 
     def refused(self, host: str | None) -> None:
         """Count a refused request."""
-        network, now = _network(host), self._clock()
+        network, now = network_of(host), self._clock()
         if self._rate is None or not network:
             return
         for each in tuple(islice(self._full_at, 2)):  # two are looked at for each one that is added
@@ -56,7 +56,7 @@ class Peers:
         self._full_at[network] = full_at if wait > 0 else after
 
 
-def _network(host: str | None) -> str:
+def network_of(host: str | None) -> str:
     """Return the network that an address belongs to; empty if it is not public."""
     try:
         address = ip_address(host or "")

@@ -18,11 +18,13 @@ SECRET_LENGTH: Final = 32
 """Characters of the shortest secret of a REST channel."""
 
 
-def _secrets(value: str | Iterable[str]) -> tuple[str, ...]:
+def secrets_of(value: str | Iterable[str]) -> tuple[str, ...]:
+    """Return one secret, or several, as a tuple (an attrs converter)."""
     return (value,) if isinstance(value, str) else tuple(value)
 
 
-def _check_secrets(instance: object, attribute: attrs.Attribute[Any], value: tuple[object, ...]) -> None:
+def check_secrets(instance: object, attribute: attrs.Attribute[Any], value: tuple[object, ...]) -> None:
+    """Check the secrets of a channel (an attrs validator)."""
     if not value:
         raise ValueError(f"{attribute.name} is empty; give one, or two while one takes the place of the other")
     for each in value:
@@ -46,7 +48,7 @@ class RestChannel:
         ValueError: There is no secret, or one is too short.
     """
 
-    secrets: tuple[str, ...] = attrs.field(repr=False, converter=_secrets, validator=_check_secrets)
+    secrets: tuple[str, ...] = attrs.field(repr=False, converter=secrets_of, validator=check_secrets)
     type: str = "rest"
     account: str = ""
 
