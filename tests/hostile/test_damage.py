@@ -13,18 +13,19 @@ from typing import Any, Self
 
 import pytest
 import redis
-from redis.connection import AbstractConnection
 
 import flows
 from flows.credex_core import SimulatedCredexCore
 from tests.hostile.kit import client_of, foreign_error, message, only_key, pay_bot, require
 from vimbiso_fsm import FlowStateManager
 from vimbiso_fsm.runtime.worker import Worker
+from vimbiso_fsm.store import thread_wire
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import Commit, Entry, Head, digest
+from vimbiso_fsm.store.thread_wire import ThreadWire
 
 pytestmark = pytest.mark.embedded
-REDIS_PY = str(Path(redis.__file__).parent)
+ON_THE_WIRE = (str(Path(redis.__file__).parent), thread_wire.__file__)
 """The folder of redis-py's code."""
 
 
@@ -73,8 +74,8 @@ def test_a_member_is_served_when_the_index_of_their_channel_is_damaged(valkey_ur
 class Interruption:
     """Drops all connections at one step of a request, as another thread may do at any time.
 
-    A step is a line of redis-py's code. The drop comes after a given number of them, so each moment can be met,
-    independent of the machine's load.
+    A step is a line of redis-py's code, or of that which uses its sockets. The drop comes after a given number of them,
+    so each moment can be met, independent of the machine's load.
 
     Attributes:
         steps: The number of steps so far.
@@ -99,7 +100,7 @@ class Interruption:
         sys.settrace(self._before)
 
     def _trace(self, frame: FrameType, event: str, _: object) -> Any:
-        if not frame.f_code.co_filename.startswith(REDIS_PY):
+        if not frame.f_code.co_filename.startswith(ON_THE_WIRE):
             return self._trace if event == "call" and "vimbiso_fsm" in frame.f_code.co_filename else None
         if event == "line":
             self.steps += 1
@@ -152,19 +153,19 @@ def _with_spoilt_instants(reply: Any) -> Any:
 def test_a_spoilt_number_in_a_reply_says_whether_anything_was_stored(valkey_url: str, monkeypatch: pytest.MonkeyPatch):
     """A malformed reply raises `StoreUnavailable` or `CommitUnknown`, as a lost reply does."""
     spoilt: list[Any] = []
-    read = AbstractConnection.read_response
+    exchange = ThreadWire.exchange
 
-    def read_response(connection: AbstractConnection, *args: Any, **options: Any) -> Any:
-        reply = read(connection, *args, **options)
-        found = _with_spoilt_instants(reply)
-        if found != reply:
+    def spoil(wire: ThreadWire, data: bytes, due: int) -> list[Any]:
+        replies = exchange(wire, data, due)
+        found = [_with_spoilt_instants(reply) for reply in replies]
+        if found != replies:
             spoilt.append(found)
         return found
 
     with FlowStateManager.from_url(valkey_url, pay_bot()) as manager:
         manager.handle(message("hi"))
         with monkeypatch.context() as patch:
-            patch.setattr(AbstractConnection, "read_response", read_response)
+            patch.setattr(ThreadWire, "exchange", spoil)
             raised = foreign_error(lambda: manager.handle(message("7")), ValueError)
     require(spoilt, "no reply held an instant")
     assert raised == ""

@@ -7,7 +7,7 @@ import math
 import re
 import threading
 import types
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, Final, Union, get_args, get_origin, get_type_hints
@@ -17,14 +17,12 @@ import pytest
 import redis
 from hypothesis import given
 from hypothesis import strategies as st
-from redis.exceptions import ResponseError
 
 from tests.engines import running, valkey_program
 from vimbiso_fsm.errors import CommitUnknown, DamagedDocument, DamagedKey, NotAnswered, StoreUnavailable
 from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store import attempts as attempts_of
-from vimbiso_fsm.store import pipeline
 from vimbiso_fsm.store.index import RECORD
 from vimbiso_fsm.store.pipeline import Answer
 from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
@@ -77,7 +75,6 @@ from vimbiso_fsm.store.script import (
     Altered,
     Command,
     SenselessReply,
-    Words,
     decode,
     earlier_wake_up,
     encode,
@@ -403,7 +400,7 @@ def _performed(url: str, exchange: Exchange, reply: object, *, is_async: bool, t
             if not left[0]:
                 return answer
             left[0] -= 1
-            return Answer(reply, True)
+            return reply, True
 
         store._call = call
 
@@ -425,41 +422,6 @@ def _performed(url: str, exchange: Exchange, reply: object, *, is_async: bool, t
         return asyncio.run(awaited()) if is_async else plainly()
     except Exception as error:
         return error
-
-
-class Missing:
-    """A connection on which one reply never arrives, so that an error stands in the place of the reply before it."""
-
-    def __init__(self) -> None:
-        self.replies: list[Any] = [b"first", ResponseError("OOM command not allowed"), redis.TimeoutError("no reply")]
-
-    def connect(self) -> None:
-        """Connect."""
-
-    def can_read(self) -> bool:
-        """Return whether there is something to read."""
-        return False
-
-    def send_packed_command(self, command: Sequence[bytes], /) -> None:
-        """Send bytes."""
-
-    def read_response(self, *, disable_decoding: bool) -> Any:
-        """Read one reply."""
-        reply = self.replies.pop(0)
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
-
-    def disconnect(self) -> None:
-        """Close the connection."""
-
-
-def test_an_error_before_a_lost_reply_counts_as_lost():
-    """An error of a pipeline whose last reply is lost may be that of a later command, so it counts as lost too."""
-    commands: list[Words] = [("GET", name) for name in "abc"]
-    replies = pipeline.exchange(Missing(), commands)
-    assert replies[0] == b"first"
-    assert all(isinstance(reply, redis.ConnectionError | redis.TimeoutError) for reply in replies[1:])
 
 
 LASTING: Final = (

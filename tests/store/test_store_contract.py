@@ -146,7 +146,7 @@ class TestCluster:
         """A reply of another request drops the connections to a cluster, and the next request works."""
 
         async def no_reply(*_: object) -> Answer:
-            return Answer([], True)
+            return [], True
 
         with (
             closing(redis.cluster.RedisCluster(host="127.0.0.1", port=cluster_port)) as client,
@@ -163,7 +163,7 @@ class TestCluster:
         """The async manager drops its connections to a cluster too."""
 
         async def no_reply(*_: object) -> Answer:
-            return Answer([], True)
+            return [], True
 
         async def mix_up() -> None:
             async with (

@@ -17,36 +17,17 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
 from typing import Any, Final, Protocol
 from weakref import WeakKeyDictionary
 
 import redis
 
+from vimbiso_fsm.store.thread_wire import Connection, ThreadWire
+
 WAIT: Final = 5.0
 """Seconds that a thread waits for a connection of a pool that has no `timeout`."""
 PERMIT_HELD: Final = 0.25
 """Seconds for which a request counts for a `RequestLimit` at most."""
-
-
-class Connection(Protocol):
-    """A connection of redis-py, as far as the store uses it."""
-
-    def connect(self) -> None:
-        """Connect, unless it is connected."""
-
-    def disconnect(self) -> None:
-        """Close the connection. It connects again when it is used."""
-
-    def can_read(self) -> bool:
-        """Return whether there is something to read."""
-        ...
-
-    def send_packed_command(self, command: Sequence[bytes], /) -> None:
-        """Send bytes."""
-
-    def read_response(self, *, disable_decoding: bool) -> Any:
-        """Read one reply; raise the error that it is."""
 
 
 class AsyncConnection(Protocol):
@@ -94,12 +75,12 @@ class AsyncPool(Protocol):
 
 
 class _Ticket:
-    """A waiting thread. `given` is released once `connection` is set."""
+    """A waiting thread. `given` is released once `wire` is set."""
 
-    __slots__ = ("connection", "given")
+    __slots__ = ("given", "wire")
 
     def __init__(self) -> None:
-        self.connection: Connection | None = None
+        self.wire: ThreadWire | None = None
         self.given = threading.Lock()
         self.given.acquire()
 
@@ -189,34 +170,37 @@ class Connections(_Queue):
 
     def __init__(self) -> None:
         super().__init__()
-        self._idle: list[Connection] = []
+        self._idle: list[ThreadWire] = []
         self._taken = 0  # connections that threads hold or make, and idle ones
 
-    def take(self, pool: Pool) -> Connection:
+    def take(self, pool: Pool) -> ThreadWire:
         """Take a connection that can be sent on: the one used last, a new one, or the next that is returned.
 
         Raises:
             redis.ConnectionError: None is returned within the `timeout` of the pool, or the server cannot be reached.
         """
         ticket = None
-        connection = None
+        wire = None
         with self._lock:
             if self._idle:
-                connection = self._idle.pop()
+                wire = self._idle.pop()
             elif self._taken < pool.max_connections:
                 self._taken += 1
             else:
                 ticket = _Ticket()
                 self._waiting.append(ticket)
         if ticket is not None:
-            connection = self._wait(pool, ticket)
+            wire = self._wait(pool, ticket)
         try:
-            return pool.get_connection() if connection is None else _checked(connection)
+            if wire is None:
+                return _made(pool)
+            wire.prepare()
         except BaseException:
-            self.give(pool, connection)
+            self.give(pool, wire)
             raise
+        return wire
 
-    def give(self, pool: Pool, connection: Connection | None) -> None:
+    def give(self, pool: Pool, wire: ThreadWire | None) -> None:
         """Return a connection that was taken. None returns the right to make one.
 
         The last connection of a pool goes back to the pool itself, so that other users of the same pool (the doctor,
@@ -225,35 +209,44 @@ class Connections(_Queue):
         with self._lock:
             if self._waiting:
                 ticket = self._waiting.popleft()
-                ticket.connection = connection
+                ticket.wire = wire
                 ticket.given.release()
                 return
-            if connection is not None and len(self._idle) < pool.max_connections - 1:
-                self._idle.append(connection)
+            if wire is not None and len(self._idle) < pool.max_connections - 1:
+                self._idle.append(wire)
                 return
             self._taken -= 1
-        if connection is not None:
-            pool.release(connection)
+        if wire is not None:
+            pool.release(wire.connection)
 
     def close(self, pool: Pool) -> None:
         """Return the idle connections to the pool."""
         with self._lock:
             idle, self._idle = self._idle, []
             self._taken -= len(idle)
-        for connection in idle:
-            pool.release(connection)
+        for wire in idle:
+            pool.release(wire.connection)
 
-    def _wait(self, pool: Pool, ticket: _Ticket) -> Connection | None:
+    def _wait(self, pool: Pool, ticket: _Ticket) -> ThreadWire | None:
         timeout = getattr(pool, "timeout", WAIT)
         try:
             given = ticket.given.acquire(timeout=-1 if timeout is None else timeout)
         except BaseException:
             if not self._withdraw(ticket):
-                self.give(pool, ticket.connection)
+                self.give(pool, ticket.wire)
             raise
         if not given and self._withdraw(ticket):
             raise redis.ConnectionError(f"all {pool.max_connections} connections are in use")
-        return ticket.connection
+        return ticket.wire
+
+
+def _made(pool: Pool) -> ThreadWire:
+    connection = pool.get_connection()
+    try:
+        return ThreadWire(connection)
+    except BaseException:
+        pool.release(connection)
+        raise
 
 
 class LimitedConnections(Connections):
@@ -262,41 +255,27 @@ class LimitedConnections(Connections):
     def __init__(self, limit: RequestLimit) -> None:
         super().__init__()
         self._limit = limit
-        self._permits: dict[Connection | None, object] = {}
+        self._permits: dict[ThreadWire | None, object] = {}
 
-    def take(self, pool: Pool) -> Connection:
+    def take(self, pool: Pool) -> ThreadWire:
         """Take a connection as `Connections.take` does, after a permit."""
         permit = self._limit.take()
         try:
-            connection = super().take(pool)
-            self._permits[connection] = permit
+            wire = super().take(pool)
+            self._permits[wire] = permit
         except BaseException:
             self._limit.give(permit)
             raise
-        return connection
+        return wire
 
-    def give(self, pool: Pool, connection: Connection | None) -> None:
+    def give(self, pool: Pool, wire: ThreadWire | None) -> None:
         """Return a connection that was taken, and its permit."""
-        permit = self._permits.pop(connection, None)  # none if the connection could not be made
+        permit = self._permits.pop(wire, None)  # none if the connection could not be made
         try:
-            super().give(pool, connection)
+            super().give(pool, wire)
         finally:
             if permit is not None:
                 self._limit.give(permit)
-
-
-def _checked(connection: Connection) -> Connection:
-    """Return the connection, connected anew if it has ended or if a reply was left on it."""
-    if not getattr(connection, "is_connected", False):  # redis-py 6 does not tell; `connect` does nothing then
-        connection.connect()
-    try:
-        usable = not connection.can_read()
-    except Exception:  # noqa: BLE001  # a connection that another thread closes raises whatever it meets
-        usable = False
-    if not usable:
-        connection.disconnect()
-        connection.connect()
-    return connection
 
 
 # A pool has one queue in a process, even if several managers share the pool.

@@ -46,22 +46,26 @@ class Line:
         self._opening = 0
         self._count = 0  # the commands of this moment
         self._current: Wire | None = None  # on which they leave
-        self._is_alone = False  # the latest moment had one command, and no other was on its way
+        self._is_alone = False  # the latest moment had one command, no other was on its way, and none has joined since
         self._settled = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def put(self, pending: Pending) -> None:
         """Send a command together with the others of the moment.
 
-        One that no other joined the last time does not wait for the moment's end. At durability "replicated" it does,
-        because one WAIT confirms them all.
+        One that no other joined the last time leaves at once while none is on its way, and begins no moment. At
+        durability "replicated" it waits for the moment's end, because one WAIT confirms them all.
         """
+        is_alone = self._is_alone and pending.confirm is None and not self._waiting and self._is_idle()
         self._waiting.append(pending)
+        if is_alone:
+            self._send()
+            return
+        self._is_alone = False
         self._count += 1
         if self._count == 1:
             asyncio.get_running_loop().call_soon(self._end_moment)  # runs after every task that is ready now
-        if pending.confirm is None and (self._is_alone or len(self._waiting) >= REQUESTS_PER_PIPELINE):
-            self._is_alone = False
+        if pending.confirm is None and len(self._waiting) >= REQUESTS_PER_PIPELINE:
             self._send()
 
     async def close(self) -> None:
@@ -125,8 +129,8 @@ class Line:
         """Send what waits, as far as there are wires; all of one moment on one wire."""
         while self._waiting and (wire := self._free_wire()) is not None:
             self._current = wire
-            taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), REQUESTS_PER_PIPELINE))]
-            if batch := [pending for pending in taken if not pending.answer.done()]:
+            count, take = min(len(self._waiting), REQUESTS_PER_PIPELINE), self._waiting.popleft
+            if batch := [pending for _ in range(count) if not (pending := take()).answer.done()]:
                 wire.send(batch)
         if not self._count:  # no moment has begun that others may join
             self._current = None
@@ -221,14 +225,14 @@ class LoopLines:
         self.servers = servers
         self._confirm = confirm
 
-    async def answer(self, words: Words, key: bytes, attempts: Attempts) -> Answer:
-        """Send a command to the server that has a key, and return its answer.
+    async def answer(self, words: Words, attempts: Attempts) -> Answer:
+        """Send a command to the server that has its keys, and return its answer.
 
         Raises whatever took the place of the answer: an error of redis-py, or `NotSent`.
         """
         attempts.seen = self.servers.seen
         try:
-            pool = await self.servers.pool(key, attempts.redirect)
+            pool = await self.servers.pool(words, attempts.redirect)
         except VimbisoError:
             raise
         except Exception as error:  # redis-py raises more than its own errors

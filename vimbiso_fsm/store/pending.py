@@ -39,7 +39,7 @@ class Pending:
         if isinstance(reply, Exception):
             self.answer.set_exception(reply)
         else:
-            self.answer.set_result(Answer(reply, confirmed))
+            self.answer.set_result((reply, confirmed))
 
     def lose(self, cause: BaseException | None) -> None:
         """Give the error of a connection that ended after the command was sent."""

@@ -43,7 +43,7 @@ from vimbiso_fsm.store.index import Secret, digests_of, recent_keys, record_of, 
 from vimbiso_fsm.store.layout import Keys
 from vimbiso_fsm.store.lines import LoopLines
 from vimbiso_fsm.store.loops import PerLoop
-from vimbiso_fsm.store.pipeline import Answer, Sent, converse
+from vimbiso_fsm.store.pipeline import Answer, converse
 from vimbiso_fsm.store.requests import Effect
 from vimbiso_fsm.store.retention import SHARDS
 from vimbiso_fsm.store.script import (
@@ -392,7 +392,8 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
         attempt = self._attempts()
         attempt.go_to(redirect)
         try:
-            return bool((await self._call(("EXISTS", key), attempt)).reply)
+            found, _ = await self._call(("EXISTS", key), attempt)
+            return bool(found)
         except ResponseError:
             raise
         except (RedisError, OSError) as error:
@@ -476,12 +477,6 @@ def _confirm(durability: Durability, confirm_timeout: float, timeout: float) -> 
     return ("WAIT", 1, max(1, round(confirm_timeout * 1000)))  # 0 would wait without a limit
 
 
-def _first_key(words: Words) -> bytes:
-    first: Any = words[3] if words[0] == "EVALSHA" else words[1]
-    key: bytes = first
-    return key
-
-
 class AtomicStateManager(_Manager[redis.Redis | redis.RedisCluster | Servers, Servers]):
     """A `Store` on one server, a service or a cluster. It may be shared between threads.
 
@@ -520,7 +515,7 @@ class AtomicStateManager(_Manager[redis.Redis | redis.RedisCluster | Servers, Se
         if not isinstance(self._servers, Cluster):
             return self._servers
         try:
-            return self._servers.pool(_first_key(encode(request, Digests(()), keys=self._keys).words), None)
+            return self._servers.pool(encode(request, Digests(()), keys=self._keys).words, None)
         except UNREACHABLE:
             return None
 
@@ -548,21 +543,21 @@ class AtomicStateManager(_Manager[redis.Redis | redis.RedisCluster | Servers, Se
         servers = self._servers
         attempts.seen = servers.seen
         try:
-            pool = servers.pool(_first_key(words), attempts.redirect)
+            pool = servers.pool(words, attempts.redirect)
             connections = connections_of(pool)
-            connection = connections.take(pool)
+            wire = connections.take(pool)
         except VimbisoError:
             raise
         except Exception as error:  # a connection that another thread closes raises whatever it meets
             raise NotSent from error
         try:
-            batch = [Sent(words, attempts.asking, attempts.lasting)]
-            [answer] = converse(connection, batch, self._confirm)
+            confirm = self._confirm if attempts.lasting else None
+            [reply], confirmed = converse(wire, (words,), confirm, asking=attempts.asking)
         finally:
-            connections.give(pool, connection)
-        if isinstance(answer.reply, Exception):
-            raise answer.reply
-        return answer
+            connections.give(pool, wire)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply, confirmed
 
     async def _find_owners(self, each: Sequence[requests.FindOwner], digests: Digests) -> tuple[requests.Linked, ...]:
         """Find owners with one pipeline for each server. What it does not answer is asked for alone, and repeated."""
@@ -582,17 +577,17 @@ class AtomicStateManager(_Manager[redis.Redis | redis.RedisCluster | Servers, Se
         places: dict[Any, list[int]] = {}
         for place, words in enumerate(commands):
             with suppress(VimbisoError, *UNREACHABLE):
-                places.setdefault(self._servers.pool(_first_key(words), None), []).append(place)
+                places.setdefault(self._servers.pool(words, None), []).append(place)
         for pool, group in places.items():
             connections = connections_of(pool)
             with suppress(VimbisoError, RedisError, OSError):
-                connection = connections.take(pool)
+                wire = connections.take(pool)
                 try:
-                    answers = converse(connection, [Sent(commands[place]) for place in group], None)
+                    answers, _ = converse(wire, [commands[place] for place in group])
                 finally:
-                    connections.give(pool, connection)
-                for place, answer in zip(group, answers, strict=True):
-                    replies[place] = None if isinstance(answer.reply, Exception) else answer.reply
+                    connections.give(pool, wire)
+                for place, reply in zip(group, answers, strict=True):
+                    replies[place] = None if isinstance(reply, Exception) else reply
         return replies
 
     async def _scanned(self, pattern: bytes) -> Iterable[bytes]:
@@ -673,7 +668,7 @@ class AsyncAtomicStateManager(
         return first.place
 
     def _call(self, words: Words, attempts: Attempts) -> Coroutine[Any, Any, Answer]:
-        return self._loops.get().answer(words, _first_key(words), attempts)
+        return self._loops.get().answer(words, attempts)
 
     async def _find_owners(self, each: Sequence[requests.FindOwner], digests: Digests) -> tuple[requests.Linked, ...]:
         """Find owners at the same moment, which is one pipeline for each server."""

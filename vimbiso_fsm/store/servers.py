@@ -1,9 +1,9 @@
-"""Finds the server of a key: URLs, connection pools, Sentinels and clusters.
+"""Finds the server of a command: URLs, connection pools, Sentinels and clusters.
 
-A manager asks its `Servers` for the pool of the server that has a key, and talks to that server itself. There are two
-kinds, each sync and async: one server, which may be the primary of a service that Sentinels watch, and a cluster, whose
-slots are kept by redis-py's cluster client. The pools of a cluster's nodes are made here: those of redis-py's cluster
-clients raise when they are full, and those of the async one cannot be used from outside.
+A manager asks its `Servers` for the pool of the server that has the keys of a command, and talks to that server itself.
+There are two kinds, each sync and async: one server, which may be the primary of a service that Sentinels watch, and a
+cluster, whose slots are kept by redis-py's cluster client. The pools of a cluster's nodes are made here: those of
+redis-py's cluster clients raise when they are full, and those of the async one cannot be used from outside.
 
     redis://[user:password@]host[:port][/db]                                  one server
     redis+sentinel://[user:password@]host[:port][,host[:port]…]/service[/db]  the primary of a service; the hosts are
@@ -43,6 +43,7 @@ from redis.retry import Retry
 
 from vimbiso_fsm.errors import StoreUnavailable
 from vimbiso_fsm.store.connections import AsyncPool, Pool, RequestLimit, share
+from vimbiso_fsm.store.script import Words
 
 C = TypeVar("C")
 P = TypeVar("P")
@@ -193,7 +194,7 @@ class Server(_SingleServer[redis.Redis, Pool]):
         seen: How often the topology was read; always 0 here.
     """
 
-    def pool(self, key: bytes, redirect: AskError | None) -> Pool:
+    def pool(self, words: Words, redirect: AskError | None) -> Pool:
         """Return the pool of the server.
 
         Raises:
@@ -217,7 +218,7 @@ class Server(_SingleServer[redis.Redis, Pool]):
 class AsyncServer(_SingleServer[redis.asyncio.Redis, AsyncPool]):
     """One server, or the primary of a service, for an event loop; see `Server`."""
 
-    async def pool(self, key: bytes, redirect: AskError | None) -> AsyncPool:
+    async def pool(self, words: Words, redirect: AskError | None) -> AsyncPool:
         """Return the pool of the server; see `Server.pool`."""
         return self.pools[0] if redirect is None else self._refuse()
 
@@ -315,6 +316,12 @@ _CARRIED: Final = (
 others concern redis-py's own pools and push messages."""
 
 
+def _first_key(words: Words) -> bytes:
+    first: Any = words[3] if words[0] == "EVALSHA" else words[1]
+    key: bytes = first
+    return key
+
+
 class _Nodes(Generic[P]):
     """The pools of a cluster's nodes, by address."""
 
@@ -401,13 +408,13 @@ class Cluster(_Nodes[Pool]):
                     self._client = self._make()
         return cast(redis.RedisCluster, self._client)
 
-    def pool(self, key: bytes, redirect: AskError | None) -> Pool:
-        """Return the pool of the node that has the key, or of the node that a `redirect` names.
+    def pool(self, words: Words, redirect: AskError | None) -> Pool:
+        """Return the pool of the node that has the keys of a command, or of the node that a `redirect` names.
 
         Raises one of `UNREACHABLE` if no node tells where the slots are.
         """
         client: Any = self.client  # Any: redis-py does not type the calls below
-        node = client.get_node_from_key(key)
+        node = client.get_node_from_key(_first_key(words))
         return self._at(client, node, redirect, lambda node: client.get_redis_connection(node).connection_pool)
 
     def refresh(self, seen: int) -> None:
@@ -445,12 +452,12 @@ class AsyncCluster(_Nodes[AsyncPool]):
         self._owned = owned
         self._lock = asyncio.Lock()
 
-    async def pool(self, key: bytes, redirect: AskError | None) -> AsyncPool:
+    async def pool(self, words: Words, redirect: AskError | None) -> AsyncPool:
         """Return the pool of a node; see `Cluster.pool`."""
         client: Any = self.client  # Any: redis-py does not type the calls below
         await client.initialize()  # does nothing when it is
         # a node of the async client has the attributes of a pool
-        return self._at(client, client.get_node_from_key(key), redirect, lambda node: node)
+        return self._at(client, client.get_node_from_key(_first_key(words)), redirect, lambda node: node)
 
     async def refresh(self, seen: int) -> None:
         """Read the topology, unless it was read since `seen`; see `Cluster.refresh`."""

@@ -35,7 +35,7 @@ from redis.exceptions import MovedError, NoScriptError, ReadOnlyError
 
 from vimbiso_fsm.store.connections import AsyncConnection
 from vimbiso_fsm.store.pending import Asking, Confirmation, Due, Pending, Probe
-from vimbiso_fsm.store.pipeline import Answer, packed
+from vimbiso_fsm.store.pipeline import packed
 from vimbiso_fsm.store.script import SCRIPT
 
 _PUSH: Final[type] = cast(Any, hiredis).PushNotification
@@ -221,7 +221,7 @@ class Wire(asyncio.Protocol):
                     each.reply = reply
                     each.confirmation.answered.append(each)
                 elif not each.answer.done():
-                    each.answer.set_result(Answer(reply, True))
+                    each.answer.set_result((reply, True))
         except Exception as error:  # noqa: BLE001  # no reply of the protocol, or one that no command waits for
             self.end(error)
         return found
