@@ -47,7 +47,7 @@ _CONSTANTS: Final = (
     "WAY_LIFE",
 )
 """The constants of `retention.py` that the script uses."""
-_PARTS: Final = ("begin", "state", "commit", "member", "shared", "damage")
+_PARTS: Final = ("begin", "others", "state", "commit", "member", "shared", "damage")
 _FOLDER: Final = files("vimbiso_fsm.store").joinpath("lua")
 SCRIPT: Final = b"local %b = %b\n%b" % (
     ", ".join(_CONSTANTS).encode(),

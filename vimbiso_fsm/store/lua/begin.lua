@@ -13,9 +13,7 @@
 
 local KEYS, ARGV, call, apart = KEYS, ARGV, redis.call, {}
 
-local function try_again()
-  error({err = 'TRYAGAIN a key is missing at the old node of a slot, which makes none while it hands the slot over'})
-end
+local TRY_AGAIN = 'TRYAGAIN a key is missing at the old node of a slot, which makes none while it hands the slot over'
 
 -- A request whose slot a cluster hands over to another node (handover.py): only those of its keys that are at this node are
 -- KEYS. ARGV 2 'source' or 'goal'  3 number of its keys  4- these keys, then the words of the request
@@ -35,7 +33,7 @@ if ARGV[1] == 'apart' then
   KEYS, ARGV = named, words
   call = function(command, ...)
     local is_apart = apart[... or '']
-    if command == 'RENAME' or is_apart and EMPTY[command] == nil then try_again() end
+    if command == 'RENAME' or is_apart and EMPTY[command] == nil then error({err = TRY_AGAIN}) end
     if is_apart then return EMPTY[command] end
     return redis.call(command, ...)
   end

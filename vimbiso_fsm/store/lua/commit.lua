@@ -18,7 +18,7 @@ if mode == 'commit' or mode == 'remember' or mode == 'verify' then
         break
       end
     end
-    return current('duplicate', state, records(state))
+    return current('duplicate', state, others().records(state))
   end
   if version ~= ARGV[4] or digest ~= ARGV[5] then return current('conflict', state) end
   if ARGV[6] ~= '' and now > tonumber(ARGV[6]) then return current('late', state) end
@@ -30,12 +30,16 @@ if mode == 'commit' or mode == 'remember' or mode == 'verify' then
     local numbers = state.turns .. ' ' .. state.untaken + 1 .. ' ' .. whole(ends)
     call('HSET', KEYS[1], 'm', numbers, untaken_field(state.untaken), ARGV[7])
     if not state.is_kept then call('EXPIREAT', KEYS[1], whole(ends)) end
-    if has_set then use_in_set(with_earlier({whole(now), token})) else call('HSET', KEYS[1], 't', with_own(latest(state))) end
-    drop_tokens()
+    if has_set then
+      others().use_in_set(others().with_earlier({whole(now), token}))
+    else
+      call('HSET', KEYS[1], 't', with_own(latest(state)))
+    end
+    others().drop_tokens()
     return {KEYS[1], token, 'committed', at}
   end
 
-  if ARGV[17] and not has_set then try_again() end
+  if ARGV[17] and not has_set then error({err = TRY_AGAIN}) end
   local forgets, is_stranger, wake = ARGV[16] ~= '', ARGV[16] == 's', ARGV[13]
   local woken = (wake ~= '' or is_stranger) and call('ZSCORE', KEYS[6], ARGV[14])
   local entries = append(4, ARGV[7] .. ' ' .. ARGV[8] .. ' ', ARGV[12], AUDIT_KEPT) -- refused for memory, or none is
@@ -45,9 +49,8 @@ if mode == 'commit' or mode == 'remember' or mode == 'verify' then
   local renews = state.ends < now + life
   local ends = renews and whole(now + life + life / 30) or whole(state.ends)
 
-  local turns, untaken, tokens, moved = state.turns, state.untaken, latest(state), {}
+  local turns, untaken, tokens, moved = state.turns, state.untaken, latest(state)
   local fields = {'v', ARGV[7], 'h', ARGV[8], 'c', ARGV[9], 'd', ARGV[10]}
-  local function keep(field, value) fields[#fields + 1], fields[#fields + 2] = field, value end
   local after = 17 + 2 * (ARGV[17] or 0)
   for i = after + 1, #ARGV do turns, untaken = add_record(fields, ARGV[i], turns, untaken) end
   if ARGV[11] ~= '' then turns, untaken = add_record(fields, ARGV[11], turns, untaken) end
@@ -55,18 +58,18 @@ if mode == 'commit' or mode == 'remember' or mode == 'verify' then
     moved = {whole(now), token}
   else
     tokens = with_own(tokens)
-    if ARGV[7] % 4 == 0 and has_set then moved, tokens = parted(state, tokens, TOKENS_IN_STATE) end
+    if ARGV[7] % 4 == 0 and has_set then moved, tokens = others().parted(state, tokens, TOKENS_IN_STATE) end
   end
-  keep('t', tokens)
-  keep('m', turns .. ' ' .. untaken .. ' ' .. ends)
-  if state.d and not forgets then keep('p', version .. ' ' .. digest .. ' ' .. state.c .. ' ' .. state.d) end
-  call('HSET', KEYS[1], unpack(fields))
+  if state.d and not forgets then
+    fields[#fields + 1], fields[#fields + 2] = 'p', version .. ' ' .. digest .. ' ' .. state.c .. ' ' .. state.d
+  end
+  call('HSET', KEYS[1], 't', tokens, 'm', turns .. ' ' .. untaken .. ' ' .. ends, unpack(fields))
   if forgets then call('HDEL', KEYS[1], 'p') end
-  if has_set then use_in_set(with_earlier(moved)) end
+  if has_set and (moved or #earlier > 0) then others().use_in_set(others().with_earlier(moved or {})) end
   if after > 17 then
     local inherited = {}
     for i = 18, after, 2 do inherited[#inherited + 1], inherited[#inherited + 2] = ARGV[i + 1], ARGV[i] end
-    use_in_set(inherited, 'NX')
+    others().use_in_set(inherited, 'NX')
   end
   if wake ~= '' then
     if not woken or tonumber(woken) > tonumber(wake) then call('ZADD', KEYS[6], wake, ARGV[14]) end
@@ -75,9 +78,9 @@ if mode == 'commit' or mode == 'remember' or mode == 'verify' then
   end
   if renews or entries < 3 then -- an entry that stood alone may have been kept for longer, see `drop_oldest`
     if renews then call('EXPIREAT', KEYS[1], ends) end
-    if is_stranger then expire(4, tonumber(ends)) else call('EXPIREAT', KEYS[4], whole(now + AUDIT_LIFE + life / 30)) end
-    drop_expired(4, OF_ENTRIES)
-    drop_tokens()
+    if is_stranger then others().expire(4, tonumber(ends)) else call('EXPIREAT', KEYS[4], whole(now + AUDIT_LIFE + life / 30)) end
+    others().drop_expired(4, OF_ENTRIES)
+    others().drop_tokens()
   end
   return {KEYS[1], token, 'committed', at}
 end

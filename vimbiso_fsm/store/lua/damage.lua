@@ -12,19 +12,19 @@ local function fault_of_state()
   local state = read_state()
   if not holds_document(state) and (state.is_kept or call('EXISTS', KEYS[1]) == 0) then return end
   if not string.match((state.v or '') .. ' ' .. (state.h or ' '), '^%d+ [%w_-]*$') then return 'state holds no head' end
-  if not state.d or state.c ~= check_of(state.v, state.h, state.d) then return 'state is not what was written' end
+  if not state.d or state.c ~= others().check_of(state.v, state.h, state.d) then return 'state is not what was written' end
 end
 
 local function fault_of_previous()
   if call('TYPE', KEYS[1]).ok ~= 'hash' or call('HEXISTS', KEYS[1], 'p') == 0 then return end
   local document, version, digest, check = previous()
-  if not document or check ~= check_of(version, digest, document) then return 'prev is not what was written' end
+  if not document or check ~= others().check_of(version, digest, document) then return 'prev is not what was written' end
 end
 
 -- What is wrong with each of the keys state, prev (a field of the state), audit and tokens, at their places in KEYS.
 local function faults()
   local audit = wrong_type(4, 'audit', 'list')
-  if not audit and not audited() then audit = 'audit is not framed' end
+  if not audit and not others().audited() then audit = 'audit is not framed' end
   return {
     [1] = fault_of_state(), [2] = fault_of_previous(),
     [4] = audit or nil, [5] = wrong_type(5, 'tokens', 'zset') or nil,
@@ -37,7 +37,7 @@ local function sound_head(found)
     if state and state.v then return state.v, state.h end
   end
   if found[4] then return '0', '' end
-  return audited()
+  return others().audited()
 end
 
 if mode == 'settle' then -- ARGV 4 version  5 digest  6 wake-up or ''  7 member
@@ -95,9 +95,9 @@ if mode == 'wipe' then
   call('ZCARD', KEYS[5]) -- for their types: after the first write a wrong one is found too late
   call('ZCARD', KEYS[6])
   append(4, ARGV[6] .. ' ' .. ARGV[7] .. ' ', ARGV[8], AUDIT_KEPT)
-  drop_expired(4, OF_ENTRIES)
+  others().drop_expired(4, OF_ENTRIES)
   call('EXPIREAT', KEYS[4], whole(now + AUDIT_LIFE))
-  use_in_set((parted(state, state.tokens, 0)))
+  others().use_in_set((others().parted(state, state.tokens, 0)))
   call('ZREM', KEYS[6], ARGV[9])
   call('UNLINK', KEYS[1], KEYS[2], KEYS[3], unpack(KEYS, 7))
   return {KEYS[1], token, 'committed', at}

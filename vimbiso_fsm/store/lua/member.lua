@@ -15,7 +15,7 @@ local function read_with_messages()
 end
 if mode == 'load' then return current('stored', read_with_messages()) end
 if mode == 'load_previous' then return current('stored', read_with_messages(), call('HGET', KEYS[1], 'p')) end
-if mode == 'records' then return {KEYS[1], token, 'read', at, all_records(read_state())} end
+if mode == 'records' then return {KEYS[1], token, 'read', at, others().all_records(read_state())} end
 if mode == 'audit' then return {KEYS[1], token, 'read', at, call('LRANGE', KEYS[4], ARGV[4], ARGV[5])} end
 if mode == 'drop_oldest' then -- ARGV 4 entries to drop  5 version  6 digest of the next one  7 seconds it lives or ''
   local version, digest = string.match(call('LINDEX', KEYS[4], ARGV[4]) or '', '^(%d+) (%S*) ')
@@ -33,14 +33,14 @@ if mode == 'inherit' then -- ARGV 4 the earliest instant of use or ''
   if ARGV[4] == '' then read('-inf', '(0') end -- damaged ones
   local is_later = ARGV[4] ~= '' and tonumber(ARGV[4]) > oldest
   read(is_later and ARGV[4] or string.format('(%.6f', oldest), '+inf')
-  return {KEYS[1], token, 'read', at, all_records(state), tokens, state.tokens or ''}
+  return {KEYS[1], token, 'read', at, others().all_records(state), tokens, state.tokens or ''}
 end
 if mode == 'use_tokens' then -- ARGV 4- tokens, each with its instant
   local kind = call('TYPE', KEYS[5]).ok
   if kind ~= 'zset' and kind ~= 'none' then return {KEYS[1], token, 'read', at, 0} end
   local used = {}
   for i = 4, #ARGV, 2 do used[#used + 1], used[#used + 2] = ARGV[i + 1], ARGV[i] end
-  use_in_set(used, 'NX')
+  others().use_in_set(used, 'NX')
   return {KEYS[1], token, 'read', at, 1}
 end
 
@@ -88,12 +88,12 @@ if mode == 'rewrite' then
     rewritten = rewritten + 1
   end
   if ARGV[4] ~= '' and state.v and state.h and (state.d == ARGV[4] or state.d == ARGV[6] or state.d == ARGV[7]) then
-    call('HSET', KEYS[1], 'c', check_of(state.v, state.h, ARGV[5]))
+    call('HSET', KEYS[1], 'c', others().check_of(state.v, state.h, ARGV[5]))
     rewrite('d', ARGV[5])
   end
   local before, version, digest = previous()
   if ARGV[8] ~= '' and (before == ARGV[8] or before == ARGV[10] or before == ARGV[11]) then
-    rewrite('p', version .. ' ' .. digest .. ' ' .. check_of(version, digest, ARGV[9]) .. ' ' .. ARGV[9])
+    rewrite('p', version .. ' ' .. digest .. ' ' .. others().check_of(version, digest, ARGV[9]) .. ' ' .. ARGV[9])
   end
   local places = {}
   for i = 0, RECORDS_KEPT - 1 do places[#places + 1] = turn_field(i) end
@@ -109,13 +109,13 @@ end
 
 -- The only key of these modes is that of the keys of a member's own.
 if mode == 'keys' then -- ARGV 4 seconds that keys with an end are kept, at least
-  if tonumber(ARGV[4]) > 0 and call('PTTL', KEYS[1]) >= 0 then expire(1, now + ARGV[4]) end
+  if tonumber(ARGV[4]) > 0 and call('PTTL', KEYS[1]) >= 0 then others().expire(1, now + ARGV[4]) end
   return {KEYS[1], token, 'read', at, call('HGETALL', KEYS[1])}
 end
 if mode == 'keep_key' then -- ARGV 4 id  5 key  6 '1' to keep it only in place of one with the same id, or ''  7 as 4 above
   local has_end = call('PTTL', KEYS[1]) ~= -1 -- so has the first key, if it is to have one
   if ARGV[6] == '' or call('HEXISTS', KEYS[1], ARGV[4]) == 1 then call('HSET', KEYS[1], ARGV[4], ARGV[5]) end
-  if tonumber(ARGV[7]) > 0 and has_end and call('EXISTS', KEYS[1]) == 1 then expire(1, now + ARGV[7]) end
+  if tonumber(ARGV[7]) > 0 and has_end and call('EXISTS', KEYS[1]) == 1 then others().expire(1, now + ARGV[7]) end
   return {KEYS[1], token, 'read', at}
 end
 if mode == 'drop_keys' then -- ARGV 4- ids

@@ -209,7 +209,7 @@ if mode == 'report' then -- ARGV 4 incident
   local latest = call('LINDEX', KEYS[1], -1)
   if not latest or string.gsub(latest, '^@%d+%.%d+ ', '') ~= ARGV[4] then -- otherwise its first reply was lost
     append(1, '', ARGV[4], INCIDENTS_KEPT)
-    drop_expired(1, OF_INCIDENTS)
+    others().drop_expired(1, OF_INCIDENTS)
     call('EXPIREAT', KEYS[1], whole(now + AUDIT_LIFE))
   end
   return {KEYS[1], token, 'read', at}
