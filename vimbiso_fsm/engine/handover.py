@@ -215,6 +215,8 @@ def hinders_person(draft: Draft, given: HandedOver | HandedBack | PersonSaid) ->
     """Return why a person cannot do this now; "" if nothing hinders it."""
     if not isinstance(given, HandedOver) and draft.handed is None:
         return NOT_HANDED
+    if not isinstance(given, HandedOver) and draft.handed is not None and given.inbox not in ("", draft.handed.inbox):
+        return NOT_HANDED  # to this inbox
     if isinstance(given, HandedOver):
         if given.inbox not in draft.bot.inbox_names:
             return "unknown inbox"

@@ -133,9 +133,11 @@ class HandedBack(GivenFact):
 
     Attributes:
         by: The name of the person or system that does so.
+        inbox: The inbox that must have it; empty for any.
     """
 
     by: str = attrs.field(validator=_short)
+    inbox: str = ""
 
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
@@ -145,10 +147,12 @@ class PersonSaid(GivenFact):
     Attributes:
         text: The words, or another reply without choices.
         by: The name of the person.
+        inbox: The inbox that must have the conversation; empty for any.
     """
 
     text: Said = attrs.field(repr=False, validator=_said)
     by: str = attrs.field(validator=_short)
+    inbox: str = ""
 
 
 Given: TypeAlias = WordsGiven | FlowOpened | TriggerPulled | HandedOver | HandedBack | PersonSaid

@@ -503,7 +503,7 @@ class FlowStateManager(Shell):
         """
         return self._give(member, handed_over, inbox, key, by)
 
-    def say(self, member: str | Channel, text: str | Said, *, key: str, by: str) -> EventOutcome:
+    def say(self, member: str | Channel, text: str | Said, *, key: str, by: str, inbox: str = "") -> EventOutcome:
         """Say something to a member in the name of a person, once, and return the outcome.
 
         It goes out as the words of `tell` do, and it is "ignored" with the reason "not handed" while the bot has the
@@ -514,14 +514,15 @@ class FlowStateManager(Shell):
             text: The words as they are, or another reply without choices.
             key: The name of these words at this member, as in `tell`.
             by: The name of the person, for the audit.
+            inbox: The inbox of the person. It is "not handed" if another one has the conversation; empty for any.
 
         Raises:
             InvalidMessage, DamagedDocument, StoreUnavailable, CommitUnknown, Contended: As in `tell`.
             NewerState, ForeignState, EncryptedState: As in `handle`.
         """
-        return self._give(member, person_said, text, key, by)
+        return self._give(member, person_said, text, key, by, inbox)
 
-    def hand_back(self, member: str | Channel, *, key: str, by: str) -> EventOutcome:
+    def hand_back(self, member: str | Channel, *, key: str, by: str, inbox: str = "") -> EventOutcome:
         """Give the conversation of a member back to the bot, once, and return the outcome.
 
         The run goes on where it stood, and its question is asked again.
@@ -530,6 +531,7 @@ class FlowStateManager(Shell):
             member: The id of a member or guest, or an address.
             key: The name of this at this member, as in `tell`.
             by: The name of the person or system that does it, for the audit and the inbox.
+            inbox: The inbox that must have the conversation, as in `say`.
 
         Returns:
             As of `tell`; "ignored" with the reason "not handed" if the bot has it.
@@ -538,7 +540,7 @@ class FlowStateManager(Shell):
             InvalidMessage, DamagedDocument, StoreUnavailable, CommitUnknown, Contended: As in `tell`.
             NewerState, ForeignState, EncryptedState: As in `handle`.
         """
-        return self._give(member, handed_back, key, by)
+        return self._give(member, handed_back, key, by, inbox)
 
     @checked
     def handed(self, inbox: str = "") -> HandedConversations:
@@ -1082,13 +1084,13 @@ class AsyncFlowStateManager(AsyncShell):
         """Hand the conversation of a member over to a person, once. See `FlowStateManager.hand_over`."""
         return await self._give(member, handed_over, inbox, key, by)
 
-    async def say(self, member: str | Channel, text: str | Said, *, key: str, by: str) -> EventOutcome:
+    async def say(self, member: str | Channel, text: str | Said, *, key: str, by: str, inbox: str = "") -> EventOutcome:
         """Say something to a member in the name of a person, once. See `FlowStateManager.say`."""
-        return await self._give(member, person_said, text, key, by)
+        return await self._give(member, person_said, text, key, by, inbox)
 
-    async def hand_back(self, member: str | Channel, *, key: str, by: str) -> EventOutcome:
+    async def hand_back(self, member: str | Channel, *, key: str, by: str, inbox: str = "") -> EventOutcome:
         """Give the conversation of a member back to the bot, once. See `FlowStateManager.hand_back`."""
-        return await self._give(member, handed_back, key, by)
+        return await self._give(member, handed_back, key, by, inbox)
 
     async def handed(self, inbox: str = "") -> HandedConversations:
         """List the conversations that are handed over. See `FlowStateManager.handed`."""

@@ -31,7 +31,7 @@ def flow_opened(member_id: str, flow: str | AnyFlow, data: object, key: str) -> 
     return FlowOpened(member_id=member_id, flow=name, data=unstructure(data), key=key)
 
 
-def person_said(member_id: str, text: str | Said, key: str, by: str) -> PersonSaid:
+def person_said(member_id: str, text: str | Said, key: str, by: str, inbox: str = "") -> PersonSaid:
     """Return words of a person for a member, as they are.
 
     Raises:
@@ -41,7 +41,7 @@ def person_said(member_id: str, text: str | Said, key: str, by: str) -> PersonSa
         if not plain(text).strip():
             raise InvalidMessage("text", "is empty")
         text = Text("handed.said", words=plain(text))
-    return PersonSaid(member_id=member_id, text=text, key=key, by=by)
+    return PersonSaid(member_id=member_id, text=text, key=key, by=by, inbox=inbox)
 
 
 def trigger_pulled(member_id: str, name: str, data: object, key: str, by: str) -> TriggerPulled:
@@ -62,10 +62,10 @@ def handed_over(member_id: str, inbox: str, key: str, by: str) -> HandedOver:
     return HandedOver(member_id=member_id, inbox=inbox, key=key, by=by)
 
 
-def handed_back(member_id: str, key: str, by: str) -> HandedBack:
+def handed_back(member_id: str, key: str, by: str, inbox: str = "") -> HandedBack:
     """Return a conversation to be handed back to the bot.
 
     Raises:
         InvalidMessage: A value is empty, too long or of the wrong type.
     """
-    return HandedBack(member_id=member_id, key=key, by=by)
+    return HandedBack(member_id=member_id, key=key, by=by, inbox=inbox)

@@ -25,7 +25,8 @@ from vimbiso_fsm.web.chat_connection import serve
 from vimbiso_fsm.web.chat_page import FILES, ChatPage, cookie_of
 from vimbiso_fsm.web.client import AsyncChannelClient
 from vimbiso_fsm.web.counts import Counts
-from vimbiso_fsm.web.endpoints import Endpoint, RestEndpoint, Shared, Webhook
+from vimbiso_fsm.web.endpoints import Endpoint, InboxEndpoint, RestEndpoint, Shared, Webhook
+from vimbiso_fsm.web.inbox import HttpInbox
 from vimbiso_fsm.web.operators import PATHS, pages
 from vimbiso_fsm.web.peers import DEFAULT_REFUSALS, Peers
 from vimbiso_fsm.web.rest import RestChannel
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 def app(
     manager: AsyncFlowStateManager,
-    channels: Mapping[str, AsyncWebChannel | RestChannel | WebChat],
+    channels: Mapping[str, AsyncWebChannel | RestChannel | WebChat | HttpInbox],
     *,
     base: str,
     verify_token: str = "",
@@ -54,7 +55,7 @@ def app(
         manager: The manager, with senders for the channels of vendors. A REST channel needs none, and a web chat is
             what it delivers by: `deliver=chat`.
         channels: The channels by their path, of lower-case letters, digits and "-": `{"whatsapp": …}` is at
-            `/whatsapp`.
+            `/whatsapp`. An `HttpInbox` stands among them: the help desk acts there.
         base: The address of the app as channels call it, such as "https://bot.example.org". An app that is mounted at a
             path has it without that path.
         verify_token: The token of Meta's handshake.
@@ -92,7 +93,7 @@ def _counts(metrics: OpenMetrics | None, token: str) -> OpenMetrics | None:
 
 
 def _routes(
-    name: str, shared: Shared, channel: AsyncWebChannel | RestChannel | WebChat, verify_token: str
+    name: str, shared: Shared, channel: AsyncWebChannel | RestChannel | WebChat | HttpInbox, verify_token: str
 ) -> list[BaseRoute]:
     """Make the routes of a channel.
 
@@ -105,6 +106,8 @@ def _routes(
     endpoint: Endpoint
     if isinstance(channel, WebChat):
         return _chat_routes(name, shared, channel)
+    if isinstance(channel, HttpInbox):
+        return [Route(f"/{name}", InboxEndpoint(name, shared, channel).answer, methods=["POST"])]
     if isinstance(channel, RestChannel):
         endpoint = RestEndpoint(name, shared, channel)
         return [Route(f"/{name}", endpoint.answer, methods=["POST"])]

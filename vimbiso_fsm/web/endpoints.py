@@ -23,9 +23,11 @@ from vimbiso_fsm.errors import InvalidMessage, NotAnswered, TooManyMessages, Vim
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.sending import Sent
 from vimbiso_fsm.operations.handle import Outcome
+from vimbiso_fsm.operations.handle_event import EventOutcome
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager
 from vimbiso_fsm.web.bodies import Bodies, Rejected
 from vimbiso_fsm.web.counts import Counts
+from vimbiso_fsm.web.inbox import Act, HttpInbox
 from vimbiso_fsm.web.peers import Peers
 from vimbiso_fsm.web.rest import RestChannel
 
@@ -243,6 +245,46 @@ class RestEndpoint(Endpoint):
             await self._shared.manager.sent(outcome, Sent())
         except VimbisoError as error:
             _log.error("it was not noted that replies were sent: %s", error_record(error, ""))
+
+
+class InboxEndpoint(Endpoint):
+    """The endpoint of a help desk: what a person says and does in a conversation that their inbox has."""
+
+    def __init__(self, name: str, shared: Shared, inbox: HttpInbox) -> None:
+        """Make an endpoint.
+
+        Args:
+            name: The path of the inbox.
+            shared: What the endpoints share.
+            inbox: The inbox.
+        """
+        super().__init__(name, shared)
+        self._inbox = inbox
+
+    async def _answered(self, request: Request) -> Response:
+        raw = await self._shared.bodies.read(request)
+        if not self._inbox.verify(request.headers, raw, now=_now()):
+            raise Rejected(403)
+        try:
+            outcome = await self._done(self._inbox.parse(raw))
+        except InvalidMessage as error:
+            return _json({"error": "InvalidMessage", "field": error.field, "fault": error.fault}, 400)
+        except VimbisoError as error:
+            _log.error("an act of a help desk was not taken: %s", error_record(error, ""))
+            return _json({"error": type(error).__name__}, 503, _BUSY)
+        return _json({"status": outcome.status, "reason": outcome.reason, "held": outcome.held})
+
+    async def _done(self, act: Act) -> EventOutcome:
+        """Do what a person does. Its key is the inbox's own, so that it meets no key of another system."""
+        manager, inbox = self._shared.manager, self._inbox.name
+        key = f"{inbox} {act.key}"
+        match act.do:
+            case "say":
+                return await manager.say(act.member_id, act.text, key=key, by=act.by, inbox=inbox)
+            case "take":
+                return await manager.hand_over(act.member_id, inbox, key=key, by=act.by)
+            case _:
+                return await manager.hand_back(act.member_id, key=key, by=act.by, inbox=inbox)
 
 
 def _refusal(status: int, wait: float | None) -> Response:
