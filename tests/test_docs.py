@@ -132,7 +132,7 @@ def test_a_command_on_a_page_has_the_options_of_the_command(line: str) -> None:
     known = {option: parameter for parameter in command.params for option in parameter.opts}
     named = {word.partition("=")[0] for word in words if word.startswith("--")}
     assert named <= known.keys()
-    needs_bot = {"chat", "worker", "replay", "state", "recover", "reset", "wipe", "quarantine", "check"}
+    needs_bot = {"chat", "serve", "worker", "replay", "state", "recover", "reset", "wipe", "quarantine", "check"}
     needs_bot |= {"link", "unlink", "relink", "merge", "erase", "export", "reencrypt", "audit explain"}
     assert f"{group} {command.name}".strip() not in needs_bot or "--flows" in named
 

@@ -25,7 +25,7 @@ from vimbiso_fsm.audit.redaction import error_record
 from vimbiso_fsm.errors import CommitUnknown, Contended, InvalidMessage, NotAnswered, StoreUnavailable, VimbisoError
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.told import OtherFact, StatusChanged, Told
-from vimbiso_fsm.runtime.logs import FIELDS, MAX_TEXT, JSONFormatter, log_turn
+from vimbiso_fsm.runtime.logs import FIELDS, MAX_TEXT, JSONFormatter, LineFormatter, log_turn
 from vimbiso_fsm.runtime.watchdog import SlowCallback
 from vimbiso_fsm.store.memory import AsyncMemoryStore, MemoryStore
 from vimbiso_fsm.store.requests import Commit, Committed, Conflict, Load, Request, Usage
@@ -679,3 +679,16 @@ def test_a_record_that_cannot_be_formatted_is_a_line():
     assert line("%d", "two")["event"] == "%d"
     assert line("%s %s", "one")["event"] == "%s %s"
     assert line("%(a)s", {"a": PIN})["event"] == "%(a)s"
+
+
+def test_a_line_for_people_has_time_and_level_and_stays_one_line():
+    """The other form has the same fields; no text begins a line of its own, and no message of an exception is in it."""
+    error = ValueError(PIN)
+    facts = {"type": "ValueError", "where": ["a.py:1"], "secret": PIN}
+    record = logging.LogRecord("vimbiso_fsm", logging.ERROR, __file__, 1, "a \n%s: %s", ("\x1b[1m", facts), None)
+    record.created = 1_000_000.5
+    written = LineFormatter().format(record)
+    begun = "1970-01-12T13:46:40.500+00:00 ERROR   vimbiso_fsm: a \\n\\x1b[1m"
+    assert written == f'{begun} type="ValueError" where=["a.py:1"]'
+    raised = logging.LogRecord("uvicorn.error", logging.ERROR, __file__, 1, "%s", (error,), (ValueError, error, None))
+    assert PIN not in LineFormatter().format(raised)

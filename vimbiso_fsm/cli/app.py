@@ -26,6 +26,7 @@ from vimbiso_fsm.cli.recover import erase, quarantine, recover, reset, wipe
 from vimbiso_fsm.cli.reencrypt import reencrypt
 from vimbiso_fsm.cli.repair import repair
 from vimbiso_fsm.cli.replay import replay
+from vimbiso_fsm.cli.serve import serve
 from vimbiso_fsm.cli.state import state
 from vimbiso_fsm.cli.tell import tell
 from vimbiso_fsm.cli.worker import worker
@@ -39,6 +40,7 @@ COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
     "chat": chat,
     "check": check,
     "diagram": diagram,
+    "serve": serve,
     "worker": worker,
     "replay": replay,
     "state": state,

@@ -185,14 +185,19 @@ def secrets_of_environment() -> tuple[str, ...]:
 
 def require_store(redis: str | None, data: Path | None) -> None:
     """Check that one store is named, and that its folder exists."""
+    require_one_store(redis, data)
+    if data is not None and not data.is_dir():
+        fail(f"there is no folder {data}; give the --data DIR that a bot has written")
+
+
+def require_one_store(redis: str | None, data: Path | None) -> None:
+    """Check that one store is named."""
     if redis is not None and data is not None:
         raise typer.BadParameter(_TWO_STORES)
     if redis is None and data is None:
         raise typer.BadParameter(
             f"no store is named; give --redis URL or --data DIR, or set the environment variable {VARIABLE}"
         )
-    if data is not None and not data.is_dir():
-        fail(f"there is no folder {data}; give the --data DIR that a bot has written")
 
 
 @contextmanager

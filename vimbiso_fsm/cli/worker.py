@@ -3,28 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
+import attrs
 import typer
 
 from vimbiso_fsm.archive.keeping import HOT_DAYS, HOT_KEPT
 from vimbiso_fsm.cli.archive_options import Archive, HotDays, HotEntries, archiving_of
 from vimbiso_fsm.cli.bot_options import Flows, import_bot, import_function
-from vimbiso_fsm.cli.doctor import level
-from vimbiso_fsm.cli.encryption_options import encryption_of_environment
-from vimbiso_fsm.cli.failures import fail
+from vimbiso_fsm.cli.failures import fail, misuse
+from vimbiso_fsm.cli.plain_text import shown
 from vimbiso_fsm.cli.services import Inboxes, Senders, Services, made, with_async_services
-from vimbiso_fsm.cli.store_options import Data, Namespace, Redis, require_store, secrets_of_environment
+from vimbiso_fsm.cli.store_options import Data, Namespace, Redis, require_store
+from vimbiso_fsm.cli.worker_options import (
+    METRICS_TOKEN,
+    Deliver,
+    Durable,
+    Every,
+    LogForm,
+    MemoryAlarm,
+    ShardLease,
+    UnsafeStore,
+    log_to_stderr,
+    manager_maker,
+)
 from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager
 from vimbiso_fsm.runtime.worker import INTERVAL, AsyncWorker
 from vimbiso_fsm.store.doctor import MEMORY_ALARM
-from vimbiso_fsm.store.retention import LONGEST_LEASE, SHARD_LEASE
+from vimbiso_fsm.store.retention import SHARD_LEASE
+
+if TYPE_CHECKING:
+    from vimbiso_fsm.web.metrics import OpenMetrics
 
 
 def worker(
@@ -35,114 +50,121 @@ def worker(
     services: Services = None,
     senders: Senders = None,
     inboxes: Inboxes = None,
-    deliver: Annotated[
-        str | None,
-        typer.Option(
-            "--deliver",
-            metavar="MODULE:FUNCTION",
-            help="deliver(channel, replies), sync or async, sends what no sender sends. Without it that waits for "
-            "the next message.",
-        ),
-    ] = None,
-    durability: Annotated[
-        str,
-        typer.Option(
-            "--durability", metavar="local|replicated", help="What an answered turn must survive; see doctor."
-        ),
-    ] = "local",
-    unsafe_store: Annotated[
-        bool, typer.Option("--unsafe-store", help="Start on a server that the doctor refuses; an incident records it.")
-    ] = False,
-    every: Annotated[
-        float, typer.Option("--every", min=0.01, help="Seconds between two searches for due work.")
-    ] = INTERVAL,
-    lease: Annotated[
-        float,
-        typer.Option(
-            "--lease", min=0.1, max=LONGEST_LEASE, help="Seconds after which another worker replaces one that has died."
-        ),
-    ] = SHARD_LEASE,
-    memory_alarm: Annotated[
-        float,
-        typer.Option(
-            "--memory-alarm", metavar="SHARE", min=0.01, max=1.0, help="Share of a server's memory from which it warns."
-        ),
-    ] = MEMORY_ALARM,
+    deliver: Deliver = None,
+    durability: Durable = "local",
+    unsafe_store: UnsafeStore = False,
+    every: Every = INTERVAL,
+    lease: ShardLease = SHARD_LEASE,
+    memory_alarm: MemoryAlarm = MEMORY_ALARM,
     archive: Archive = None,
     hot_entries: HotEntries = HOT_KEPT,
     hot_days: HotDays = HOT_DAYS,
     metrics: Annotated[float, typer.Option("--metrics", min=0.1, help="Seconds between two lines of metrics.")] = 60.0,
+    http: Annotated[
+        str | None,
+        typer.Option("--http", metavar="[HOST:]PORT", help="Serve /healthz, /readyz and /metrics there."),
+    ] = None,
+    log: LogForm = "text",
 ) -> None:
     """Run timers, session expiry and pending deliveries, and move older audit entries to an archive.
 
     Any number of workers may run on any number of machines; each takes a share of the members. A bot can also run the
-    same loop in its own process. The worker ends in order, with exit code 0, on SIGTERM and on Ctrl-C.
+    same loop in its own process. The worker ends in order, with exit code 0, on SIGTERM and on Ctrl-C. With --http,
+    VIMBISO_METRICS_TOKEN is the token of /metrics, and a second signal ends it at once.
     """
     require_store(redis, data)
-    promised, bot, secret = level(durability), import_bot(flows), secrets_of_environment()
-    encryption, archiving = encryption_of_environment(), archiving_of(archive, hot_entries, hot_days)
+    bot, archiving = import_bot(flows), archiving_of(archive, hot_entries, hot_days)
     deliverer = None if deliver is None else import_function("--deliver", deliver)
+    pages = None if http is None else _pages(http)
+    kind: type[AsyncFlowStateManager] = AsyncFlowStateManager
+    measured: dict[str, Any] = {}
+    if pages is not None:
+        from vimbiso_fsm.runtime.measured import AsyncMeasuredManager
+
+        kind, measured = AsyncMeasuredManager, {"measures": [pages.figures]}
+    make_manager = manager_maker(kind, redis, data, namespace, durability, unsafe_store, archiving)
 
     async def manager(bot: Bot, closing: AsyncExitStack) -> AsyncFlowStateManager:
         sending = await made("--senders", senders, "senders", closing)
         taking = await made("--inboxes", inboxes, "inboxes", closing)
-        if data is not None:
-            return AsyncFlowStateManager.embedded(
-                data,
-                bot,
-                namespace=namespace,
-                secret=secret,
-                deliver=deliverer,
-                senders=sending,
-                inboxes=taking,
-                encryption=encryption,
-                archive=archiving,
-            )
-        return AsyncFlowStateManager.from_url(
-            str(redis),
-            bot,
-            durability=promised,
-            unsafe_store=unsafe_store,
-            namespace=namespace,
-            secret=secret,
-            deliver=deliverer,
-            senders=sending,
-            inboxes=taking,
-            encryption=encryption,
-            archive=archiving,
-        )
+        return make_manager(bot, deliver=deliverer, senders=sending, inboxes=taking, **measured)
 
     make_worker = partial(AsyncWorker, every=every, lease=lease, memory_alarm=memory_alarm)
+
+    async def work() -> None:
+        async with AsyncExitStack() as closing:
+            made_bot = await with_async_services(bot, services, closing)
+            opened = await closing.enter_async_context(await manager(made_bot, closing))
+            await opened.start()
+            worker = make_worker(opened)
+            printing = asyncio.ensure_future(_print_metrics(worker, metrics))
+            try:
+                await (_run(worker) if pages is None else pages.run(opened, worker))
+            finally:
+                printing.cancel()
+                with suppress(asyncio.CancelledError):
+                    await printing
+            _print(worker.name, f"stopped {worker.metrics}")
+
     try:
-        asyncio.run(_work(bot, services, manager, make_worker, metrics))
+        with log_to_stderr(log):
+            asyncio.run(work())
     except (VimbisoError, ModuleNotFoundError) as error:  # the extra of an archive in a database
         fail(error)
 
 
-async def _work(
-    bot: Bot,
-    services: str | None,
-    make: Callable[[Bot, AsyncExitStack], Awaitable[AsyncFlowStateManager]],
-    make_worker: Callable[[AsyncFlowStateManager], AsyncWorker],
-    metrics: float,
-) -> None:
-    async with AsyncExitStack() as closing:
-        bot = await with_async_services(bot, services, closing)
-        manager = await closing.enter_async_context(await make(bot, closing))
-        await manager.start()
-        worker = make_worker(manager)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, worker.stop)
-        _print(worker.name, "started")
-        printing = asyncio.ensure_future(_print_metrics(worker, metrics))
-        try:
-            await worker.run()
-        finally:
-            printing.cancel()
-            with suppress(asyncio.CancelledError):
-                await printing
-        _print(worker.name, f"stopped {worker.metrics}")
+async def _run(worker: AsyncWorker) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, worker.stop)
+    _print(worker.name, "started")
+    await worker.run()
+
+
+@attrs.frozen
+class _Pages:
+    """The pages for operators of a worker."""
+
+    figures: OpenMetrics
+    token: str = attrs.field(repr=False)
+    listening: Any
+    bound: Any
+
+    async def run(self, manager: AsyncFlowStateManager, worker: AsyncWorker) -> None:
+        """Run the worker, and serve the pages meanwhile."""
+        from vimbiso_fsm.web.operators import operator_app
+        from vimbiso_fsm.web.serving import Stop, serve
+
+        self.figures.watch_worker(worker)
+        stop = Stop()
+        with stop.signals():
+            _print(worker.name, "started")
+            _print(worker.name, "serves", self.listening.address(self.bound))
+            app = operator_app(manager, worker, self.figures, self.token)
+            await serve(app, worker, self.bound, self.listening, stop)
+
+
+def _pages(http: str) -> _Pages:
+    """Return the pages at an address. What is wrong with it ends the command."""
+    try:
+        from vimbiso_fsm.web.metrics import OpenMetrics
+        from vimbiso_fsm.web.operators import fault_of_token
+        from vimbiso_fsm.web.serving import Listening
+        from vimbiso_fsm.web.settings import Fault, secret_of
+    except ModuleNotFoundError as missing:
+        fail(f"--http needs {missing.name}; run: pip install 'vimbiso_fsm[serve]'")
+    host, _, port = http.rpartition(":")
+    if not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise typer.BadParameter(f"{shown(http)} is not [HOST:]PORT", param_hint="--http")
+    token = secret_of(METRICS_TOKEN, os.environ)
+    fault = token if isinstance(token, Fault) else fault_of_token(METRICS_TOKEN, token)
+    if fault:
+        misuse(fault)
+    listening = Listening(host.strip("[]") or "127.0.0.1", int(port))
+    try:
+        return _Pages(OpenMetrics(), str(token), listening, listening.bind())
+    except OSError as error:
+        fail(f"--http {shown(http)} cannot be listened at: {error.strerror}; give another one")
 
 
 async def _print_metrics(worker: AsyncWorker, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Logs as JSON, one object a line: a formatter for the logger "vimbiso_fsm", and an observer that logs each turn.
+"""Logs, one record a line: formatters for the logger "vimbiso_fsm", and an observer that logs each turn.
 
 A line holds only the fields in `FIELDS`. The message of an exception is left out, because it may quote or name a
 member; its type and the places in the code are kept. Each record is one line of ASCII, and long texts are cut.
@@ -55,17 +55,37 @@ class JSONFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, without a newline."""
-        event, facts = _event(record)
-        if record.exc_info and record.exc_info[1] is not None:
-            facts = {**error_record(record.exc_info[1], ""), **facts}
-        line = {
-            "time": instant(record.created).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "event": event,
-            **{name: facts[name] for name in FIELDS if name in _FACTS and facts.get(name)},
-        }
-        return json.dumps({name: _plain(value) for name, value in line.items()})
+        return json.dumps(_fields(record))
+
+
+class LineFormatter(logging.Formatter):
+    """Formats a record as one line for people: time, level, logger, event and facts. It never raises."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, without a newline."""
+        time, level, logger, event, *facts = _fields(record).items()
+        begun = f"{time[1]} {str(level[1]).upper():<7} {logger[1]}: {_escaped(str(event[1]))}"
+        return " ".join((begun, *(f"{name}={_escaped(json.dumps(value))}" for name, value in facts)))
+
+
+def _escaped(text: str) -> str:
+    """Return a text as printable ASCII, so that it cannot begin a line of its own or steer a terminal."""
+    return "".join(each if " " <= each <= "~" else each.encode("unicode_escape").decode("ascii") for each in text)
+
+
+def _fields(record: logging.LogRecord) -> dict[str, object]:
+    """Return the fields of a line."""
+    event, facts = _event(record)
+    if record.exc_info and record.exc_info[1] is not None:
+        facts = {**error_record(record.exc_info[1], ""), **facts}
+    line = {
+        "time": instant(record.created).isoformat(timespec="milliseconds"),
+        "level": record.levelname.lower(),
+        "logger": record.name,
+        "event": event,
+        **{name: facts[name] for name in FIELDS if name in _FACTS and facts.get(name)},
+    }
+    return {name: _plain(value) for name, value in line.items()}
 
 
 def _event(record: logging.LogRecord) -> tuple[str, dict[str, object]]:

@@ -10,7 +10,6 @@ import re
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route, WebSocketRoute
@@ -30,7 +29,7 @@ from vimbiso_fsm.web.inbox import HttpInbox
 from vimbiso_fsm.web.operators import PATHS, pages
 from vimbiso_fsm.web.peers import DEFAULT_REFUSALS, Peers
 from vimbiso_fsm.web.rest import RestChannel
-from vimbiso_fsm.web.settings import missing_settings
+from vimbiso_fsm.web.settings import is_app_address, missing_settings
 
 if TYPE_CHECKING:
     from vimbiso_fsm.web.metrics import OpenMetrics
@@ -70,8 +69,7 @@ def app(
         ValueError: `base` is no address, a path is none, a secret is missing without which a channel would refuse all
             of its requests, or the manager does not deliver by a web chat.
     """
-    parts = urlsplit(base)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    if not is_app_address(base):
         raise ValueError("base is not the address of the app; give https://HOST")
     counts = _counts(metrics, metrics_token)
     shared = Shared(manager, base.rstrip("/"), Peers(refusals, time.monotonic), counts or Counts())

@@ -16,6 +16,7 @@ from vimbiso_fsm.audit.redaction import error_record
 from vimbiso_fsm.channels.delivery import header, same_secret
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager
 from vimbiso_fsm.runtime.worker import AsyncWorker
+from vimbiso_fsm.web.settings import Fault
 
 if TYPE_CHECKING:
     from vimbiso_fsm.web.metrics import OpenMetrics
@@ -28,6 +29,13 @@ PATHS: Final = frozenset({"healthz", "readyz", "metrics"})
 """The paths of the pages."""
 
 _log = logging.getLogger("vimbiso_fsm.web")
+
+
+def fault_of_token(name: str, token: str) -> Fault | None:
+    """Return what is wrong with the token of the metrics; None without a fault or a token."""
+    if not token or len(token) >= SECRET_LENGTH:
+        return None
+    return Fault(name, f"has less than {SECRET_LENGTH} characters", "give a random one")
 
 
 def pages(
@@ -48,8 +56,8 @@ def pages(
     Raises:
         ValueError: The token is too short.
     """
-    if metrics_token and len(metrics_token) < SECRET_LENGTH:
-        raise ValueError(f"metrics_token has less than {SECRET_LENGTH} characters; give a random one")
+    if fault := fault_of_token("metrics_token", metrics_token):
+        raise ValueError(str(fault))
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok")

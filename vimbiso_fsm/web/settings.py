@@ -1,7 +1,12 @@
-"""The checks of settings, as validators and converters of attrs. Their errors do not quote what may be a secret."""
+"""The checks of settings: validators and converters of attrs, and the faults of variables of the environment.
+
+None of them quotes what may be a secret.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -22,6 +27,12 @@ def secret(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if not value:
         raise ValueError(f"{attribute.name} is empty; without it nothing can be sent")
     optional_secret(_, attribute, value)
+
+
+def is_app_address(value: str) -> bool:
+    """Return whether a text is the address of an app, as channels call it."""
+    parts = urlsplit(value)
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and not (parts.query or parts.fragment)
 
 
 def without_slash(value: str) -> str:
@@ -48,3 +59,33 @@ def missing_settings(channel: object, verify_token: str) -> list[str]:
     api: object = getattr(channel, "api", None)
     missing = [*getattr(api, "missing_secrets", ())]
     return [*missing, "verify_token"] if getattr(api, "shakes_hands", False) and not verify_token else missing
+
+
+@attrs.frozen
+class Fault:
+    """A setting that is missing or wrong.
+
+    Attributes:
+        name: Its variable.
+        fault: What is wrong.
+        remedy: What to do.
+    """
+
+    name: str
+    fault: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.fault}; {self.remedy}"
+
+
+def secret_of(name: str, environment: Mapping[str, str]) -> str | Fault:
+    """Return the value of a variable, or of the file that it names; empty without one."""
+    given = environment.get(name, "").strip()
+    if not given.startswith("@"):
+        return given
+    try:
+        return Path(given[1:]).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:  # ValueError: it is no text
+        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
+        return Fault(name, f"names a file that cannot be read: {why}", "let it be readable, or give the value itself")
