@@ -25,6 +25,7 @@ from tests.web.signed import BASE, REST_SECRET, signed
 from vimbiso_fsm.channels import rest
 
 METRICS = "token-of-the-metrics"
+CHAT_SECRET = "secret-of-the-cookies-of-visitors"
 MAIN = "from vimbiso_fsm.cli import main; main()"
 
 BOT = '''
@@ -76,6 +77,7 @@ def settings(vendors: str) -> dict[str, str]:
     """Return the variables of all channels, whose vendors are at an address of this machine."""
     return {
         "VIMBISO_BASE_URL": BASE,
+        "VIMBISO_CHAT_SECRETS": CHAT_SECRET,
         "VIMBISO_METRICS_TOKEN": METRICS,
         "VIMBISO_REST_SECRETS": REST_SECRET,
         "VIMBISO_TELEGRAM_BASE": vendors,

@@ -11,9 +11,11 @@ from tests.cli_runs import invoke
 from tests.web.served import settings
 from tests.web.signed import REST_SECRET
 from vimbiso_fsm.web import CloudApi, TelegramApi, TwilioApi
+from vimbiso_fsm.web.chat import WebChat
 from vimbiso_fsm.web.deployment import OFFERED, deployed
 from vimbiso_fsm.web.rest import RestChannel
 
+ALL_PATHS = [each.path for each in OFFERED]
 ALL = settings("https://vendors.example.org")
 
 
@@ -31,6 +33,7 @@ def test_all_channels_are_read() -> None:
         "telegram": TelegramApi,
         "twilio": TwilioApi,
         "rest": RestChannel,
+        "chat": WebChat,
     }
     assert (found.verify_token, found.signs_address) == ("t0ken", True)
     assert "t0ken" not in repr(found)
@@ -50,8 +53,8 @@ def test_a_type_of_channel_has_one_sender() -> None:
 def test_each_needed_setting_is_asked_for_by_name(name: str) -> None:
     """Without a setting that its channel needs, the fault has its name and the remedy. An empty one is none."""
     offered = next(each for each in OFFERED if name.startswith(each.prefix))
-    if offered.path == "rest":
-        assert deployed({**ALL, name: ""}).channels.keys() == {"whatsapp", "telegram", "twilio"}
+    if offered.path in ("rest", "chat"):  # it is the one of its channel
+        assert {*ALL_PATHS} - {offered.path} == deployed({**ALL, name: ""}).channels.keys()
         return
     for variables in ({**ALL, name: " "}, {key: value for key, value in ALL.items() if key != name}):
         (fault,) = faults(variables)

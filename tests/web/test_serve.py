@@ -15,7 +15,7 @@ import pytest
 
 from tests.cli_runs import LIMIT, embedded, wait_until
 from tests.web.clients import TOKEN
-from tests.web.served import METRICS, Served, ask, rest_body, served, settings, webhook
+from tests.web.served import CHAT_SECRET, METRICS, Served, ask, rest_body, served, settings, webhook
 from tests.web.signed import REST_SECRET
 from tests.web.vendors import Vendors, vendors
 
@@ -65,11 +65,11 @@ def test_a_recorded_request_of_a_vendor_is_answered_and_its_reply_sent(
 
 def test_the_start_names_the_channels_and_no_secret(process: Served) -> None:
     """The lines at the start have a time and a level, the webhooks and what is not set, and no value of a setting."""
-    channels = ("whatsapp", "telegram", "twilio", "rest")
-    assert all(f"the webhook is https://bot.example.org/{name}" in process.text for name in channels)
+    channels = ("whatsapp", "telegram", "twilio", "rest", "chat")
+    assert all(f" is at https://bot.example.org/{name}" in process.text for name in channels)
     assert "the store is the folder data" in process.text
     assert all(line[:2] == "20" and line[30:34] == "INFO" for line in process.lines[:5]), process.text
-    assert not [secret for secret in (TOKEN, REST_SECRET, METRICS, "t0ken") if secret in process.text]
+    assert not [secret for secret in (TOKEN, REST_SECRET, METRICS, CHAT_SECRET, "t0ken") if secret in process.text]
 
 
 def test_the_pages_for_operators(process: Served) -> None:

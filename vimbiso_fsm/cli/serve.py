@@ -112,10 +112,10 @@ def serve(
 ) -> None:
     """Serve the webhooks of channels, and run the worker, in one process.
 
-    A channel is served if its variables are set: VIMBISO_WHATSAPP_…, VIMBISO_TELEGRAM_…, VIMBISO_TWILIO_…, and
-    VIMBISO_REST_SECRETS. Secrets stand in the environment, or in a file that it names as @FILE. VIMBISO_METRICS_TOKEN
-    is the token of /metrics. It ends in order, with exit code 0, on SIGTERM and on Ctrl-C; a second one ends it at
-    once. Exit code 2 means wrong settings, with which it need not be started again.
+    A channel is served if its variables are set: VIMBISO_WHATSAPP_…, VIMBISO_TELEGRAM_…, VIMBISO_TWILIO_…,
+    VIMBISO_REST_SECRETS and VIMBISO_CHAT_SECRETS. Secrets stand in the environment, or in a file that it names as
+    @FILE. VIMBISO_METRICS_TOKEN is the token of /metrics. It ends in order, with exit code 0, on SIGTERM and on Ctrl-C;
+    a second one ends it at once. Exit code 2 means wrong settings, with which it need not be started again.
     """
     try:
         from vimbiso_fsm.runtime.measured import AsyncMeasuredManager
@@ -126,6 +126,8 @@ def serve(
     require_one_store(redis, data)
     bot, found = import_bot(flows), deployed(os.environ)
     settings = _settings(found, base_url)
+    if deliver is not None and found.chat is not None:
+        misuse("--deliver and VIMBISO_CHAT_SECRETS name two ways to deliver; give --senders for types of your own")
     archiving = archiving_of(archive, hot_entries, hot_days)
     deliverer = None if deliver is None else import_function("--deliver", deliver)
     make = manager_maker(AsyncMeasuredManager, redis, data, namespace, durability, unsafe_store, archiving)
@@ -168,7 +170,7 @@ def _settings(found: Deployed, base_url: str) -> _Settings:
         faults.append(Fault(BASE_URL, "is not the address of the app", "set it to https://HOST"))
     elif not base_url and found.signs_address:
         faults.append(
-            Fault(BASE_URL, "is missing, and Twilio signs the address that it calls", "set it to https://HOST")
+            Fault(BASE_URL, "is missing, and Twilio and the web chat prove themselves by it", "set it to https://HOST")
         )
     token = secret_of(METRICS_TOKEN, os.environ)
     wrong = token if isinstance(token, Fault) else fault_of_token(METRICS_TOKEN, token)
@@ -216,31 +218,34 @@ class _Process:
     async def _run(self, bot: Bot, stop: Any, closing: AsyncExitStack) -> None:
         from vimbiso_fsm.runtime.worker import AsyncWorker
         from vimbiso_fsm.web.app import app
+        from vimbiso_fsm.web.chat import WebChat
         from vimbiso_fsm.web.client import AsyncChannelClient
         from vimbiso_fsm.web.metrics import OpenMetrics
         from vimbiso_fsm.web.rest import RestChannel
         from vimbiso_fsm.web.serving import serve
 
-        channels: dict[str, AsyncChannelClient | RestChannel] = {}
+        channels: dict[str, AsyncChannelClient | RestChannel | WebChat] = {}
         sends: dict[str, Any] = {}
         for path, api in self.found.channels.items():
-            if isinstance(api, RestChannel):
+            if isinstance(api, RestChannel | WebChat):
                 channels[path] = api
             else:
                 channels[path] = client = await closing.enter_async_context(AsyncChannelClient(api))
                 sends[path] = client.send
         bot = await with_async_services(bot, self.services, closing)
         own = await made("--senders", self.senders, "senders", closing)
-        metrics = OpenMetrics()
+        metrics, chat = OpenMetrics(), self.found.chat
         manager = await closing.enter_async_context(
             self.make(
                 bot,
                 measures=[metrics],
-                deliver=self.deliver,
+                deliver=chat or self.deliver,
                 senders={**self.found.senders(sends), **own},
                 inboxes=await made("--inboxes", self.inboxes, "inboxes", closing),
             )
         )
+        if chat is not None:
+            closing.push_async_callback(chat.close)
         worker = AsyncWorker(manager, every=self.every, lease=self.lease, memory_alarm=self.memory_alarm)
         metrics.watch_worker(worker)
         here = self.listening.address(self.bound)
@@ -257,7 +262,7 @@ class _Process:
         )
         await manager.start()
         for path, offered in self.found.offered.items():
-            _log.info("%s: the webhook is %s", offered.title, f"{base}/{path}")
+            _log.info("%s is at %s", offered.title, f"{base}/{path}")
         if not token:
             _log.info("the figures are not served; set %s for them", METRICS_TOKEN)
         _log.info("serving at %s", here)

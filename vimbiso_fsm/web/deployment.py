@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 import attrs
 
 from vimbiso_fsm.web.api import Api
+from vimbiso_fsm.web.chat import WebChat
 from vimbiso_fsm.web.cloud_api import CloudApi
 from vimbiso_fsm.web.rest import RestChannel
 from vimbiso_fsm.web.settings import Fault, secret_of
@@ -55,13 +56,13 @@ class Offered:
         variables: Its variables, which begin with the same word.
         make: Makes the channel of its settings.
         types: The types of channels whose members it sends to.
-        signs_address: Whether it signs the address that it calls, so that this one must be known.
+        signs_address: Whether the address that it calls is a part of its proof, so that this one must be known.
     """
 
     path: str
     title: str
     variables: tuple[Variable, ...]
-    make: Callable[..., Api | RestChannel]
+    make: Callable[..., Api | RestChannel | WebChat]
     types: tuple[str, ...] = ()
     signs_address: bool = False
 
@@ -77,6 +78,10 @@ def _base(service: str, address: str) -> Variable:
 
 def _rest(secrets: str) -> RestChannel:
     return RestChannel(secrets=secrets.split())
+
+
+def _chat(secrets: str, title: str = "Chat") -> WebChat:
+    return WebChat(secrets=secrets.split(), title=title)
 
 
 OFFERED: Final = (
@@ -127,6 +132,16 @@ OFFERED: Final = (
         (Variable("VIMBISO_REST_SECRETS", "secrets", "a random text of 32 characters or more; two, to change it"),),
         _rest,
     ),
+    Offered(
+        "chat",
+        "Web chat",
+        (
+            Variable("VIMBISO_CHAT_SECRETS", "secrets", "a random text of 32 characters or more; two, to change it"),
+            Variable("VIMBISO_CHAT_TITLE", "title", "the title of the page", needed=False),
+        ),
+        _chat,
+        signs_address=True,
+    ),
 )
 """The channels, in the order in which they take the members of a type: a first one that is served sends to them."""
 
@@ -142,14 +157,19 @@ class Deployed:
         faults: What is missing or wrong. With a fault nothing is to be served.
     """
 
-    channels: Mapping[str, Api | RestChannel]
+    channels: Mapping[str, Api | RestChannel | WebChat]
     offered: Mapping[str, Offered]
     verify_token: str = attrs.field(repr=False)
     faults: tuple[Fault, ...]
 
     @property
+    def chat(self) -> WebChat | None:
+        """The web chat, by which the manager delivers; None without one."""
+        return next((each for each in self.channels.values() if isinstance(each, WebChat)), None)
+
+    @property
     def signs_address(self) -> bool:
-        """Whether a channel signs the address of the app."""
+        """Whether the address of the app is a part of the proof of a channel."""
         return any(each.signs_address for each in self.offered.values())
 
     def senders(self, sends: Mapping[str, S]) -> Mapping[str, S]:
@@ -168,7 +188,7 @@ class Deployed:
 def deployed(environment: Mapping[str, str]) -> Deployed:
     """Read which channels an environment asks for."""
     faults = list(_unknown(environment))
-    channels: dict[str, Api | RestChannel] = {}
+    channels: dict[str, Api | RestChannel | WebChat] = {}
     served: dict[str, Offered] = {}
     verify_token = ""
     for offered in OFFERED:

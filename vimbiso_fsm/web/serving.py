@@ -24,6 +24,8 @@ from vimbiso_fsm.runtime.worker import AsyncWorker
 
 GRACE: Final = 30.0
 """Seconds for the requests on their way, once the process is to end. A handled message waits for its calls for ten."""
+WS_BYTES: Final = 64 << 10
+"""Bytes of a frame of a web socket."""
 BACKLOG: Final = 2048
 """Connections that wait to be accepted."""
 
@@ -143,6 +145,7 @@ async def serve(app: ASGIApp, worker: AsyncWorker, bound: socket.socket, listeni
             log_config=None,
             access_log=False,
             server_header=False,
+            ws_max_size=WS_BYTES,
             proxy_headers=bool(listening.proxies),
             forwarded_allow_ips=listening.proxies or None,
             timeout_graceful_shutdown=max(round(listening.grace), 1),
