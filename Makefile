@@ -23,7 +23,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory
 
 .DELETE_ON_ERROR:
-.PHONY: help chat test browser check floors structure figures bench bounds faults forged docs wheel-test clean
+.PHONY: help chat test browser check floors structure figures bench load bounds faults forged docs wheel-test clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -64,6 +64,9 @@ figures: $(DEV) ## print size, Any, import time and completeness of types; ARGS=
 
 bench: $(DEV) ## time a turn beside a bare GET and SET; ARGS go to tests/bench
 	$(BIN)/python -m tests.bench $(ARGS)
+
+load: $(DEV) ## load an app over HTTP on this machine; ARGS="--requests N --processes N"
+	@$(BIN)/python -m tests.load $(ARGS)
 
 bounds: $(DEV) ## measure what one sender can make the store keep
 	@$(BIN)/python -m tests.bounds
