@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Generator
 from typing import Final
 
 import attrs
@@ -10,6 +11,7 @@ import pytest
 
 from tests.bench.counts import KINDS, MEMORY_AFTER, Counted, awaited, counts, first_turns, kept
 from tests.bench.server import Server
+from vimbiso_fsm.testing.flow_coverage import unrecorded
 
 pytestmark = [
     pytest.mark.embedded,
@@ -39,6 +41,13 @@ MARGINS: Final = Counted(1.03, 1.03, 1, 1.12, 1.02, 1.5)  # type: ignore[arg-typ
 that ends within a turn moves the end of a key, which is a command more."""
 KEPT: Final = (6_350, 19_800, 111_500)
 """The bytes that the server keeps of a conversation after each number of `MEMORY_AFTER` turns."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _unrecorded() -> Generator[None, None, None]:
+    """Count no call of the coverage of flows, which is no part of a turn."""
+    with unrecorded():
+        yield
 
 
 def test_no_turn_costs_more_than_its_bound():

@@ -53,6 +53,7 @@ class Called:
         arguments: The arguments by name.
         key: The idempotency key.
         answer: What the method returned, or the exception that it raised.
+        effect: Whether it may change something, by the policy of its state.
     """
 
     service: str
@@ -60,6 +61,7 @@ class Called:
     arguments: Mapping[str, object]
     key: str = attrs.field(repr=False)
     answer: object
+    effect: bool = True
 
 
 class Conversation:
@@ -381,7 +383,11 @@ class Conversation:
         call = request.call
         named = self._answers.get((call.service, call.method))
         answer = named.pop(0) if named else self._awaiting.of(run(request))
-        self.calls.append(Called(call.service, call.method, dict(call.arguments), request.caller.key, answer))
+        self.calls.append(
+            Called(
+                call.service, call.method, dict(call.arguments), request.caller.key, answer, request.policy.effect
+            )
+        )  # fmt: skip
         return answer
 
     def _plant(self, member: Member[Any]) -> None:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import count
-from typing import Final
+from typing import Final, TypeVar
 
 import attrs
 
@@ -27,6 +27,8 @@ from vimbiso_fsm.testing.moves import answers_of, moves_at, rows_cut, texts_at
 from vimbiso_fsm.testing.places import place_key, spot
 from vimbiso_fsm.testing.walk_findings import findings_of, is_faulty
 from vimbiso_fsm.testing.ways import Way, flows_of, transitions_of
+
+K = TypeVar("K", bound=Hashable)
 
 TURNS: Final = 6_000
 """Moves of a walk, unless the caller names another bound."""
@@ -66,6 +68,7 @@ class Walk:
         cut: The number of moves that were left over, by place; empty if the walk is exhaustive.
         fired: How often each transition fired.
         conversations: The shortest conversation to each transition that fired, as its last moment.
+        refusals: The shortest conversation to each reason of a guard, by flow and code.
         guards: What each guard has said, by flow and name.
         findings: What is wrong with the flows, each with the shortest conversation that shows it.
     """
@@ -77,6 +80,7 @@ class Walk:
     cut: Mapping[str, int]
     fired: Mapping[Way, int]
     conversations: Mapping[Way, Moment]
+    refusals: Mapping[tuple[str, str], Moment]
     guards: Mapping[tuple[str, str], Verdicts]
     findings: tuple[Finding, ...] = ()
 
@@ -137,6 +141,7 @@ class _Search:
         self._varied: set[tuple[str, str, str]] = set()
         self._fired: Counter[Way] = Counter()
         self._shortest: dict[Way, Moment] = {}
+        self._refusals: dict[tuple[str, str], Moment] = {}
         self._yes: Counter[tuple[str, str]] = Counter()
         self._no: Counter[tuple[str, str]] = Counter()
         self._why: dict[tuple[str, str], Counter[str]] = {}
@@ -184,13 +189,11 @@ class _Search:
         """Note what a move has done, and go on from where it has led."""
         assert after.move is not None
         for step in after.steps:
-            self._note_guards(step.flow, step.guards)
+            self._note_guards(step.flow, step.guards, after)
             if step.dest is not None and step.source:
                 way = Way(step.flow, step.source, step.trigger, step.dest)
                 self._fired[way] += 1
-                shortest = self._shortest.get(way)
-                if shortest is None or after.depth < shortest.depth:
-                    self._shortest[way] = after
+                _keep_shortest(self._shortest, way, after)
         if after.error is not None or (not after.move.is_global and _leads_out(moment, after)):
             self._moved.add(key)
         if is_faulty(after):
@@ -199,7 +202,7 @@ class _Search:
         if after.error is None and not after.fault:
             self._reach(after)
 
-    def _note_guards(self, flow: str, guards: Iterable[tuple[str, str]]) -> None:
+    def _note_guards(self, flow: str, guards: Iterable[tuple[str, str]], after: Moment) -> None:
         for name, verdict in guards:
             guard = flow, name
             if verdict == "accepted":
@@ -207,7 +210,9 @@ class _Search:
             elif verdict == "declined":
                 self._no[guard] += 1
             else:
-                self._why.setdefault(guard, Counter())[verdict.removeprefix("refused ")] += 1
+                code = verdict.removeprefix("refused ")
+                self._why.setdefault(guard, Counter())[code] += 1
+                _keep_shortest(self._refusals, (flow, code), after)
 
     def _vary(self, moment: Moment, key: Hashable, after: Moment) -> None:
         """Queue the same move with other answers of its calls."""
@@ -235,7 +240,7 @@ class _Search:
         never = [way for way in transitions_of(self._bot) if not self._fired[way]]
         return Walk(
             self._bot, turns, self._bound, len(self._known), dict(cut + self._rows_cut if cut else cut),
-            dict(self._fired), dict(self._shortest),
+            dict(self._fired), dict(self._shortest), dict(self._refusals),
             {guard: Verdicts(self._yes[guard], self._no[guard], dict(self._why.get(guard, {}))) for guard in guards},
             findings_of(self._bot, turns, self._faulty, stuck, never),
         )  # fmt: skip
@@ -246,3 +251,9 @@ def _leads_out(moment: Moment, after: Moment) -> bool:
     run = moment.document.run if moment.document is not None else None
     steps = [step for step in after.steps if run is not None and (step.run, step.source) == (run.id, run.step)]
     return any(step.dest is not None for step in steps)
+
+
+def _keep_shortest(kept: dict[K, Moment], key: K, moment: Moment) -> None:
+    known = kept.get(key)
+    if known is None or moment.depth < known.depth:
+        kept[key] = moment

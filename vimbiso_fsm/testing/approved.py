@@ -1,0 +1,147 @@
+"""Approved walks: conversations that an author has read and approved, and that must go the same way from then on.
+
+The file of a flow has the shortest conversation to each of its transitions. A line begins with `@` for the channel of a
+new conversation, `>` for what is typed (`> text`), pressed (`> [yes]`) or sent (`> (location)`), and `*` for what else
+happens. Under it stands what it leads to:
+
+    = offer.confirm                       the place of the member
+    - offer: done checking -> confirm     each transition, with its flow and trigger
+    x handle.own                          the code of each refusal
+    ! get_account_by_handle: core.down    each call, with the code that it was refused with
+    " offer.confirm                       the key of each text
+
+No word of a text is in it, so that a new wording, or another language, is no difference. What a conversation shares
+with one above it is not repeated.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.testing.conversation import channel_of
+from vimbiso_fsm.testing.moments import Moment, Move, World
+from vimbiso_fsm.testing.moves import CONTENTS
+from vimbiso_fsm.testing.walking import Walk
+
+_HEAD: Final = (
+    '# Approved walk of the flow "{flow}". `pytest --approve-walks` writes this file. Read the differences.\n'
+)
+_IMPOSSIBLE: Final = "    ? this cannot happen here"
+
+
+def approved(walk: Walk, flow: str) -> str:
+    """Return the file of a flow: the shortest conversation to each transition, and to each reason of its guards."""
+    wanted = [at for way, at in walk.conversations.items() if way.flow == flow]
+    wanted += [at for (of, _), at in walk.refusals.items() if of == flow]
+    ends = {at: at.moves for at in wanted}
+    inner = {(at.channel, moves[:length]) for at, moves in ends.items() for length in range(1, len(moves))}
+    found = dict.fromkeys((at.channel, moves) for at, moves in ends.items() if (at.channel, moves) not in inner)
+    return written(walk.bot, flow, list(found))
+
+
+def written(bot: Bot, flow: str, conversations: Sequence[tuple[Channel, Sequence[Move]]]) -> str:
+    """Return the file of a flow with these conversations, as they go today."""
+    world, lines = World(bot), [_HEAD.format(flow=flow)]
+    shown: set[tuple[Channel, tuple[Move, ...]]] = set()
+    for channel, moves in conversations:
+        lines.append(f"@ {channel.type}:{channel.identifier}")
+        moment: Moment | None = world.beginning(channel)
+        for length, move in enumerate(moves, 1):
+            lines += _said(move)
+            moment = world.after(moment, move) if moment is not None else None
+            if moment is None:
+                lines.append(_IMPOSSIBLE)
+            elif (channel, tuple(moves[:length])) not in shown:
+                shown.add((channel, tuple(moves[:length])))
+                lines += _led(moment)
+        lines.append("")
+    return "\n".join(lines)
+
+
+def differences(bot: Bot, flow: str, text: str) -> str:
+    """Return how the conversations of a file go otherwise today, as a unified diff; "" if they go the same way."""
+    today = written(bot, flow, conversations_of(text)).splitlines()
+    return "\n".join(difflib.unified_diff(text.splitlines(), today, "approved", "today", lineterm="", n=6))
+
+
+def conversations_of(text: str) -> list[tuple[Channel, list[Move]]]:
+    """Return the conversations of a file.
+
+    Raises:
+        ValueError: A line is none of such a file.
+    """
+    found: list[tuple[Channel, list[Move]]] = []
+    answers: list[tuple[int, str]] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        mark, rest = line[:2], line[2:]
+        if mark == "@ ":
+            found.append((channel_of(rest), []))
+        elif mark in ("> ", "* ") and found:
+            if rest.startswith("call "):
+                _, place, _, code = rest.split()
+                answers.append((int(place) - 1, code))
+                continue
+            found[-1][1].append(_move(mark, rest, tuple(answers)))
+            answers = []
+        elif line and mark not in ("# ", "  "):
+            raise ValueError(f"line {number} is {line!r}, which is no line of an approved walk; write the file anew")
+    return found
+
+
+def _said(move: Move) -> Iterator[str]:
+    for place, code in move.answers:
+        yield f"* call {place + 1} answers {code}"
+    match move.kind:
+        case "press":
+            yield f"> [{move.what}]"
+        case "content":
+            yield f"> ({move.what})"
+        case "wait":
+            yield "* time passes"
+        case "pull":
+            yield f"* {move.by} pulls {move.what}"
+        case "link":
+            yield f"* link {move.what}"
+        case _:
+            plain = (
+                move.what.isprintable() and move.what.strip() == move.what and move.what[:1] not in ("", "[", "(", '"')
+            )
+            yield f"> {move.what if plain else json.dumps(move.what)}"
+
+
+def _move(mark: str, rest: str, answers: tuple[tuple[int, str], ...]) -> Move:
+    if mark == "* ":
+        if rest == "time passes":
+            return Move("wait", answers=answers)
+        if rest.startswith("link "):
+            return Move("link", rest[5:], answers=answers)
+        by, _, name = rest.partition(" pulls ")
+        return Move("pull", name, by=by, answers=answers)
+    if rest.startswith("[") and rest.endswith("]"):
+        return Move("press", rest[1:-1], answers=answers)
+    if rest.startswith("(") and rest.endswith(")"):
+        content = next((each for each in CONTENTS if each.kind == rest[1:-1]), None)
+        return Move("content", rest[1:-1], answers=answers, content=content)
+    return Move("say", json.loads(rest) if rest.startswith('"') else rest, answers=answers)
+
+
+def _led(moment: Moment) -> Iterator[str]:
+    """Yield what a move has led to."""
+    yield f"    = {moment.place or 'no flow'}"
+    for step in moment.steps:
+        if step.dest is not None:
+            way = f"{step.trigger} {step.source} -> {step.dest}" if step.source else f"{step.trigger} -> {step.dest}"
+            yield f"    - {step.flow}: {way}"
+    for code in moment.codes:
+        yield f"    x {code}"
+    for call in moment.calls:
+        yield f"    ! {call.method}" + (f": {call.code}" if call.code else "")
+    for key in moment.keys:
+        yield f'    " {key.splitlines()[0] if key else ""}'
+    if moment.error is not None:
+        yield f"    ? {type(moment.error).__name__}"
