@@ -10,6 +10,8 @@ import pytest
 
 from tests.browser.conftest import NARROW, WIDE, Watched, Windows, barriers
 from tests.web.chat_bot import Served, served
+from vimbiso_fsm import AsyncFlowStateManager, Message
+from vimbiso_fsm.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -105,6 +107,27 @@ def test_a_conversation_goes_on_after_the_server_was_restarted(window: Windows, 
         expect(entries(page)).to_have_text(
             [HELLO, "Talk", "What do you want to say?", "one", "two", "You said: one", "You said: two"]
         )
+
+
+def test_a_message_that_was_not_taken_is_sent_again(
+    seen: Watched, site: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the store is down, the page says so, sends the message again by itself, and shows one answer."""
+    page = talking(seen, site)
+    handle, faults = AsyncFlowStateManager.handle, [StoreUnavailable("it is down"), StoreUnavailable("it is down")]
+
+    async def fails(manager: AsyncFlowStateManager, message: Message, **more: Any) -> Any:
+        if faults:
+            fault = faults.pop()
+            manager._base.not_answered(message, fault)
+            raise fault
+        return await handle(manager, message, **more)
+
+    monkeypatch.setattr(AsyncFlowStateManager, "handle", fails)
+    say(page, "one")
+    expect(page.get_by_role("status")).to_contain_text("We could not save that")
+    expect(entries(page)).to_have_text([HELLO, "Talk", "What do you want to say?", "one", "You said: one"])
+    expect(page.get_by_role("status")).to_have_text("")
 
 
 def test_what_was_not_answered_survives_a_reload(window: Windows, store: str) -> None:

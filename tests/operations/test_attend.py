@@ -131,6 +131,25 @@ def test_the_open_question_is_told_while_the_session_goes_on(scene: Scene) -> No
     assert scene.attend(asks=True).question == ()
 
 
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_stranger_whose_session_is_over_is_asked_nothing(kind: Kind) -> None:
+    """The end of a stranger's session is no due work, and their question is not told any more."""
+    clock = Clock()
+    flow: Flow[Any] = Flow(
+        "hello",
+        initial="ask",
+        session=SESSION,
+        states=[State("ask", ask=Text("Shall we?")), State("end", say=Text("So."), final=True)],
+        transitions=[Transition("yes", "ask", "end")],
+    )
+    with Shell(kind, Bot(flow), MemoryStore(clock, secret=SECRET), deliver=Line()) as shell:
+        shell.manager._base.clock.follow(clock)
+        shell.handle(shell.message("hi", channel=HERE))
+        asked = [bool(shell.do("attend", HERE, asks=True).question)]
+        clock.at += SESSION + 1
+        assert [*asked, bool(shell.do("attend", HERE, asks=True).question)] == [True, False]
+
+
 def test_a_member_who_speaks_elsewhere_is_not_attended_here(scene: Scene) -> None:
     """Nothing of a member is told or done at a channel that is not the one of their latest message."""
     sms = Channel("sms", "263771000001")

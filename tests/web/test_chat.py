@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import threading
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,8 +17,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.engines import running, valkey_program
 from tests.web.chat_bot import LIMIT, SECRET, Served, served
-from vimbiso_fsm import Channel, Text
+from vimbiso_fsm import AsyncFlowStateManager, Channel, Message, Text
 from vimbiso_fsm.channels import web
+from vimbiso_fsm.errors import StoreUnavailable, TooManyMessages
+from vimbiso_fsm.web.chat_connection import FRAMES
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.embedded]
 
@@ -201,6 +204,22 @@ async def test_what_no_page_has_shown_is_said_with_the_next_answer_or_pushed_aga
     assert again == first
 
 
+async def test_a_page_that_acknowledges_nothing_is_pushed_to_again(
+    site: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Words count as sent when a page says that it has shown them, and not when its connection has taken them."""
+    monkeypatch.setattr("vimbiso_fsm.web.chat.SHOWN_WITHIN", 0.1)
+    cookie = await cookie_of(site)
+    channel = Channel("web", cookie.partition("=")[2].partition(".")[0])
+    async with page(site, cookie) as tab:
+        await tab.send(type="open", id="o-1")
+        await tab.read()
+        asyncio.run_coroutine_threadsafe(site.manager.tell(channel, Text("It rains."), key="k-1"), site.loop)
+        first, again = await tab.read("push"), await tab.read("push")
+        assert first == again
+        await tab.send(type="got", key=again["key"])
+
+
 async def test_words_left_by_another_process_are_pushed_by_the_one_with_the_connection(store: str) -> None:
     """A worker without the connection leaves the words of a timer, and the process that holds it pushes them."""
     with served(store, works=False) as holder, served(store) as other:
@@ -238,6 +257,84 @@ async def test_pages_are_told_that_the_server_ends(store: str) -> None:
             await tab.read()
             await asyncio.to_thread(site.stop)
             assert await tab.closed() == 1001
+
+
+async def test_a_message_that_was_not_taken_is_told_when_to_come_again(
+    site: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page is told the seconds after which it sends the same message again, which then takes effect once."""
+    handle, faults = (
+        AsyncFlowStateManager.handle,
+        [StoreUnavailable("it is down"), TooManyMessages("guests", 7.0, told=True)],
+    )
+
+    async def fails(manager: AsyncFlowStateManager, message: Message, **more: Any) -> Any:
+        if faults:
+            fault = faults.pop(0)
+            manager._base.not_answered(message, fault)
+            raise fault
+        return await handle(manager, message, **more)
+
+    async with page(site, await cookie_of(site)) as tab:
+        await tab.send(type="open", id="o-1")
+        pressed = choice(await tab.read())
+        monkeypatch.setattr(AsyncFlowStateManager, "handle", fails)
+        down, fast, done = [await tab.say("m-1", choice=pressed) for _ in range(3)]
+    assert [(each["type"], each["error"], each["again"]) for each in (down, fast)] == [
+        ("refused", "StoreUnavailable", 1.0),
+        ("refused", "TooManyMessages", 7.0),
+    ]
+    assert (bool(down["reply"]), fast["reply"], done["status"]) == (True, "", "advanced")
+
+
+async def test_an_error_of_the_app_ends_the_connection_alone(site: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an error that is none of the manager's, the page comes back and sends its message again."""
+
+    async def fails(*_: Any, **__: Any) -> Any:
+        raise RuntimeError
+
+    cookie = await cookie_of(site)
+    async with page(site, cookie) as tab:
+        await tab.send(type="open", id="o-1")
+        pressed = choice(await tab.read())
+        with monkeypatch.context() as patched:
+            patched.setattr(AsyncFlowStateManager, "handle", fails)
+            await tab.send(type="say", id="m-1", choice=pressed)
+            assert await tab.closed() == 1011
+    async with page(site, cookie) as tab:
+        assert (await tab.say("m-1", choice=pressed))["status"] == "advanced"
+
+
+async def test_a_message_is_handled_to_its_end_though_its_connection_ends(
+    site: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that ends while its message is handled leaves a whole turn, and the page is given its replies."""
+    handle, began, goes = AsyncFlowStateManager.handle, threading.Event(), threading.Event()
+
+    async def slow(manager: AsyncFlowStateManager, message: Message, **more: Any) -> Any:
+        began.set()
+        await asyncio.to_thread(goes.wait, LIMIT)
+        return await handle(manager, message, **more)
+
+    cookie = await cookie_of(site)
+    async with page(site, cookie) as tab:
+        await tab.send(type="open", id="o-1")
+        pressed = choice(await tab.read())
+        (connection,) = site.chat._of_visitor[cookie.partition("=")[2].partition(".")[0]]
+        monkeypatch.setattr(AsyncFlowStateManager, "handle", slow)
+        await tab.send(type="say", id="m-1", choice=pressed)
+        assert await asyncio.to_thread(began.wait, LIMIT)
+    goes.set()
+    await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(connection.gone.wait(), site.loop))
+    async with page(site, cookie) as tab:
+        assert (await tab.say("m-1", choice=pressed))["status"] == "duplicate"
+
+
+async def test_a_page_that_says_nothing_is_let_go(site: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection without a frame for too long is ended; a page says from time to time that it is there."""
+    monkeypatch.setattr("vimbiso_fsm.web.chat_connection.IDLE_SECONDS", 0.05)
+    async with page(site, await cookie_of(site)) as tab:
+        assert await tab.closed() == 4008
 
 
 # Hostile --------------------------------------------------------------------------------------------------------------
@@ -321,12 +418,28 @@ async def test_a_frame_that_is_wrong_in_a_part_is_told(site: Served, frame: Any,
         assert await tab.read() == {"type": "pong"}
 
 
-async def test_a_connection_that_floods_is_ended(site: Served) -> None:
-    """Thousands of messages at once end the connection, and only a few of them are handled."""
+async def test_a_connection_that_floods_is_ended(site: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of messages at once end the connection, and only a few of them are handled or wait."""
+    handle, handled = AsyncFlowStateManager.handle, list[str]()
+
+    async def counted(manager: AsyncFlowStateManager, message: Message, **more: Any) -> Any:
+        handled.append(message.id)
+        return await handle(manager, message, **more)
+
+    monkeypatch.setattr(AsyncFlowStateManager, "handle", counted)
     async with page(site, await cookie_of(site), ping_interval=None) as tab:
         with contextlib.suppress(ConnectionClosed):
             for number in range(5000):
                 await tab.send(type="say", id=str(number), text="hi")
+        assert await tab.closed() == 1008
+    assert len(handled) <= FRAMES.burst
+
+
+async def test_a_connection_that_only_pings_too_fast_is_ended(site: Served) -> None:
+    """Frames have a rate, whatever they say."""
+    async with page(site, await cookie_of(site)) as tab:
+        for _ in range(FRAMES.burst + 2):
+            await tab.send(type="ping")
         assert await tab.closed() == 1008
 
 

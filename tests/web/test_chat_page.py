@@ -112,6 +112,17 @@ def test_the_visitor_can_begin() -> None:
         assert page.receive_json()["replies"][0]["type"] == "buttons"
 
 
+def test_a_large_frame_is_refused_whatever_the_server_takes() -> None:
+    """The app bounds a frame by itself, where a server takes larger ones."""
+    web = TestClient(made(), BASE)
+    cookie = web.get("/chat").headers["set-cookie"].partition(";")[0]
+    with web.websocket_connect("/chat/socket", headers={"Cookie": cookie, "Origin": BASE}) as page:
+        page.send_json({"type": "say", "id": "1", "text": "x" * (1 << 16)})
+        with pytest.raises(WebSocketDisconnect) as ended:
+            page.receive_json()
+    assert ended.value.code == 1009
+
+
 def test_a_web_socket_without_a_cookie_is_refused() -> None:
     """A stranger opens no web socket."""
     web = TestClient(made(), BASE)
