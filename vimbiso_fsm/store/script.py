@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+from binascii import hexlify
 from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
@@ -457,7 +458,7 @@ def _check(*parts: bytes) -> bytes:
     covers the words and the record. It is the beginning of a SHA-1, which the script can make too. It finds accidents:
     it misses one of 2**64. It proves nothing against a writer of the store, who could make it anew.
     """
-    return hashlib.sha1(b" ".join(parts), usedforsecurity=False).hexdigest()[:16].encode()
+    return hexlify(hashlib.sha1(b" ".join(parts), usedforsecurity=False).digest()[:8])
 
 
 def _encode_inherited(inherited: requests.Inherited) -> Iterator[bytes | str | int]:
