@@ -629,9 +629,9 @@ class AsyncAtomicStateManager(
         """The servers of the running event loop."""
         return self._loops.get().servers
 
-    async def perform(self, request: Effect[R], /) -> R:
-        """Perform a request; its class documents the answer and the errors."""
-        return await self._perform(request)
+    def perform(self, request: Effect[R], /) -> Coroutine[Any, Any, R]:
+        """Return a coroutine that performs a request; its class documents the answer and the errors."""
+        return self._perform(request)
 
     async def load(self, member_id: str, *, previous: bool = False) -> requests.Stored | requests.Broken:
         """Read what is stored of a member; with `previous`, also the document before."""

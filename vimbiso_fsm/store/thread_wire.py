@@ -120,7 +120,7 @@ class ThreadWire:
         while len(replies) < due:
             received = socket.recv(RECEIVED)
             if not received:
-                raise redis.ConnectionError("the server has closed it")
+                raise redis.ConnectionError("the server has closed the connection")
             reader.feed(received)
             while len(replies) < due and (reply := reader.gets()) is not _INCOMPLETE:
                 if type(reply) is _PUSH:
