@@ -10,6 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 class Line:
     """A connection whose other end is in the test.
 
-    `dead`: whether it cannot be connected again; `made_anew`: how often it was.
+    `number`: its own one; `dead`: whether it cannot be connected again; `made_anew`: how often it was.
     """
 
     socket_timeout: float | None = 60.0
@@ -38,7 +39,10 @@ class Line:
     next_health_check: float = 0
     _parser: Any = BaseParser
 
+    _numbers = count()
+
     def __init__(self) -> None:
+        self.number = next(self._numbers)
         self.dead = False
         self.made_anew = -1
         self._sock: Any = None
@@ -465,7 +469,7 @@ def test_the_last_connection_of_a_pool_goes_back_to_it():
         for connection in taken:
             connections.give(pool, connection)
         assert len(pool.released) == 1
-        assert len({id(connections.take(pool)) for _ in range(size)}) == pool.made == size
+        assert len({line(connections.take(pool)).number for _ in range(size)}) == pool.made == size
 
 
 def test_closing_gives_the_idle_ones_back():
@@ -476,7 +480,7 @@ def test_closing_gives_the_idle_ones_back():
         connections.give(pool, connection)
     connections.close(pool)
     assert len(pool.released) == 3
-    assert len({id(connections.take(pool)) for _ in range(3)}) == 3
+    assert len({line(connections.take(pool)).number for _ in range(3)}) == 3
 
 
 def test_a_pool_is_not_kept_alive():
