@@ -15,7 +15,7 @@ from vimbiso_fsm.audit.short_form import AuditStep
 from vimbiso_fsm.testing.flow_coverage import Seen, end_recording, record, unrecorded
 from vimbiso_fsm.testing.flow_session import FlowSession
 
-ROOT = Path(pytest_vimbiso.__file__).parent
+ROOT = Path(pytest_vimbiso.__file__).parents[1]
 
 FLOWS = """
 import attrs

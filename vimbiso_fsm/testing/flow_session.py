@@ -1,6 +1,6 @@
 """The flows of a project in a pytest session: their items, one walk for all of them, and the coverage of all tests.
 
-The module `pytest_vimbiso` registers a `FlowSession` where the project names its flows. With pytest-xdist, the worker
+The package `pytest_vimbiso` registers a `FlowSession` where the project names its flows. With pytest-xdist, the worker
 that comes first does the walk, and the others read what it has found.
 """
 

@@ -5,7 +5,7 @@
     who = ["whatsapp:263771000001"]           # the members who write in a walk
 
 Each flow gets the items `check`, `walk`, `approved` and `faults`. Without these lines, and without `--flows`, the
-plugin imports nothing of the library and does nothing. It is a module of its own for that reason.
+plugin imports nothing of the library and does nothing. It is a package of its own for that reason.
 """
 
 from __future__ import annotations
