@@ -27,10 +27,12 @@ from vimbiso_fsm import (
 )
 from vimbiso_fsm.audit.entries import unseal
 from vimbiso_fsm.document.codec import document_to_raw
+from vimbiso_fsm.engine.passing import MOST_PASSING
 from vimbiso_fsm.messages.given import FlowOpened, HandedBack
 from vimbiso_fsm.operations.export import export
 from vimbiso_fsm.operations.give import give
-from vimbiso_fsm.testing.chat import Chat
+from vimbiso_fsm.store.memory import MemoryStore
+from vimbiso_fsm.testing.chat import STORE_SECRET, Chat, Clock
 
 
 def giving(chat: Chat, given: FlowOpened | HandedBack) -> str:
@@ -222,13 +224,40 @@ def plain_bot(inbox: str) -> Bot:
     return Bot(shop, inboxes=[Inbox(inbox, words=["agent"])])
 
 
+def test_a_process_that_does_not_know_the_inbox_leaves_the_conversation_to_it() -> None:
+    """An old process passes on what is said to an inbox of a newer one, ends nothing, and does not put the end off."""
+    chat = Chat(plain_bot("desk"))
+    chat.say("hi", "buy")
+    chat.bot = plain_bot("support")
+    chat.say("agent", "one")
+    until = chat.document().handed
+    chat.wait(60)
+    chat.bot = plain_bot("desk")
+    chat.say("two", "bot")
+    assert (chat.words, chat.document().handed) == ([], until)
+    assert [item.text for item in chat.document().passing] == ["", "one", "two", "bot"]
+    chat.bot = plain_bot("support")
+    chat.say("bot")
+    assert chat.words == [BACK, "Which item?"]
+
+
+def test_a_process_that_does_not_know_the_inbox_keeps_no_more_than_it_may() -> None:
+    """Where so much waits that no more fits, there is nobody to take it, and the bot has the conversation again."""
+    chat = Chat(plain_bot("support"))
+    chat.say("hi", "buy", "agent")
+    chat.bot = plain_bot("desk")
+    chat.say(*[f"word {number}" for number in range(MOST_PASSING)])
+    assert chat.document().handed is None
+    assert chat.words[-1] == "Which item?"
+
+
 def test_a_deploy_without_the_inbox_gives_the_conversation_to_the_bot() -> None:
-    """Where the bot has the inbox no longer, the next message finds the bot, and what waits is given up in the end."""
+    """Where the bot has the inbox no longer, the end of the hand-over comes, and what waits is given up in the end."""
     chat = Chat(plain_bot("support"))
     chat.say("hi", "buy", "agent", "one")
     chat.bot = plain_bot("desk")
     chat.inboxes.add("desk")
-    chat.say("two")
+    chat.wait(3600).say("two")
     assert chat.words == [BACK, "Which item?"]
     assert chat.document().handed is None
     chat.wait(60).wake()
@@ -241,6 +270,32 @@ def test_a_deploy_without_the_inbox_gives_the_conversation_to_the_bot() -> None:
     assert chat.document().passing == ()
     reasons = {unseal(entry).detail.get("reason") for entry in chat.entries()}
     assert "the bot has no such inbox" in reasons
+
+
+@pytest.mark.parametrize("do", ["erase", "wipe"])
+@pytest.mark.parametrize("guest", [True, False])
+@pytest.mark.parametrize("way", ["told", "fails", "gone"])
+def test_an_inbox_is_told_that_an_erased_member_has_left(way: str, guest: bool, do: str) -> None:
+    """The inbox hears of the end of the hand-over before the data goes; one that does not is named to the operator."""
+    passed: list[PassedOn] = []
+
+    def inbox(each: PassedOn) -> Sent:
+        if way == "fails" and each.kind == "ended":
+            raise RuntimeError("down")
+        passed.append(each)
+        return Sent()
+
+    store = MemoryStore(Clock(), secret=STORE_SECRET)
+    manager = FlowStateManager(BOT, store, inboxes={"support": inbox}, rates=None)
+    member = ""
+    for number, text in enumerate(("hi", "agent") if guest else ("hi", "join", "agent")):
+        member = manager.handle(Message(Channel("whatsapp", "263771234567"), f"m{number}", text)).member_id
+    manager.hand_over(member, "support", key="1", by="ann")
+    operator = manager if way != "gone" else FlowStateManager(BOT, store)
+    done = getattr(operator, do)(member)
+    kinds = [each.kind for each in passed]
+    assert (kinds, done.untold) == (["begun", "ended"], ()) if way == "told" else (["begun"], ("support",))
+    assert getattr(operator, do)(member).untold == ()
 
 
 def test_an_erased_member_leaves_nothing_with_the_store() -> None:

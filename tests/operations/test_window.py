@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -30,6 +31,8 @@ from vimbiso_fsm.messages.sending import Never, Sent
 from vimbiso_fsm.messages.told import OptedOut, Reacted
 from vimbiso_fsm.messages.windows import as_templates
 from vimbiso_fsm.operations.handle import Outcome
+from vimbiso_fsm.runtime.flow_state import FlowStateManager
+from vimbiso_fsm.runtime.worker import Worker
 from vimbiso_fsm.store.requests import Commit, Request
 
 DAY, HOUR = 86_400.0, 3_600.0
@@ -427,3 +430,30 @@ def test_words_about_a_fact_go_where_it_was_told(kind: Kind):
         places.clear()
         outcome = shell.do("handle_event", Reacted(id="r", channel=CHANNEL, message_id="m", emoji="x"))
     assert (outcome.member_id, outcome.sent, outcome.channel, places) == ("m-ann", True, CHANNEL, ["whatsapp"])
+
+
+@pytest.mark.embedded
+def test_a_worker_on_a_server_sends_a_template_and_holds_the_rest(valkey_url: str):
+    """A worker finds a timer that is late for the window: its template goes, and the question waits for a message."""
+    sent, came = list[Reply](), threading.Event()
+
+    def send(channel: Channel, replies: Sequence[Reply]) -> Sent:
+        sent.extend(replies)
+        if any(isinstance(reply, Template) for reply in replies):
+            came.set()
+        return Sent()
+
+    bot = seat(FREE, after=0.2, asks=Text("Which one?"), windows={"whatsapp": 1.0})  # it is over at once
+    with FlowStateManager.from_url(valkey_url, bot, senders={"whatsapp": send}) as manager:
+        member = manager.handle(said("hi")).member_id
+        worker = Worker(manager)
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        assert came.wait(60)
+        worker.stop()
+        thread.join()
+        assert [type(reply) for reply in sent] == [Buttons, Template]
+        state = manager.state(member)
+        assert state is not None
+        assert [(waiting.rest, waiting.leased_until) for waiting in state.outbox if waiting.rest] == [("window", None)]
+        assert "Which one?" in [reply.text for reply in manager.handle(said("again")).replies]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Generator
+from collections import Counter
+from collections.abc import Callable, Generator
 
 import attrs
 import pytest
@@ -12,6 +13,7 @@ from tests.engines import Server, running, valkey_program
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import TakePace
+from vimbiso_fsm.store.retention import PACE_WAIT
 
 TICK = 7.0
 """Seconds by which the clock goes on: no end of a send, of a rate or of a place falls on one of its instants."""
@@ -86,3 +88,20 @@ def test_a_pause_ends_and_keeps_the_places(manager: AtomicStateManager):
     manager._shift = 101.0
     assert manager.perform(asked) > 0.0
     assert manager.perform(attrs.evolve(asked, name="b", order=9.0)) == 0.0
+
+
+def capped(take: Callable[[TakePace], float]) -> list[float]:
+    """Return how long 300 addresses wait at a rate of one in a second, without the first ones."""
+    asked = [TakePace("sms", "", f"a{number}", float(number), 1, 1.0) for number in range(300)]
+    return [take(each) for each in asked][int(PACE_WAIT) + 1 :]
+
+
+@pytest.mark.embedded
+def test_those_that_wait_for_long_do_not_ask_again_together(manager: AtomicStateManager):
+    """Waits beyond the bound are spread over the second half of it, alike in both stores, and none exceeds it."""
+    memory = MemoryStore(lambda: 1e9)
+    waits = capped(memory.perform)
+    assert min(waits) >= PACE_WAIT / 2
+    assert max(waits) <= PACE_WAIT
+    assert max(Counter(map(round, waits)).values()) <= 2 * len(waits) / (PACE_WAIT / 2)
+    assert all(PACE_WAIT / 2 <= wait <= PACE_WAIT for wait in capped(manager.perform))

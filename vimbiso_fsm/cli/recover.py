@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -65,6 +66,7 @@ def wipe(
         done = bot.manager.wipe(member_id_of(bot, member))
         print(one_line(f"removed: {', '.join(done.removed) or 'nothing was left'}"))
         _report_call(done.call)
+        _report_untold(done.untold)
 
 
 def erase(
@@ -87,6 +89,7 @@ def erase(
             one_line(f"erased: {done.entries} audit entries; removed: {', '.join(done.removed) or 'nothing was left'}")
         )
         _report_call(done.call)
+        _report_untold(done.untold)
         print("the server's log and copies hold the erased data until they are rewritten: run BGREWRITEAOF and BGSAVE,")
         print("and delete older backups")
 
@@ -121,6 +124,11 @@ def quarantine(
         for part in bot.manager.ask(ShowQuarantined(member_id, found[unmasked - 1])):
             sys.stdout.buffer.write(part + b"\n")
         sys.stdout.buffer.flush()
+
+
+def _report_untold(inboxes: Sequence[str]) -> None:
+    for name in inboxes:
+        print(one_line(f"a person in inbox {name} had the conversation: tell them that it has ended"))
 
 
 def _report_call(call: str) -> None:

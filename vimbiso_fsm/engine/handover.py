@@ -115,15 +115,17 @@ def take_passed_message(draft: Draft, message: Message) -> None:
     """Pass a message of the member on. Only a word that leads back, or an end that is due, ends the hand-over.
 
     All other words pass, also "menu" and "cancel": they are meant for the person, and must not end what stands still.
+    An inbox that the bot does not declare may be one of a newer process beside this one, so the conversation is left to
+    it until its end, which is not put off here.
     """
     handed = draft.handed
     assert handed is not None
     inbox = draft.bot.inbox_names.get(handed.inbox)
     draft.kind = "handed"
     draft.hear()
-    if inbox is None or draft.now >= handed.until:
+    if draft.now >= handed.until:
         return hand_back(draft, "timer")
-    if _word(draft, message) in inbox.back:
+    if inbox is not None and _word(draft, message) in inbox.back:
         draft.trigger = "back"
         return hand_back(draft, "member")
     refused = _refusal(draft, message)
@@ -133,8 +135,11 @@ def take_passed_message(draft: Draft, message: Message) -> None:
         if fits(draft, item):
             draft.detail = {**draft.detail, "inbox": handed.inbox}
             draft.passing = (*draft.passing, item)
-            draft.handed = attrs.evolve(handed, until=until_of(draft.now, handed.since, inbox))
+            if inbox is not None:
+                draft.handed = attrs.evolve(handed, until=until_of(draft.now, handed.since, inbox))
             return None
+        if inbox is None:
+            return hand_back(draft, "inbox", words="handed.nobody")
         refused = Text("handed.full", word=inbox.back[0])
     draft.kind, draft.status = "refusal", "refused"
     draft.codes.append(refused.key)

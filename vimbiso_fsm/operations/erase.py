@@ -37,6 +37,7 @@ class Erasure:
         guests: The number of these guests.
         removed: The names of the removed parts, as of a wipe.
         call: The call that was pending, as in `Reset`.
+        untold: The inboxes that were not told of the end of a hand-over, as of a wipe.
     """
 
     member_id: str
@@ -44,6 +45,7 @@ class Erasure:
     guests: int = 0
     removed: tuple[str, ...] = ()
     call: str = ""
+    untold: tuple[str, ...] = ()
 
 
 async def erase(context: Context, member_id: str) -> Erasure:
@@ -70,7 +72,8 @@ async def erase(context: Context, member_id: str) -> Erasure:
             erased += await _erase_entries(context, life, await ReadAudit(life.member_id, tolerant=True))
         done = await _erase_all(context, member_id, entries)
         if done is not None:
-            return Erasure(member_id, erased + done, len({life.member_id for life in lives}), wiped.removed, wiped.call)
+            guests = len({life.member_id for life in lives})
+            return Erasure(member_id, erased + done, guests, wiped.removed, wiped.call, wiped.untold)
         await context.pause(member_id, attempt)
     raise AssertionError("unreachable")
 

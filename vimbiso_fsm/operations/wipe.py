@@ -13,12 +13,16 @@ import attrs
 
 from vimbiso_fsm.audit.entries import AuditEntry, entry_for, seal
 from vimbiso_fsm.audit.flow_audit import CommitEvent
+from vimbiso_fsm.document.document import Document, Passing
 from vimbiso_fsm.document.ids import hashed, instant, is_guest_id
+from vimbiso_fsm.engine.passing import end_of, passed_on
 from vimbiso_fsm.engine.reading import Foreign, Newer, Sound, open_document
 from vimbiso_fsm.errors import DamagedDocument, MemberNotFound
 from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.messages.sending import Sent
 from vimbiso_fsm.messages.value import Value
 from vimbiso_fsm.operations.context import Context
+from vimbiso_fsm.operations.effects import PassOn
 from vimbiso_fsm.operations.leave import leave, part
 from vimbiso_fsm.operations.recover import BY
 from vimbiso_fsm.operations.reset import call_of
@@ -45,12 +49,15 @@ class Wiped(Value):
         version: The version of the audit entry of the wipe.
         removed: The names of the removed parts; empty if an earlier wipe has removed all.
         call: The call that was pending, as in `Reset`.
+        untold: The inboxes that had the conversation, or did not know yet that it has ended, and were not told so: the
+            shell has no such inbox, or it did not take it.
     """
 
     member_id: str
     version: int
     removed: tuple[str, ...] = ()
     call: str = ""
+    untold: tuple[str, ...] = ()
 
 
 async def wipe(context: Context, member_id: str) -> Wiped:
@@ -78,6 +85,7 @@ async def wipe(context: Context, member_id: str) -> Wiped:
                 raise MemberNotFound(member_id)
             return Wiped(member_id, stored.head.version)
         entry, wiped = _wipe_entry(context.bot, member_id, stored, names)
+        wiped = attrs.evolve(wiped, untold=await _tell_inboxes(context, member_id, stored))
         sealed = seal(entry, b"", stored.head.digest)
         result = await Wipe(member_id, stored.head, sealed, quarantined)
         if isinstance(result, Broken):  # a key that a load does not read
@@ -108,6 +116,27 @@ async def _lets_go(context: Context, member_id: str, stored: Stored) -> bool:
     except DamagedDocument:  # a key beside the document
         await Quarantine(member_id, stored.head)
     return True
+
+
+async def _tell_inboxes(context: Context, member_id: str, stored: Stored) -> tuple[str, ...]:
+    """Tell the inboxes that a hand-over has ended, because nothing of it will be stored; return those not told.
+
+    What the member said and was not passed on goes with the data. The end has the same name when it is told again.
+    """
+    reading = open_document(context.bot, member_id, stored, instant(stored.at))
+    if not isinstance(reading, Sound):
+        return ()
+    document = reading.document
+    ends = {item.inbox: item for item in document.passing if item.kind == "ended"}
+    if (handed := document.handed) is not None:
+        token = hashed("wiped", member_id, str(stored.head.version), stored.head.digest)
+        ends[handed.inbox] = end_of(handed, token, instant(stored.at))
+    told = [name for name, item in ends.items() if name in context.inboxes and await _is_taken(document, item)]
+    return tuple(name for name in ends if name not in told)
+
+
+async def _is_taken(document: Document, item: Passing) -> bool:
+    return isinstance(await PassOn(passed_on(document, item)), Sent)
 
 
 async def _has_records(member_id: str) -> bool:

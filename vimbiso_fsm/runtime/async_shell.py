@@ -132,12 +132,12 @@ class AsyncShell:
         finally:
             place.leave()
 
-    async def _operate(self, begin: Begin[R], member_id: str | None = None) -> R:
+    async def _operate(self, begin: Begin[R], member_id: str | None = None, *, queued: bool = False) -> R:
         """Run an operation without calls outside the queue. See `FlowStateManager._operate`."""
         if time.monotonic() >= self._ready_until:
             await self._ready()
         try:
-            return await self._drive(begin, time.monotonic())
+            return await (self._run(begin, member_id) if queued else self._drive(begin, time.monotonic()))
         finally:
             if member_id is not None:
                 self._base.cache.forget(member_id)

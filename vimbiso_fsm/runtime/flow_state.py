@@ -734,7 +734,7 @@ class FlowStateManager(Shell):
             MemberNotFound: Nothing is stored of the member.
             StoreUnavailable, CommitUnknown, Contended: Call it again.
         """
-        return self._operate(lambda context: wipe(context, member_id), member_id)
+        return self._operate(lambda context: wipe(context, member_id), member_id, queued=True)
 
     @checked
     def erase(self, member_id: str) -> Erasure:
@@ -747,7 +747,7 @@ class FlowStateManager(Shell):
             MemberNotFound: Nothing is stored of the member.
             StoreUnavailable, CommitUnknown, Contended: Call it again.
         """
-        return self._operate(lambda context: erase(context, member_id), member_id)
+        return self._operate(lambda context: erase(context, member_id), member_id, queued=True)
 
     @checked
     def export(self, member_id: str) -> Exported:
@@ -1167,12 +1167,12 @@ class AsyncFlowStateManager(AsyncShell):
     @checked
     async def wipe(self, member_id: str) -> Wiped:
         """Remove a member's data but the tokens and the audit. See `FlowStateManager.wipe`."""
-        return await self._operate(lambda context: wipe(context, member_id), member_id)
+        return await self._operate(lambda context: wipe(context, member_id), member_id, queued=True)
 
     @checked
     async def erase(self, member_id: str) -> Erasure:
         """Remove all that says anything about a member. See `FlowStateManager.erase`."""
-        return await self._operate(lambda context: erase(context, member_id), member_id)
+        return await self._operate(lambda context: erase(context, member_id), member_id, queued=True)
 
     @checked
     async def export(self, member_id: str) -> Exported:

@@ -138,12 +138,18 @@ class Shell:
         with MemberLock(self._queue, key, self._base.patience) as place:
             return self._drive(begin, began, place, call_wait)
 
-    def _operate(self, begin: Begin[R], member_id: str | None = None) -> R:
-        """Run an operation without calls outside the queue. `member_id`: the member whose document it may change."""
+    def _operate(self, begin: Begin[R], member_id: str | None = None, *, queued: bool = False) -> R:
+        """Run an operation without calls outside the queue.
+
+        Args:
+            begin: Makes the operation.
+            member_id: The member whose document it may change.
+            queued: Whether it is run in the member's place in the queue, because it may tell an inbox something.
+        """
         if time.monotonic() >= self._ready_until:
             self._ready()
         try:
-            return self._drive(begin, time.monotonic())
+            return self._run(begin, member_id) if queued else self._drive(begin, time.monotonic())
         finally:
             if member_id is not None:  # the cached document may share values with the object that the caller holds
                 self._base.cache.forget(member_id)

@@ -11,6 +11,12 @@ from vimbiso_fsm.store.requests import TakePace
 from vimbiso_fsm.store.retention import LONGEST_PACE, PACE_GRACE, PACE_WAIT
 
 
+def _spread(wait: float) -> float:
+    """Return the wait of an address, at most `PACE_WAIT`. Longer ones are spread over the second half of it."""
+    over = wait % PACE_WAIT
+    return wait if wait <= PACE_WAIT else max(PACE_WAIT - over, over)
+
+
 @attrs.define
 class Queue:
     """The latest sends of a channel and an account, and the addresses that wait for their turn.
@@ -48,7 +54,7 @@ class Queue:
         rank = bisect_left(self.waiting, (order, name))
         ahead = rank + len(self.sends) - asked.limit
         if pause > 0:
-            return self._stay(order, name, now, pause + min(rank // asked.limit * asked.every, PACE_WAIT))
+            return self._stay(order, name, now, pause + _spread(rank // asked.limit * asked.every))
         if ahead < 0:
             insort(self.sends, now + asked.every)
             if asked.chat_every > 0:
@@ -56,7 +62,7 @@ class Queue:
             return 0.0
         turns, place = divmod(ahead, asked.limit)
         free_at = self.sends[place] if place < len(self.sends) else now + asked.every
-        return self._stay(order, name, now, min(free_at - now + turns * asked.every, PACE_WAIT))
+        return self._stay(order, name, now, _spread(free_at - now + turns * asked.every))
 
     def _stay(self, order: float, name: str, now: float, wait: float) -> float:
         """Put an address into the queue, and return how long it waits."""

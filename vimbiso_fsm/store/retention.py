@@ -172,7 +172,8 @@ LONGEST_PAUSE: Final = 3_500.0
 PACE_WAIT: Final = 30.0
 """Seconds after which a delivery in the queue of a pace asks again, at most.
 
-Others before it may have left the queue meanwhile.
+Others before it may have left the queue meanwhile. Those whose turn comes later ask at different instants of the second
+half of it, so that thousands that wait do not ask together.
 """
 PACE_GRACE: Final = 10.0
 """Seconds for which a place in the queue of a pace is kept after the instant at which it is to be asked for again.

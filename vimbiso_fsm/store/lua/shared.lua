@@ -120,6 +120,10 @@ if mode == 'pace' then -- ARGV 4 address  5 order  6 limit  7 its seconds  8 bur
     local kind = call('TYPE', KEYS[i]).ok
     if kind ~= 'zset' and kind ~= 'none' then call('UNLINK', KEYS[i]) end
   end
+  local function spread(wait) -- of those beyond the bound, over the second half of it
+    local over = wait % PACE_WAIT
+    return wait <= PACE_WAIT and wait or math.max(PACE_WAIT - over, over)
+  end
   call('ZREMRANGEBYSCORE', KEYS[1], longest, '+inf') -- noted while the clock was ahead
   if call('ZREMRANGEBYSCORE', KEYS[2], longest, '+inf') > 0 then call('UNLINK', KEYS[3]) end
   call('ZREMRANGEBYSCORE', KEYS[1], '-inf', at)
@@ -142,7 +146,7 @@ if mode == 'pace' then -- ARGV 4 address  5 order  6 limit  7 its seconds  8 bur
     local rank = call('ZRANK', KEYS[3], name)
     local ahead = rank + call('ZCARD', KEYS[1]) - limit
     if pause > 0 then
-      wait = pause + math.min(math.floor(rank / limit) * every, PACE_WAIT)
+      wait = pause + spread(math.floor(rank / limit) * every)
       call('ZADD', KEYS[2], string.format('%.6f', now + wait + PACE_GRACE), 'w' .. name)
     elseif ahead < 0 then
       call('ZREM', KEYS[2], 'w' .. name)
@@ -151,7 +155,7 @@ if mode == 'pace' then -- ARGV 4 address  5 order  6 limit  7 its seconds  8 bur
       if chat_every > 0 then call('ZADD', KEYS[2], string.format('%.6f', full_at + chat_every), 'c' .. name) end
     else
       local next_free = call('ZRANGE', KEYS[1], ahead % limit, ahead % limit, 'WITHSCORES')[2] or now + every
-      wait = math.min(next_free - now + math.floor(ahead / limit) * every, PACE_WAIT)
+      wait = spread(next_free - now + math.floor(ahead / limit) * every)
       call('ZADD', KEYS[2], string.format('%.6f', now + wait + PACE_GRACE), 'w' .. name)
     end
   end
