@@ -53,7 +53,8 @@ _KINDS: Final = {WordsGiven: "tell", FlowOpened: "open", PersonSaid: "person", H
 def take_reminder_due(draft: Draft, event: ReminderDue) -> None:
     """Give a reminder that is due: say its words, and open its flow as `manager.open` does.
 
-    One that has lost its sense meanwhile, or whose flow the bot has no longer, is dropped, which the audit records.
+    One that has lost its sense meanwhile, whose member wants no messages, or whose flow the bot has no longer, is
+    dropped, which the audit records.
     """
     reminder = due_reminder(draft, event)
     if reminder is None:
@@ -61,6 +62,9 @@ def take_reminder_due(draft: Draft, event: ReminderDue) -> None:
     draft.kind, draft.detail = "reminder", {"reminder": reminder.key}
     if reminder.until is not None and draft.now > reminder.until:
         draft.detail |= {"dropped": "too late"}
+        return None
+    if draft.before.opted_out and draft.before.reached_at() is None:  # as what another system gives is refused
+        draft.detail |= {"dropped": UNREACHABLE}
         return None
     for reply in replies_from_raw(reminder.replies):
         draft.say(reply)  # type: ignore[arg-type]  # only what can be said was kept
