@@ -9,6 +9,7 @@ from vimbiso_fsm.testing.conversation import Called, Conversation
 from vimbiso_fsm.testing.steps import step
 from vimbiso_fsm.testing.store_agreement import check_agreement
 from vimbiso_fsm.testing.store_contract import LAWS, Law, Make, check_namespaces, check_store, waiting
+from vimbiso_fsm.testing.strategies import machine_of, texts_for
 from vimbiso_fsm.testing.walking import Verdicts, Walk, walk
 from vimbiso_fsm.testing.ways import Way
 
@@ -24,7 +25,9 @@ __all__ = [
     "check_agreement",
     "check_namespaces",
     "check_store",
+    "machine_of",
     "step",
+    "texts_for",
     "waiting",
     "walk",
 ]

@@ -227,6 +227,15 @@ class Conversation:
                 self.say(rest)
         return self
 
+    def check(self) -> Self:
+        """Check what is stored: a valid document, a whole audit that ends with it, and the wake-up of what is due.
+
+        Raises:
+            AssertionError: A rule does not hold.
+        """
+        self._chat.check()
+        return self
+
     # What there is to see ---------------------------------------------------------------------------------------------
 
     @property
