@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 expect: Any = pytest.importorskip("playwright.sync_api", reason="needs the package playwright").expect
 expect.set_options(timeout=15_000)
 
+SMALL = {"width": 320, "height": 568}
 HELLO = "Welcome! What can we do for you?"
 
 
@@ -281,7 +282,7 @@ def test_a_screen_reader_is_told_what_comes(seen: Watched, site: Served) -> None
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+@pytest.mark.parametrize("size", [WIDE, NARROW, SMALL], ids=["wide", "narrow", "small"])
 def test_axe_finds_no_barrier(window: Windows, site: Served, axe: str, size: Any, scheme: str) -> None:
     """axe-core finds no serious barrier, in light and dark, on a screen and on a telephone."""
     seen = window(site.origin, viewport=size, color_scheme=scheme)

@@ -77,8 +77,8 @@ class Page:
         try:
             while True:
                 await self.socket.recv()
-        except ConnectionClosed:
-            return self.socket.close_code
+        except ConnectionClosed as ended:
+            return ended.rcvd.code if ended.rcvd is not None else None
 
 
 @asynccontextmanager
@@ -238,15 +238,12 @@ async def test_one_tab_too_many_ends_the_oldest(site: Served) -> None:
     """A visitor has a bounded number of connections."""
     cookie = await cookie_of(site)
     async with page(site, cookie) as oldest:
-        for _ in range(7):
-            await oldest.send(type="ping")
-            await oldest.read()
-        others = [page(site, cookie) for _ in range(8)]
-        for each in others:
-            await (await each.__aenter__()).send(type="ping")
-        assert await oldest.closed() == 4000
-        for each in others:
-            await each.__aexit__(None, None, None)
+        await oldest.send(type="ping")
+        await oldest.read()
+        async with contextlib.AsyncExitStack() as others:
+            for _ in range(8):
+                await (await others.enter_async_context(page(site, cookie))).send(type="ping")
+            assert await oldest.closed() == 4000
 
 
 async def test_pages_are_told_that_the_server_ends(store: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from datetime import timedelta
 from typing import Any
@@ -121,6 +122,20 @@ def test_a_large_frame_is_refused_whatever_the_server_takes() -> None:
         with pytest.raises(WebSocketDisconnect) as ended:
             page.receive_json()
     assert ended.value.code == 1009
+
+
+def test_a_web_socket_of_another_page_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """An operator who has given another `base` finds it in the log, and a stranger does not fill the log."""
+    web = TestClient(made(), BASE)
+    for _ in range(3):
+        with (
+            contextlib.suppress(Exception),
+            web.websocket_connect("/chat/socket", headers={"Origin": "https://x.example"}),
+        ):
+            pass
+    assert [record.getMessage() for record in caplog.records if "base" in record.getMessage()] == [
+        f"a web socket was refused: its page is not at {BASE}, the base of the app"
+    ]
 
 
 def test_a_web_socket_without_a_cookie_is_refused() -> None:

@@ -97,6 +97,7 @@ class WebChat:
             `timedelta`.
         begins: Whether the bot begins when a page is opened. Otherwise the visitor does.
         max_connections: Connections in this process. Further ones are refused with 503.
+        is_warned: Whether the log has said that a web socket of another page was refused.
 
     Raises:
         ValueError: There is no secret, one is too short, or a bound is none.
@@ -109,6 +110,7 @@ class WebChat:
     life: float = attrs.field(default=float(web.COOKIE_LIFE), converter=_life, validator=_check_life)
     begins: bool = True
     max_connections: int = attrs.field(default=MAX_CONNECTIONS, validator=_check_count)
+    is_warned: bool = attrs.field(init=False, default=False, repr=False)
     _of_visitor: dict[str, dict[Connected, None]] = attrs.field(init=False, factory=dict, repr=False)
     _of_network: Counter[str] = attrs.field(init=False, factory=Counter[str], repr=False)
     _shown: dict[tuple[str, str], asyncio.Future[bool]] = attrs.field(init=False, factory=dict, repr=False)

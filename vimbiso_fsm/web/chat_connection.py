@@ -98,7 +98,9 @@ def _admitted(
     if shared.peers.wait(host):
         return None, 429
     if not web.is_from(socket.headers, shared.base):
-        _log.warning("a web socket was refused: it is of no page at the address of the app")
+        if not chat.is_warned:  # once, because a stranger can cause it as often as they like
+            chat.is_warned = True
+            _log.warning("a web socket was refused: its page is not at %s, the base of the app", shared.base)
         return None, 403
     now = datetime.fromtimestamp(time.time(), UTC)
     visitor = web.visitor_of(socket.headers, secret=chat.secrets, now=now, cookie=cookie, life=chat.life)
