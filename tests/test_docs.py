@@ -271,6 +271,14 @@ def test_the_engine_states_the_layers_of_the_contract() -> None:
     assert listed == layers[::-1]
 
 
+def test_the_site_has_each_page() -> None:
+    """`docs/index.md` names every page in a table of contents, by itself or by a pattern."""
+    docs = ROOT / "docs"
+    named = re.findall(r"^[a-z-]+/[\w*-]+$", (docs / "index.md").read_text(encoding="utf-8"), re.MULTILINE)
+    listed = {page for name in named for page in docs.glob(f"{name}.md")}
+    assert set(docs.rglob("*.md")) - listed == {docs / "README.md", docs / "index.md"}
+
+
 def test_the_index_links_to_each_page() -> None:
     """`docs/README.md` leads to every page; the index of the decision records leads to the records.
 
