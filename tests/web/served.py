@@ -227,7 +227,7 @@ def served(
     """
     if not (folder / f"{flows}.py").exists():
         (folder / f"{flows}.py").write_text(BOT)
-    where: Sequence[str] = ("--port", "0") if command == "serve" else ("--http", "0")
+    where: Sequence[str] = () if "--port" in words else ("--port", "0") if command == "serve" else ("--http", "0")
     line = [sys.executable, "-c", f"{before}\n{MAIN}", command, "--flows", flows, *where, *map(str, words)]
     pipe = subprocess.PIPE
     begun = subprocess.Popen(
