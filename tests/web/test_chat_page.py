@@ -159,10 +159,11 @@ def test_a_setting_that_is_none_is_refused(options: dict[str, Any]) -> None:
 
 
 def test_an_app_whose_manager_delivers_by_nothing_is_not_made() -> None:
-    """Without `deliver=chat` the words of timers would never be pushed."""
-    manager = AsyncFlowStateManager.in_memory(chat_bot())
-    with pytest.raises(ValueError, match="deliver=chat"):
-        app(manager, {"chat": WebChat(secrets=SECRET)}, base=BASE)
+    """Without `deliver=chat`, or with another chat there, the words of timers would never be pushed."""
+    for deliver in (None, WebChat(secrets=SECRET)):
+        manager = AsyncFlowStateManager.in_memory(chat_bot(), deliver=deliver)
+        with pytest.raises(ValueError, match="deliver=chat"):
+            app(manager, {"chat": WebChat(secrets=SECRET)}, base=BASE)
 
 
 @pytest.mark.asyncio

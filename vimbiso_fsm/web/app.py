@@ -122,9 +122,10 @@ def _chat_routes(name: str, shared: Shared, chat: WebChat) -> list[BaseRoute]:
     """Make the routes of a web chat: its page, the files of the page, and its web socket.
 
     Raises:
-        ValueError: The manager delivers by nothing, so that the words of timers would never be pushed.
+        ValueError: The manager delivers by nothing, or by another chat, so that no words of timers would be pushed.
     """
-    if shared.manager._base.deliver is None:
+    delivers = shared.manager._base.deliver
+    if delivers is None or (isinstance(delivers, WebChat) and delivers is not chat):
         raise ValueError(f"the manager does not deliver by the web chat {name!r}; make it with deliver=chat")
     page, cookie = ChatPage(name, shared, chat), cookie_of(name, shared.base)
 
