@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from tests.cli_runs import invoke
 from tests.engines import Server
 from vimbiso_fsm import SECRET, Bot, Channel, Flow, FlowStateManager, Message, NoData, State, Text, Transition, remind
+from vimbiso_fsm.channels import OptedOut
 
 YOU = Channel("whatsapp", "263771000001")
 
@@ -44,6 +46,8 @@ menu: Flow[NoData] = Flow(
     transitions=[Transition("go", "ask", "done", prepare=later), Transition("home", "done", "ask")],
 )  # fmt: skip
 bot = Bot([menu, asks])
+silent = attrs.evolve(bot, windows={"whatsapp": 1.0})
+"""The same with a window that is over at once."""
 
 
 @pytest.fixture
@@ -78,3 +82,18 @@ def test_words_are_told_once_and_reminders_are_listed(flows: str, valkey_server:
     [reminder] = json.loads(out)["_reminders"]
     assert (code, reminder["key"], reminder["flow"], reminder["data"]["day"]) == (0, "k", "asks", "monday")
     assert "4711" not in out
+
+
+@pytest.mark.embedded
+def test_words_that_do_not_reach_the_member_now_are_told(tmp_path: Path, flows: str, valkey_url: str):
+    """The operator is told that words wait because the window is over, or that the member wants no messages."""
+    (tmp_path / "reminding" / "__init__.py").write_text("from tests.cli.test_tell import silent as bot\n")
+    sys.modules.pop("reminding", None)
+    with FlowStateManager.from_url(valkey_url, silent) as manager:
+        member = manager.handle(Message(YOU, "1", "hi")).member_id
+        at = ("--flows", flows, "--redis", valkey_url)
+        code, out, _ = invoke("tell", member, "Hello.", *at)
+        assert (code, "the words wait for the member's next message" in out) == (0, True)
+        assert manager.handle_event(OptedOut(id="o", channel=YOU)).status == "advanced"
+        code, _, said = invoke("tell", member, "Hello.", *at)
+        assert (code, "they want no messages, or have no channel" in said) == (1, True)

@@ -345,6 +345,25 @@ def test_words_for_an_address_that_is_unlinked_go_where_the_member_is(world: Wor
     quiet.close()
 
 
+@pytest.mark.parametrize("by", ["a message", "a worker"])
+def test_words_for_an_address_find_it_when_its_account_is_known(world: World, by: str):
+    """Words for an address whose account nobody has told are for the same address with its account."""
+    two_places(world)
+    quiet = Shell("sync", world.shell.manager.bot, world.store)
+    quiet.manager._base.clock.follow(world.clock)
+    quiet.do("tell", OLD, "To the old one.", key="1")
+    if by == "a message":
+        answer = quiet.handle(quiet.message("ann", channel=OLD.with_account("one")))
+        assert words(answer.replies)[0] == "To the old one."
+    else:
+        quiet.do("update", "m-ann", lambda each: attrs.evolve(
+            each, channels=tuple(attrs.evolve(address, account="one") for address in each.channels)
+        ))  # fmt: skip
+        world.shell.wake("m-ann")
+        assert world.said == [(OLD.identifier, "To the old one.")]
+    quiet.close()
+
+
 @pytest.mark.parametrize("answer", [Later(30), RuntimeError("down")], ids=["later", "raises"])
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_words_about_a_fact_are_repeated_where_the_fact_was_told(kind: Any, answer: Any):

@@ -31,6 +31,7 @@ _REASONS = {
     "not handed": "the bot has the conversation",
     "unknown inbox": "the bot has no such inbox",
     "key": "the key was used for something else",
+    "unreachable": "they want no messages, or have no channel",
 }
 
 
@@ -146,6 +147,8 @@ def _report(member: str, done: str, outcome: EventOutcome) -> None:
     if outcome.status not in ("advanced", "duplicate"):
         fail(f"nothing was done at {shown(member)}: {_REASONS.get(outcome.reason, outcome.reason or outcome.status)}")
     print(f"{done if outcome.status == 'advanced' else f'{done} before'}: {one_line(outcome.member_id or member)}")
+    if outcome.held:
+        print("the words wait for the member's next message, because the window of the channel is over")
 
 
 def _raw(each: HandedConversation) -> dict[str, Any]:

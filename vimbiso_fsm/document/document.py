@@ -560,9 +560,9 @@ class Document(Value):
 
     def reaches(self, address: Address) -> bool:
         """Return whether replies may be sent to an address: it leads to the member, and they consent there."""
-        if address == self.channel.address:
+        if address.meets(self.channel.address):
             return self.is_reachable
-        return self.has(address) and not (self.opted_out and self.is_opted_out(address))
+        return bool(self.linked(address)) and not (self.opted_out and self.is_opted_out(address))
 
     def reached_at(self, named: Address | None = None) -> Address | None:
         """Return the address to which words for the member go; None if they can be reached at none.
@@ -578,7 +578,7 @@ class Document(Value):
 
     def channel_at(self, address: Address | None) -> Channel:
         """Return the channel of an address; that of the latest turn for None."""
-        return self.channel if address is None or address == self.channel.address else address.channel
+        return self.channel if address is None or address.meets(self.channel.address) else address.channel
 
     def names_of(self, address: Address) -> tuple[Address, ...]:
         """Return the addresses of the speaker at an address, as far as the channel has told them; itself first."""

@@ -99,7 +99,7 @@ def _deliveries(document: Document, delivers: Delivers) -> list[tuple[datetime, 
     met = set[Address | None]()
     here = document.channel
     for waiting in document.outbox:  # each turn with a sender comes here, so it makes few calls
-        to = waiting.to if waiting.to is None or waiting.to != here.address else None
+        to = None if waiting.to is None or waiting.to.meets(here.address) else waiting.to
         if to in met or (waiting.tries >= DELIVERY_TRIES and not is_to_deliver(waiting)):
             continue
         met.add(to)
@@ -119,7 +119,7 @@ def for_address(outbox: Sequence[Undelivered], here: Address, address: Address |
         address: The address; None for `here`.
     """
     address = address or here
-    return [waiting for waiting in outbox if (waiting.to or here) == address]
+    return [waiting for waiting in outbox if waiting.to is address or (waiting.to or here).meets(address)]
 
 
 def next_delivery(outbox: Sequence[Undelivered]) -> Undelivered | None:

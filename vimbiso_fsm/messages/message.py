@@ -96,6 +96,10 @@ class Address:
         """The member's address alone, whichever account of the bot it is reached from."""
         return attrs.evolve(self, account="") if self.account else self
 
+    def meets(self, other: Address) -> bool:
+        """Return whether both are one address, as far as is known: one that tells no account is that of any."""
+        return self == other or (self.without_account == other.without_account and not (self.account and other.account))
+
     @property
     def channel(self) -> Channel:
         """The channel of this address, without what the channel knows of the member."""

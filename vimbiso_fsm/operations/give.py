@@ -199,8 +199,8 @@ class _GivingAt(_Giving):
             self.outcome = EventOutcome("ignored", reason="unknown member")  # of another account, or unlinked since
             return True
         named = (*document.linked(self._place), self._place)[0]
-        here = named.without_account == document.channel.address.without_account
-        self._given = attrs.evolve(self._given, at=document.channel.address if here else named)
+        here = document.channel.address
+        self._given = attrs.evolve(self._given, at=here if named.meets(here) else named)
         return await super()._give()
 
 
