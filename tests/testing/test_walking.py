@@ -15,6 +15,7 @@ from tests.bots import Bank, fruit_bot
 from vimbiso_fsm import READ_ONLY, Bot, Call, Flow, Refused, State, Text, Transition, Turn, call, failed_with, readers
 from vimbiso_fsm.check.finding import Finding
 from vimbiso_fsm.testing import Conversation, Verdicts, Way, walk
+from vimbiso_fsm.testing.approved import approved
 from vimbiso_fsm.testing.moments import Moment
 from vimbiso_fsm.testing.walk_findings import conversation
 
@@ -233,6 +234,29 @@ def test_the_answers_of_calls_are_tried() -> None:
     assert found.never == ()
     assert isinstance(found.guards["visit", "because bank.gone"], Verdicts)
     assert found.guards["visit", "because bank.gone"].is_covered
+
+
+class Strict(Bank):
+    """A bank that refuses everybody."""
+
+    def stock(self, *, caller: Any = None) -> int | Refused:
+        return Refused("bank.closed")
+
+
+def test_a_call_that_the_service_refuses_is_also_done() -> None:
+    """Where the service refuses, the walk goes on with an answer of the annotated type as well."""
+    flow = Flow(
+        "visit", data=Data, initial="ask",
+        states=[ASK, State("looking", ask=Text("…"), call=stock, policy=READ_ONLY, into="times"), END],
+        transitions=[
+            Transition("answer", "ask", "looking"),
+            Transition("done", "looking", "end"), Transition("failed", "looking", "ask"),
+        ],
+    )  # fmt: skip
+    found = walk(Bot([flow], services={"bank": Strict()}))
+    assert found.never == ()
+    assert "x bank.closed" in (text := approved(found, "visit"))
+    assert "* call 1 answers call.done" in text
 
 
 @pytest.mark.parametrize("turns", [0, 1, 7])

@@ -184,7 +184,7 @@ class FlowSession:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show what was covered of each flow in all tests of the session."""
-        if self._broken or not (self.seen or self._least):
+        if not (self.seen or self._least) or self._broken:
             return
         covered = coverage_of(self.bot, self.seen)
         if not any(each.fired for each in covered) and not self._least:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -18,8 +18,10 @@ from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.events import Delivered, DeliveryDue, Event, ReplyRoute
 from vimbiso_fsm.engine.schedule import due
+from vimbiso_fsm.flow.annotations import result_type
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.interrupts import is_interrupt
+from vimbiso_fsm.flow.state import AnyState
 from vimbiso_fsm.messages.contents import Content
 from vimbiso_fsm.messages.given import TriggerPulled
 from vimbiso_fsm.messages.message import Channel, Message
@@ -35,6 +37,12 @@ from vimbiso_fsm.testing.steps import step
 
 PACE: Final = timedelta(seconds=5)
 """The time from a message to the next."""
+LOST: Final = "call.lost"
+"""Stands for an answer that is lost after the effect."""
+DONE: Final = "call.done"
+"""Stands for an answer of the type that a method returns, without a call of the service."""
+_PLAIN: Final[Mapping[type, object]] = {bool: True, int: 1, str: "done"}
+"""An answer of each plain type."""
 CALLS_IN_A_MOVE: Final = 20
 """Calls that one message may lead to; more of them are a loop."""
 
@@ -48,8 +56,8 @@ class Move:
         what: What is typed, the choice without its fence, the kind of the content, the name of the trigger, or the
             payload. Empty for "wait", which goes to the next instant at which something is due.
         by: The system that pulls a trigger.
-        answers: The codes with which calls of this move are refused, by the place of the call in the move, from 0.
-            "call.lost" stands for an answer that is lost after the effect.
+        answers: The codes with which calls of this move are refused, by the place of the call in the move, from 0;
+            or `LOST`, or `DONE`.
         is_global: Whether it is a global word.
     """
 
@@ -295,12 +303,14 @@ class _Moving:
         assert self._document is not None
         request = proposed_call(self._bot, decision, self._document)
         code = self._faults.get(len(self._calls), "")
-        answer: object = Refused(code)
-        if code in ("", "call.lost"):
-            answer, self._services = self._world.run(self._services, request, self._now)
-        if code == "call.lost":
-            answer = TimeoutError("the answer was lost")
         run = self._document.run
+        answer: object = Refused(code)
+        if code in ("", LOST):
+            answer, self._services = self._world.run(self._services, request, self._now)
+        if code == LOST:
+            answer = TimeoutError("the answer was lost")
+        if code == DONE and run is not None:
+            answer = next(iter(plain_answers(self._bot.definition(run)[run.step])), None)
         self._calls.append(
             Call(
                 f"{run.flow}.{run.step}" if run else "", request.call.method, request.caller.key,
@@ -324,16 +334,7 @@ class _Moving:
             self._decide(Delivered(decision.delivery.id, decision.delivery.tries, done=True), "deliver")
 
 
-def played(world: World, channel: Channel, moves: Iterable[Move]) -> Moment:
-    """Make moves one after the other from the beginning, and return the last moment.
-
-    Raises:
-        ValueError: A move cannot be made.
-    """
-    moment = world.beginning(channel)
-    for move in moves:
-        found = world.after(moment, move)
-        if found is None:
-            raise ValueError(f"{move} cannot be made at {moment.place or 'no flow'}")
-        moment = found
-    return moment
+def plain_answers(state: AnyState) -> tuple[object, ...]:
+    """Return an answer that the call of a state may return, by its annotation; none where that is no plain type."""
+    kind: Any = result_type(state.call) if state.call is not None else None
+    return (_PLAIN[kind],) if isinstance(kind, type) and kind in _PLAIN else ()

@@ -19,7 +19,7 @@ from vimbiso_fsm.messages.content_readers import ContentReader
 from vimbiso_fsm.messages.contents import Attachment, Contact, Contacts, Content, Form, Location, Order, OrderItem
 from vimbiso_fsm.messages.examples import examples_of, near_of
 from vimbiso_fsm.messages.readers import TurnReader
-from vimbiso_fsm.testing.moments import Call, Moment, Move
+from vimbiso_fsm.testing.moments import DONE, LOST, Call, Moment, Move, plain_answers
 
 ROWS: Final = 4
 """Rows of one question that are pressed; more of them are cut, and the walk says so."""
@@ -132,7 +132,11 @@ def _everywhere(bot: Bot) -> Iterator[Move]:
 
 
 def answers_of(bot: Bot, call: Call) -> Iterator[str]:
-    """Yield the codes with which a call may be refused: those that transitions name, and one that none names."""
+    """Yield other answers of a call, as codes.
+
+    They are the codes of refusals that transitions name, one that none names, that of a token that is not accepted,
+    `LOST`, and `DONE` for a call that the service has refused.
+    """
     flow_name, _, name = call.place.partition(".")
     machine = bot.machines.get(flow_name)
     ways = machine.flow.ways(name, "failed") if machine is not None else ()
@@ -145,4 +149,6 @@ def answers_of(bot: Bot, call: Call) -> Iterator[str]:
     if bot.tokens is not None:
         yield bot.tokens.unauthorised
     if call.effect:
-        yield "call.lost"
+        yield LOST
+    if call.code and machine is not None and plain_answers(machine.flow[name]):
+        yield DONE
