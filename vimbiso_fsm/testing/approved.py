@@ -65,8 +65,13 @@ def written(bot: Bot, flow: str, conversations: Sequence[tuple[Channel, Sequence
 
 def differences(bot: Bot, flow: str, text: str) -> str:
     """Return how the conversations of a file go otherwise today, as a unified diff; "" if they go the same way."""
-    today = written(bot, flow, conversations_of(text)).splitlines()
-    return "\n".join(difflib.unified_diff(text.splitlines(), today, "approved", "today", lineterm="", n=6))
+    before = _uncommented(text)
+    today = _uncommented(written(bot, flow, conversations_of(text)))
+    return "\n".join(difflib.unified_diff(before, today, "approved", "today", lineterm="", n=6))
+
+
+def _uncommented(text: str) -> list[str]:
+    return [line for line in text.splitlines() if not line.startswith("# ")]
 
 
 def conversations_of(text: str) -> list[tuple[Channel, list[Move]]]:

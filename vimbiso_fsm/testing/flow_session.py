@@ -20,8 +20,10 @@ from typing import Any, Final
 import attrs
 import pytest
 
+from vimbiso_fsm.check.finding import Finding
+from vimbiso_fsm.check.findings import faults, findings
+from vimbiso_fsm.check.silencers import silenced
 from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.flow.text_check import text_faults
 from vimbiso_fsm.made import shown_path
 from vimbiso_fsm.runtime.base import resolve_bot
 from vimbiso_fsm.testing.approved import approved, conversations_of, differences
@@ -117,15 +119,21 @@ class FlowSession:
         part.rename(file)
         return found
 
+    @functools.cached_property
+    def checked(self) -> tuple[Finding, ...]:
+        """The faults that `vimbiso check` finds, without a walk."""
+        return faults(findings(self.bot))
+
     def _walked(self) -> Found:
         bot = self.bot
         done = walk(bot, self.settings.who, turns=self.settings.turns)
-        findings: dict[str, list[str]] = {}
-        for finding in done.findings:
-            if not finding.advice:
-                findings.setdefault(finding.flow, []).append(str(finding))
+        codes = {finding.code for finding in done.findings}
+        found: dict[str, list[str]] = {}
+        for finding in silenced(done.findings, (), frozenset()):
+            if finding.code in codes and not finding.advice:
+                found.setdefault(finding.flow, []).append(str(finding))
         line = str(done).partition("\n")[0]
-        return Found(line, findings, {flow.name: approved(done, flow.name) for flow in flows_of(bot)})
+        return Found(line, found, {flow.name: approved(done, flow.name) for flow in flows_of(bot)})
 
     def approved_file(self, flow: str) -> Path:
         """Return the file of the approved walk of a flow."""
@@ -252,9 +260,9 @@ class FlowItem(pytest.Item):
         self._of.bot  # noqa: B018  # it raises what is wrong with the package
 
     def _check(self) -> None:
-        flow = self._flow
-        faults = [str(each) for each in text_faults(self._of.bot) if each.key.partition(".")[0] == flow]
-        _fail_with(faults)
+        bot = self._of.bot
+        named = (self._flow, "") if self._flow == bot.home.name else (self._flow,)  # what is of no flow is the home's
+        _fail_with([str(each) for each in self._of.checked if each.flow in named])
 
     def _walk(self) -> None:
         _fail_with(self._of.found.findings.get(self._flow, []))
