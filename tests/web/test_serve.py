@@ -72,12 +72,25 @@ def test_the_start_names_the_channels_and_no_secret(process: Served) -> None:
     assert not [secret for secret in (TOKEN, REST_SECRET, METRICS, CHAT_SECRET, "t0ken") if secret in process.text]
 
 
+def figures_of(process: Served) -> str:
+    """Return the figures of a process, once its worker has leased all shards."""
+    found: list[str] = []
+
+    def is_leased() -> bool:
+        answer = ask(process.url, "GET", "/metrics", headers={"Authorization": f"Bearer {METRICS}"})
+        found[:] = [answer.body.decode()]
+        return "vimbiso_worker_shards 1024.0" in found[0]
+
+    wait_until(is_leased)
+    return found[0]
+
+
 def test_the_pages_for_operators(process: Served) -> None:
     """The process is alive and ready, and shows the figures of its manager, its worker and itself to the token."""
     assert [ask(process.url, "GET", path).status for path in ("/healthz", "/readyz", "/metrics")] == [200, 200, 401]
     process.say("metrics-1", "hi", sender="metrics")
     process.say("metrics-2", "yes", sender="metrics")
-    text = ask(process.url, "GET", "/metrics", headers={"Authorization": f"Bearer {METRICS}"}).body.decode()
+    text = figures_of(process)
     figures = ("vimbiso_turns_total", "vimbiso_worker_shards 1024.0", "vimbiso_web_requests_total", "process_open_fds")
     assert [name for name in figures if name not in text] == []
 
@@ -134,7 +147,7 @@ def test_a_second_signal_ends_the_process_at_once(gate: socket.socket, shops: Ve
         assert isinstance(answer.exception(LIMIT), ConnectionError | http.client.HTTPException)
 
 
-def test_what_a_killed_process_has_not_sent_is_sent_by_the_next_one(shops: Vendors, tmp_path: Path) -> None:
+def test_what_a_killed_process_has_not_sent_is_sent_by_the_next_one(world: Vendors, tmp_path: Path) -> None:
     """SIGKILL between the commit and the send: the next process sends the reply, and the message takes effect once."""
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         deaf.settimeout(LIMIT)
@@ -145,13 +158,11 @@ def test_what_a_killed_process_has_not_sent_is_sent_by_the_next_one(shops: Vendo
             line, _ = deaf.accept()  # and is being sent: the vendor has read nothing of it
             process.stop(signal.SIGKILL)
             line.close()
-    shops.seen.clear()
-    shops.came.clear()
-    with served(tmp_path, settings(shops.url), "--data", "data", "--lease", "0.5", "--every", "0.1") as process:
-        assert shops.came.wait(LIMIT)
+    with served(tmp_path, settings(world.url), "--data", "data", "--lease", "0.5", "--every", "0.1") as process:
+        assert world.came.wait(LIMIT)
         assert ask(process.url, "POST", path, raw, headers).status == 200
         assert process.stop() == 0
-    assert ["Shall" in each.body.decode() for each in shops.seen] == [True]
+    assert ["Shall" in each.body.decode() for each in world.seen] == [True]
 
 
 def test_a_worker_that_ends_by_itself_ends_the_process(shops: Vendors, tmp_path: Path) -> None:
@@ -176,8 +187,7 @@ def test_a_worker_serves_its_pages(tmp_path: Path) -> None:
     with served(tmp_path, variables, "--data", "data", command="worker") as process:
         statuses = [ask(process.url, "GET", path).status for path in ("/healthz", "/readyz", "/metrics", "/rest")]
         assert statuses == [200, 200, 401, 404]
-        text = ask(process.url, "GET", "/metrics", headers={"Authorization": f"Bearer {METRICS}"}).body.decode()
-        assert "vimbiso_worker_shards 1024.0" in text
+        assert "vimbiso_wake_duration_seconds" in figures_of(process)
         assert process.stop() == 0
         assert process.lines[-1].partition(" ")[2].startswith("stopped shards=")
 
