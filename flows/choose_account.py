@@ -30,7 +30,11 @@ def accounts(turn: Turn[Choice, Dashboard]) -> Sequence[Row]:
         Row(
             account.handle,
             Text("account.name", name=account.name),
-            Text("account.about", handle=account.handle, balances=", ".join(map(str, account.balances))),
+            Text(
+                "account.about",
+                handle=account.handle,
+                balances=", ".join(map(str, account.balances)) or Text("account.empty"),
+            ),
         )
         for account in me(turn).payers(turn.data.paying)
     ]

@@ -8,7 +8,7 @@ from flows.answer_offers import accept, cancel, decline
 from flows.choose_account import choose_account
 from flows.credex_core import Dashboard
 from flows.ledger import ledger
-from flows.members import lately_told, me, owns_several, upgradable, using
+from flows.members import lately_told, may_offer, me, owns_several, upgradable, using
 from flows.offer import offer
 from flows.refresh import refresh
 from flows.upgrade import upgrade
@@ -25,7 +25,7 @@ def summary(turn: Turn[NoData, Dashboard]) -> Text:
         "dashboard.limited" if you.limited_daily else "dashboard.summary",
         name=you.account.name,
         handle=you.account.handle,
-        balances=you.account.balances,
+        balances=you.account.balances or Text("account.empty"),
         net_assets=you.account.net_assets,
         incoming=you.account.incoming_count,
         outgoing=you.account.outgoing_count,
@@ -61,7 +61,7 @@ dashboard = Flow(
         Transition("auto",               "arriving", "menu",   conditions=lately_told),
         Transition("auto",               "arriving", "refreshing"),
         Transition(["done", "cancelled"], "refreshing", "menu"),
-        Transition("offer_secured",      "menu", "offering",   words="offer"),
+        Transition("offer_secured",      "menu", "offering",   words="offer",   conditions=may_offer),
         Transition("accept_offer",       "menu", "accepting",  words="accept",  conditions=came_in),
         Transition("decline_offer",      "menu", "declining",  words="decline", conditions=came_in),
         Transition("cancel_offer",       "menu", "cancelling", conditions=went_out),

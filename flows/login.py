@@ -36,13 +36,11 @@ login = Flow(
         State("onboarding",  flow=onboard),
         State("choosing",    flow=choose_account),
         State("known",       final=True),
-        State("unknown",     final=True, cancels=True),
     ],
     transitions=[
         Transition("auto",      "arriving",    "asking",     conditions=has_number),
         Transition("auto",      "arriving",    "proving"),
         Transition("done",      "proving",     "asking",     prepare=proved),
-        Transition("cancelled", "proving",     "unknown"),
         Transition("done",      "asking",      "onboarding", unless=known, prepare=of_nobody),
         Transition("done",      "asking",      "choosing",   prepare=logged_in, conditions=chooses),
         Transition("done",      "asking",      "known",      prepare=logged_in),
@@ -52,6 +50,5 @@ login = Flow(
         Transition("cancelled", "choosing",    "known"),
         Transition("done",      "onboarding",  "known",      conditions=authenticated),
         Transition("done",      "onboarding",  "arriving"),
-        Transition("cancelled", "onboarding",  "unknown"),
     ],
 )  # fmt: skip

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from decimal import Decimal
 from typing import Final, TypeVar, cast
 
 import attrs
 
-from flows.credex_core import Account, Dashboard, Receipt, Session
+from flows.credex_core import DECIMALS, Account, Dashboard, Receipt, Session
 from vimbiso_fsm import Changes, Guard, Member, Money, Refused, Turn
 
 D = TypeVar("D")
@@ -70,6 +71,17 @@ class Me:
     def _pays(self, account: Account, amount: Money) -> bool:
         return self.dashboard.tier >= 5 or account.holds(amount)
 
+    @property
+    def may_offer(self) -> bool:
+        """Whether there is an amount that the member can offer now: held, and within the limit of the day."""
+        smallest = [
+            Money(Decimal(1).scaleb(-DECIMALS.get(held.currency, 0)), held.currency)
+            for account in self.accounts
+            for held in account.balances
+            if held > Money.zero(held.currency)
+        ]
+        return self.dashboard.tier >= 5 or any(map(self.within_limit, smallest))
+
     def within_limit(self, amount: Money) -> bool:
         """Return whether the member may still offer the amount today."""
         return self.tier > 1 or amount.currency != "USD" or amount <= self.dashboard.remaining_usd
@@ -120,6 +132,11 @@ def tier(at_least: int) -> Guard[object]:
 def upgradable(turn: Turn[object, Dashboard]) -> bool:
     """Guard: the member may subscribe to a higher tier."""
     return me(turn).tier <= 2
+
+
+def may_offer(turn: Turn[object, Dashboard]) -> bool:
+    """Guard: the member can offer an amount."""
+    return me(turn).may_offer
 
 
 def lately_told(turn: Turn[object, Dashboard]) -> bool:

@@ -49,6 +49,11 @@ class Offer:
     own: str = ""
 
 
+def offering(turn: Turn[object, Dashboard]) -> bool | Refused:
+    """Guard: the member can offer an amount."""
+    return me(turn).may_offer or Refused("offer.nothing")
+
+
 def within_limit(turn: Turn[Offer, Dashboard]) -> bool | Refused:
     """Guard: the amount is within the daily limit of tier 1."""
     you = me(turn)
@@ -104,7 +109,8 @@ def sent(turn: Turn[Offer]) -> Text:
 
 
 offer = Flow(
-    "offer", data=Offer, initial="amount", requires=authenticated, depends={"to": "handle", "own": "amount"},
+    "offer", data=Offer, initial="amount", requires=[authenticated, offering],
+    depends={"to": "handle", "own": "amount"},
     states=[
         State("amount",     ask=Text("offer.amount"), reads=money,  into="amount"),
         State("handle",     ask=Text("offer.handle"), reads=readers.handle, into="handle", examples="alan"),

@@ -42,6 +42,7 @@ ENGLISH: Final[Templates] = {
     # accounts
     "account.name": "{name}",
     "account.about": "@{handle}: {balances}",
+    "account.empty": "nothing yet",
     "choose_account.choosing": "Which account do you want to use?",
     "choose_account.choosing.help": "Tap an account, or send its handle or its number on the list.",
     "choose_account.none": "None of your accounts can be used for this.",
@@ -82,6 +83,7 @@ ENGLISH: Final[Templates] = {
         "NechiShona? Itii: Shona."
     ),
     # offer
+    "offer.nothing": "Your account holds nothing that you can offer today.",
     "offer.amount": "How much do you want to offer?",
     "offer.amount.help": "An amount, with its denomination unless it is USD; for example: 10, or 2.5 CAD",
     "offer.handle": "Who is it for? Please send their handle.",

@@ -41,6 +41,7 @@ SHONA: Final[Templates] = {
     # accounts
     "account.name": "{name}",
     "account.about": "@{handle}: {balances}",
+    "account.empty": "hapana parizvino",
     "choose_account.choosing": "Munoda kushandisa akaundi ipi?",
     "choose_account.choosing.help": "Dzvanyai akaundi, kana kutumira handle yayo kana nhamba yayo iri parondedzero.",
     "choose_account.none": "Hapana akaundi yenyu ingashandiswa pane izvi.",
@@ -80,6 +81,7 @@ SHONA: Final[Templates] = {
         "In English? Say: English."
     ),
     # offer
+    "offer.nothing": "Muakaundi yenyu hamuna chamungapa nhasi.",
     "offer.amount": "Munoda kupa marii?",
     "offer.amount.help": "Mari, nerudzi rwayo kana isiri USD; semuenzaniso: 10, kana 2.5 CAD",
     "offer.handle": "Ndeyani? Ndapota tumirai handle yake.",

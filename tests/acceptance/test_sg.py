@@ -1063,7 +1063,7 @@ FIRST_QUESTIONS = {
     [
         ("263771000001", "offer_secured cancel_offer view_ledger upgrade_membertier"),  # tier 1, one offer out
         ("263771000002", "offer_secured accept_offer decline_offer view_ledger"),  # tier 3, two offers in
-        ("263771000003", "offer_secured view_ledger upgrade_membertier"),  # tier 2
+        ("263771000003", "view_ledger upgrade_membertier"),  # tier 2, and the account holds nothing
         ("263771000005", "offer_secured view_ledger switch_account"),  # tier 5, several accounts
     ],
     ids=["tier 1", "tier 3", "tier 2", "tier 5"],

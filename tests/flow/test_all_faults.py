@@ -8,7 +8,7 @@ from typing import Any, Final
 import attrs
 import pytest
 
-from vimbiso_fsm import Flow, FlowError, Refused, State, Text, Transition, Turn, call, readers
+from vimbiso_fsm import Bot, Flow, FlowError, Refused, State, Text, Transition, Turn, call, readers
 
 ASK = Text("Well?")
 
@@ -106,3 +106,57 @@ def test_parts_of_a_wrong_type_are_named_before_all_else():
         ("states", "wrong-declaration"),
         ("transitions", "wrong-declaration"),
     ]
+
+
+def ended(name: str, *, cancels: bool = False, requires: Any = ()) -> Flow[Any]:
+    """Return a flow of one question."""
+    return Flow(
+        name,
+        initial="asked",
+        requires=requires,
+        states=[State("asked", ask=ASK), State("over", final=True, cancels=cancels)],
+        transitions=[Transition("go", "asked", "over")],
+    )
+
+
+def running(flow: Flow[Any], *triggers: str) -> Flow[Any]:
+    """Return a flow that runs another one, with a way on for these ends."""
+    return Flow(
+        "runs",
+        initial="running",
+        states=[State("running", flow=flow), State("over", say=ASK, final=True)],
+        transitions=[Transition(triggers, "running", "over")],
+    )
+
+
+@pytest.mark.parametrize(
+    ("flow", "needed"),
+    [
+        (ended("plain"), False),
+        (ended("gives_up", cancels=True), True),
+        (ended("guarded", requires=lambda turn: True), True),
+    ],
+    ids=["plain", "cancels", "requires"],
+)
+def test_an_end_that_cannot_come_is_not_demanded(flow: Flow[Any], needed: bool):
+    """A transition `cancelled` is demanded only where the sub-flow can end so; it is allowed everywhere."""
+    running(flow, "done", "cancelled")
+    if needed:
+        with pytest.raises(FlowError, match="it has no transition 'cancelled'"):
+            running(flow, "done")
+    else:
+        running(flow, "done")
+
+
+def test_home_goes_on_after_the_word_cancel():
+    """Each sub-flow of home can be cancelled by a word of the member, so home says where that leads."""
+    runs = running(ended("plain"), "done")
+    Bot([ended("first"), runs], home=ended("other"))
+    with pytest.raises(FlowError) as caught:
+        Bot(runs)
+    (fault,) = caught.value.faults
+    assert (fault.code, fault.place, fault.made) == (
+        "subflow-without-cancelled",
+        "state 'running'",
+        runs["running"].made,
+    )

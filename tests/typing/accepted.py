@@ -144,3 +144,20 @@ offer: Flow[Offer] = Flow(
 )
 
 bot = Bot(flows=[offer, plain], home=plain, profile=Card)
+
+
+# A flow that gathers no data needs no annotation.
+plain = Flow(
+    "plain",
+    initial="asked",
+    states=[State("asked", ask=Text("Well?")), State("over", final=True)],
+    transitions=[Transition("go", "asked", "over", conditions=anybody)],
+)
+bot_of_plain = Bot(plain)
+gathers: Flow[Offer] = Flow(
+    "gathers",
+    data=Offer,
+    initial="asked",
+    states=[State("asked", flow=plain), State("over", final=True)],
+    transitions=[Transition(["done", "cancelled"], "asked", "over", conditions=affordable)],
+)

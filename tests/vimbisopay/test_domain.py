@@ -261,6 +261,28 @@ TITLES = {"offer": "offer_secured", "accept": "accept_offer", "decline": "declin
           "upgrade": "upgrade_membertier", "switch": "switch_account"}  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("held", "tier", "left", "offers"),
+    [
+        ("0.00", 1, "10.00", False),
+        ("0.01", 1, "10.00", True),
+        ("50.00", 1, "0.00", False),  # the limit of the day is used up
+        ("50.00", 3, "0.00", True),
+        ("0.00", 5, "0.00", True),  # a member of tier 5 may owe
+    ],
+)
+def test_an_offer_is_begun_where_an_amount_can_be_offered(held: str, tier: int, left: str, offers: bool) -> None:
+    """Where no amount can be offered, the menu has no row for it, and a shortcut says so in place of a question."""
+    core = SimulatedCredexCore()
+    core._phones[GRACE].tier, core._phones[GRACE].remaining = tier, Decimal(left)
+    core._handles["grace"].balances["USD"] = Decimal(held)
+    talk = known(GRACE, core=core)
+    assert ("offer_secured" in [bare(choice) for choice in choices(talk)]) is offers
+    talk.say("0.01=>alan")
+    assert (talk.place == "dashboard.menu") is not offers
+    assert ("offer.nothing" in keys(talk)) is not offers
+
+
 @pytest.mark.parametrize("tier", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize(("came_in", "went_out", "several"), list(product([False, True], repeat=3)))
 def test_the_rows_of_the_dashboard(tier: int, came_in: bool, went_out: bool, several: bool) -> None:
@@ -278,7 +300,7 @@ def test_the_rows_of_the_dashboard(tier: int, came_in: bool, went_out: bool, sev
     if talk.place == "choose_account.choosing":
         talk.say("grace")
     shows = {
-        "offer_secured": True,
+        "offer_secured": tier >= 5,  # the account holds nothing
         "accept_offer": came_in,
         "decline_offer": came_in,
         "cancel_offer": went_out,
@@ -294,7 +316,7 @@ def test_the_rows_of_the_dashboard(tier: int, came_in: bool, went_out: bool, sev
         for way, said in product(("text", "choice"), [hidden, hidden.upper(), *words]):
             talk.send(**{way: said})
             assert (talk.outcome.status, keys(talk)[0], kept(talk)) == ("refused", "choice.unknown", before), said
-        forged = choices(talk)[0].id.replace("offer_secured", hidden)
+        forged = choices(talk)[0].id.replace(bare(choices(talk)[0]), hidden)
         talk.send(choice=forged)
         assert (talk.outcome.status, kept(talk)) == ("refused", before)
     assert len(talk.core.calls) == calls

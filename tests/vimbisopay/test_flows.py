@@ -32,7 +32,7 @@ from flows.dashboard import dashboard
 from flows.ledger import Ledger, ledger
 from flows.login import login
 from flows.members import KEPT, logged_in, me, tier, upgradable
-from flows.offer import Offer, offer, quick
+from flows.offer import Offer, offer, offering, quick
 from flows.onboard import Names, onboard
 from flows.refresh import refresh
 from flows.texts.english import ENGLISH
@@ -282,7 +282,6 @@ def test_the_account_chosen_is_the_one_in_use():
         ("unavailable", "answer", GUEST, "arriving"),
         ("onboarding", "done", Member("m", guest=False, authenticated=True), "known"),
         ("onboarding", "done", GUEST, "arriving"),
-        ("onboarding", "cancelled", GUEST, "unknown"),
     ],
 )
 def test_the_other_ways_of_login(state, trigger, who, to):
@@ -312,6 +311,12 @@ def test_the_dashboard_shows_balances_and_open_offers():
         2,
         (money("500.00 USD"), money("1000.00 ZWG"), money("2.0000 XAU")),
     )
+    empty = member(GRACE)
+    account = attrs.evolve(empty.profile.accounts[0], balances=())
+    empty = attrs.evolve(empty, profile=attrs.evolve(empty.profile, accounts=(account,)))
+    said = summary(turn(dashboard, "menu", "", who=empty, data=NoData()))
+    assert isinstance(said, Text)
+    assert said.params["balances"] == Text("account.empty")  # no line is left empty
     for phone in (ADA, GRACE):
         said = summary(turn(dashboard, "menu", "", who=member(phone), data=NoData()))
         assert isinstance(said, Text)
@@ -338,10 +343,11 @@ def test_a_member_without_an_account_holds_nothing():
 
 def test_flows_that_need_a_member_say_so():
     """The flows that act for a member require a login, and the others require nothing."""
-    needy: list[Flow[Any]] = [dashboard, offer, accept, decline, cancel, ledger]
+    needy: list[Flow[Any]] = [dashboard, accept, decline, cancel, ledger]
     others: list[Flow[Any]] = [login, onboard, choose_account, refresh]
     assert all(flow.requires == (authenticated,) for flow in needy)
     assert upgrade.requires == (authenticated, upgradable)
+    assert offer.requires == (authenticated, offering)
     assert all(flow.requires == () for flow in others)
 
 

@@ -17,7 +17,7 @@ from vimbiso_fsm.document.document import Member, Run, StoredProfile
 from vimbiso_fsm.document.marks import marks_of_fields
 from vimbiso_fsm.document.state_validator import StateValidator
 from vimbiso_fsm.document.typed_data import name_of, structure
-from vimbiso_fsm.errors import FlowError, UnstorableType
+from vimbiso_fsm.errors import FlowError, FlowFault, UnstorableType
 from vimbiso_fsm.flow.calls import ServiceLimits
 from vimbiso_fsm.flow.carry_on import CARRY_ON
 from vimbiso_fsm.flow.commands import Commands, Shortcut, declared_links
@@ -247,6 +247,7 @@ class Bot:
         fill("everywhere", tuple(shortcut for shortcut in self.shortcuts if shortcut.anywhere))
         fill("is_heard_anywhere", bool(words or self.linked or self.everywhere))
         fill("flows", tuple(_all_flows(self)))
+        _check_home(self.home)
         fill("proofs", {**PROOFS, **self.channels})
         check_windows(self.windows, self.proofs)
         fill("catalogue", Catalogue.of(self.texts, [flow.name for flow in self.flows]))
@@ -375,6 +376,24 @@ def _check_hands(flow: AnyFlow, state: AnyState, inboxes: Mapping[str, Inbox]) -
     if state.hands is not None and state.hands not in inboxes:
         fault = f"state {state.name!r} hands over to {state.hands!r}, which is no inbox of the bot"
         raise FlowError(flow.name, state.name, fault, "name it in Bot(inboxes=[…])")
+
+
+def _check_home(home: AnyFlow) -> None:
+    """Check that home goes on after each of its sub-flows, all of which the word "cancel" can end."""
+    faults = [
+        FlowFault(
+            home.name,
+            f"state {state.name!r}",
+            "it has no transition 'cancelled', and the word \"cancel\" ends the flows above home",
+            "say where 'cancelled' leads",
+            "subflow-without-cancelled",
+            state.made,
+        )
+        for state in home.states
+        if state.flow is not None and not home.ways(state.name, "cancelled")
+    ]
+    if faults:
+        raise FlowError.of(faults)
 
 
 def _all_flows(bot: Bot) -> Iterator[AnyFlow]:

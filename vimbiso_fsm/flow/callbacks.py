@@ -121,7 +121,8 @@ def _annotation_faults(
         yield code, f"{place} returns {annotation_name(answer)}", f"let it return {wanted[1]}"
     elif slot == "rows" and (wrong := _other_rows(answer)):
         yield code, f"{place} returns {wrong}", f"let it return {ROWS}"
-    for wanted_data, lacking in lacks(callback, data) if slot != "reads" else ():
+    taking = callback.make if isinstance(callback, TurnReader) else callback
+    for wanted_data, lacking in lacks(taking, data) if slot != "reads" or taking is not callback else ():
         fault = f"{place} takes a Turn[{wanted_data}], which has field {lacking!r}; {data.__name__} has none"
         yield "turn-of-another-flow", fault, f"let it take a Turn[{data.__name__}]"
 

@@ -19,9 +19,10 @@ import functools
 import hashlib
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
+from typing import Any, Generic, Literal, TypeAlias, cast
 
 import attrs
+from typing_extensions import TypeVar
 
 from vimbiso_fsm.document.data_types import DataType
 from vimbiso_fsm.document.marks import marks_of_fields
@@ -37,12 +38,13 @@ from vimbiso_fsm.flow.turn import Guard
 from vimbiso_fsm.made import Made, caller
 from vimbiso_fsm.messages.replies import Text
 
-D = TypeVar("D")
-
 
 @attrs.frozen
 class NoData:
     """The data of a flow that gathers none."""
+
+
+D = TypeVar("D", default=NoData)
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -197,6 +197,11 @@ class Declared(Protocol):
         ...
 
     @property
+    def requires(self) -> Any:
+        """A guard, or several, that are checked when the flow is started."""
+        ...
+
+    @property
     def states(self) -> Sequence[AnyState]:
         """The states, in the order of declaration."""
         ...

@@ -10,7 +10,7 @@ from vimbiso_fsm.errors import FlowFault
 from vimbiso_fsm.flow.annotations import called, field_type, fits, returned
 from vimbiso_fsm.flow.callbacks import callback_faults
 from vimbiso_fsm.flow.spelling import did_you_mean
-from vimbiso_fsm.flow.state import RESERVED_TRIGGERS, AnyState, Declared
+from vimbiso_fsm.flow.state import RESERVED_TRIGGERS, AnyState, Declared, sequence
 from vimbiso_fsm.flow.timeouts import timeout_fault
 from vimbiso_fsm.made import Made, made_of
 from vimbiso_fsm.messages.replies import ASKED, SAID
@@ -160,6 +160,17 @@ def _answer_faults(flow: Declared, state: AnyState, into: str) -> Found:
             yield code, fault, "give the field that type, or the answer"
 
 
+def can_cancel(flow: Declared) -> bool:
+    """Return whether a sub-flow can end as cancelled by its own declaration.
+
+    It can if it has such an end, guards that can refuse its start, or a call whose failure guards can refuse. The home
+    flow is told so of each sub-flow besides, because the word "cancel" ends all flows above home.
+    """
+    calls = [state.name for state in flow.states if state.call]
+    unsure = any(all(way.guards for way in flow.by_trigger.get((name, "failed"), ())) for name in calls)
+    return bool(sequence(flow.requires)) or unsure or any(state.cancels for state in flow.states)
+
+
 _MISSING = {
     ("call", "done"): "call-without-done",
     ("call", "failed"): "call-without-failed",
@@ -170,7 +181,9 @@ _MISSING = {
 
 
 def _trigger_faults(state: AnyState, triggers: set[str], *, ways_known: bool) -> Found:
-    needed = {"done", "failed"} if state.call else {"done", "cancelled"} if state.flow else set[str]()
+    needed = {"done", "failed"} if state.call else {"done"} if state.flow else set[str]()
+    if state.flow and can_cancel(state.flow):
+        needed.add("cancelled")
     if state.idle and triggers - {"auto", "timeout"}:
         if state.reads or state.rows:
             return  # it is said of these
@@ -182,7 +195,7 @@ def _trigger_faults(state: AnyState, triggers: set[str], *, ways_known: bool) ->
     for trigger in sorted(needed - triggers) if ways_known else ():
         code = _MISSING.get((slot, trigger), "dead-end")
         yield code, f"it has no transition {trigger!r}", f"say where {trigger!r} leads"
-    allowed = needed or {"answer", "timeout", "empty", *_buttons(triggers)}
+    allowed = {"done", "cancelled"} if state.flow else needed or {"answer", "timeout", "empty", *_buttons(triggers)}
     for trigger in sorted(triggers - allowed - {"timeout"}):
         yield "impossible-trigger", f"trigger {trigger!r} can never come here", "remove the transition"
     if "answer" in triggers and not (state.reads or state.rows) and "answer" in allowed:
