@@ -10,13 +10,15 @@ import builtins
 import functools
 from collections.abc import Callable, Iterator
 from types import FunctionType, ModuleType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from vimbiso_fsm.check.finding import Finding
-from vimbiso_fsm.check.parts import Named, callbacks_of
+from vimbiso_fsm.check.parts import Named, at, callbacks_of, flows_of
 from vimbiso_fsm.errors import WrongCall
+from vimbiso_fsm.flow.annotations import called, fits
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import call, port_signature, service_of
+from vimbiso_fsm.flow.flow import AnyFlow
 from vimbiso_fsm.flow.source import Source, sources
 from vimbiso_fsm.flow.spelling import did_you_mean
 from vimbiso_fsm.made import Made
@@ -72,6 +74,8 @@ def code_findings(bot: Bot) -> Iterator[Finding]:
             yield from _impure(named)
             if named.slot == "call":
                 yield from _wrong_calls(bot, named)
+    for flow in flows_of(bot):
+        yield from _wrong_answers(flow)
 
 
 def is_pure(callback: Callable[..., Any]) -> bool:
@@ -177,6 +181,31 @@ def _outside(function: object) -> str:
     ) or top in _OUTSIDE:
         return "reads the environment" if name == "getenv" else "acts outside"
     return ""
+
+
+def _wrong_answers(flow: AnyFlow) -> Iterator[Finding]:
+    """Yield callbacks that take the answer of another call, such as a `cast(Receipt, turn.answer)` of a `Session`."""
+    for way in flow.transitions:
+        callbacks = [("prepare", way.prepare), *(("guard", guard) for guard in way.guards)]
+        for state in (flow.by_name[name] for name in way.sources if "done" in way.triggers):
+            for slot, callback in callbacks if state.call is not None else ():
+                for kind, made in _casts(callback) if callback is not None else ():
+                    answer = called(state.call) if state.call is not None else Any
+                    if not fits(answer, kind) and not fits(kind, answer):
+                        name = getattr(callback, "__name__", slot)
+                        fault = f"{slot} {name!r} takes a {kind.__name__}, but the call of {state.name!r} gives none"
+                        remedy = "take the answer of this call"
+                        yield at(flow, made, f"transition {way.trigger!r}", "answer-wrong-type", fault, remedy)
+
+
+def _casts(callback: Callable[..., Any]) -> Iterator[tuple[type, Made]]:
+    """Yield the classes that a callback takes `turn.answer` for, each with its line."""
+    for source in _sources(callback):
+        for node in source.nodes:
+            if isinstance(node, ast.Call) and len(node.args) == 2 and source.resolve(node.func) is cast:
+                kind, value = source.resolve(node.args[0]), node.args[1]
+                if isinstance(kind, type) and isinstance(value, ast.Attribute) and value.attr == "answer":
+                    yield kind, Made(source.file, node.lineno)
 
 
 def _wrong_calls(bot: Bot, named: Named) -> Iterator[Finding]:

@@ -38,8 +38,9 @@ MADE: Final = frozenset(
 
 FOUND: Final = frozenset(
     {
-        "auto-loop", "call-wrong-arguments", "callback-impure", "callback-raises", "callback-returns-other",
-        "confirm-skipped", "default-mutable", "effect-unasked", "guard-impure", "guard-raises", "guard-returns-other",
+        "answer-wrong-type", "auto-loop", "call-wrong-arguments", "callback-impure", "callback-raises",
+        "callback-returns-other", "confirm-skipped", "default-mutable", "effect-unasked", "guard-impure",
+        "guard-raises", "guard-returns-other",
         "home-ends", "loop-without-exit", "migration-missing", "plural-form", "reader-raises", "reader-wrong-type",
         "secret-is-public", "service-missing", "shadowed-transition", "shortcut-cannot-parse", "silencer-unused",
         "silencer-without-reason", "text-missing", "text-parameters", "title-is-global-word", "titles-equal",

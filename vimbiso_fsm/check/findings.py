@@ -8,6 +8,7 @@ from vimbiso_fsm.check.code import code_findings
 from vimbiso_fsm.check.codes import FOUND
 from vimbiso_fsm.check.declaration import declaration_findings
 from vimbiso_fsm.check.finding import Finding
+from vimbiso_fsm.check.package import package_findings
 from vimbiso_fsm.check.parts import callbacks_of, flows_of
 from vimbiso_fsm.check.probe import probe_findings
 from vimbiso_fsm.check.silencers import silenced
@@ -24,7 +25,8 @@ def findings(bot: Bot, more: Iterable[Finding] = (), *, also: frozenset[str] = f
         more: Findings of another check, such as a walk. They can be silenced too.
         also: The codes that the other check has looked for.
     """
-    found = [*declaration_findings(bot), *word_findings(bot), *code_findings(bot), *probe_findings(bot), *more]
+    found = [*declaration_findings(bot), *word_findings(bot), *package_findings(bot)]
+    found += [*code_findings(bot), *probe_findings(bot), *more]
     return tuple(sorted(silenced(found, _files(bot), FOUND | also)))
 
 

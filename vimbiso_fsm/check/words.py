@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import ast
-import functools
-import re
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Final
 
 from vimbiso_fsm.channels.whatsapp import BUTTON_TITLE_LENGTH, BUTTONS, ROW_TITLE_LENGTH
 from vimbiso_fsm.check.finding import Finding
+from vimbiso_fsm.check.package import package_files, strings
 from vimbiso_fsm.check.parts import at, flows_of
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.flow import AnyFlow
@@ -19,9 +15,6 @@ from vimbiso_fsm.flow.text_check import text_faults, text_uses
 from vimbiso_fsm.messages.catalogue import ENGLISH
 from vimbiso_fsm.messages.readers import ANSWER_TEXTS
 from vimbiso_fsm.messages.words import normalise
-
-_MOST_FILES: Final = 300
-"""The number of files of a package above which nothing is said of texts that nothing uses."""
 
 
 def word_findings(bot: Bot) -> Iterator[Finding]:
@@ -98,43 +91,12 @@ def _unused(bot: Bot) -> Iterator[Finding]:
     helps = {f"{flow.name}.{state.name}.help" for flow in bot.flows for state in flow.states}
     left = own - titles - helps - {use.key for use in text_uses(bot)}
     left = {key for key in left if not key.startswith("command.")}
-    files = _files(bot) if left else ()
+    files = package_files(bot) if left else ()
     if not left or not files:
         return
     for file in files:
-        constants, patterns = _strings(file)
+        constants, patterns = strings(file)
         left = {key for key in left if key not in constants and not any(each.fullmatch(key) for each in patterns)}
     for key in sorted(left):
         fault = f"text {key!r} is said nowhere"
         yield Finding.at(bot.made, "text-unused", fault, "remove it, or say it", advice=True)
-
-
-def _files(bot: Bot) -> tuple[str, ...]:
-    """Return the files of the folders in which the bot and its flows are; nothing if there are too many."""
-    made = {Path(each) for each in (bot.made.file, *(flow.made.file for flow in flows_of(bot))) if each}
-    folders = {file.parent for file in made if file.exists()}
-    if len(folders) != 1:
-        return ()
-    files = sorted(str(file) for file in next(iter(folders)).rglob("*.py"))
-    return tuple(files) if len(files) <= _MOST_FILES else ()
-
-
-@functools.lru_cache(maxsize=_MOST_FILES)
-def _strings(file: str) -> tuple[frozenset[str], tuple[re.Pattern[str], ...]]:
-    """Return the strings of a file that are no keys of a dict, and the patterns of those that are made at run time."""
-    try:
-        tree = ast.parse(Path(file).read_text(encoding="utf-8"))
-    except (OSError, SyntaxError, ValueError):
-        return frozenset(), (re.compile(".*"),)
-    keys = {id(key) for node in ast.walk(tree) if isinstance(node, ast.Dict) for key in node.keys}
-    constants: set[str] = set()
-    patterns: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.JoinedStr):
-            parts = [re.escape(str(part.value)) if isinstance(part, ast.Constant) else ".+" for part in node.values]
-            patterns.add("".join(parts))
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in keys:
-            constants.add(node.value)
-            if node.value.endswith("."):
-                patterns.add(re.escape(node.value) + ".+")
-    return frozenset(constants), tuple(re.compile(pattern) for pattern in patterns if pattern.strip(".+"))

@@ -3,9 +3,12 @@
 # mypy: ignore-errors
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import cast
+
 import attrs
 
-from vimbiso_fsm import Flow, Migration, NoData, Refused, State, Text, Transition, Turn, call, readers
+from vimbiso_fsm import Bot, Call, Flow, Migration, NoData, Plural, Refused, State, Text, Transition, Turn, call, readers
 
 ASK = Text("Well?")
 
@@ -217,3 +220,93 @@ def an_event_with_words():
     return Flow("lesson", data=NoData, initial="asked",
         states=[State("asked", ask=ASK), State("over", final=True)],
         transitions=[Transition("paid", "asked", "over", by="bank", words="paid")])  # HERE wrong-event
+
+
+@attrs.frozen
+class Receipt:
+    number: str = ""
+
+
+@attrs.frozen
+class Route:
+    stops: int = 0
+
+
+class Depot:
+    def route(self, to: str) -> Route | Refused:
+        return Route()
+
+
+def route(turn: Turn[Parcel]) -> Call[Route | Refused]:
+    return call(Depot.route, turn.data.to)
+
+
+def a_prepare_that_takes_the_answer_of_another_call():
+    def kept(turn: Turn[Parcel]) -> Parcel:
+        return attrs.evolve(turn.data, to=cast(Receipt, turn.answer).number)  # HERE answer-wrong-type
+    return Flow("parcel", data=Parcel, initial="to",
+        states=[
+            State("to", ask=ASK, reads=readers.name(), into="to"),
+            State("routing", call=route),
+            State("sent", say=ASK, final=True),
+        ],
+        transitions=[
+            Transition("answer", "to", "routing"),
+            Transition("done", "routing", "sent", prepare=kept),
+            Transition("failed", "routing", "to"),
+        ])
+
+
+def of_a_place(turn: Turn[Place]):
+    return readers.name(most=len(turn.data.street))
+
+
+def a_reader_of_another_flow():
+    return Flow("parcel", data=Parcel, initial="to",
+        states=[State("to", ask=ASK, reads=readers.of_turn(of_a_place), into="to"), State("sent", final=True)],  # HERE turn-of-another-flow
+        transitions=[Transition("answer", "to", "sent")])
+
+
+def a_question_that_is_async():
+    async def words(turn: Turn[Parcel]) -> Text:  # HERE callback-async
+        return Text("Where to?")
+    return Flow("parcel", data=Parcel, initial="to",
+        states=[State("to", ask=words, reads=readers.name(), into="to"), State("sent", final=True)],
+        transitions=[Transition("answer", "to", "sent")])
+
+
+def a_question_with_a_wrong_field():
+    def words(turn):  # HERE callback-raises
+        return Text("To {to}?", to=turn.data.too)
+    return Flow("parcel", data=Parcel, initial="to",
+        states=[State("to", ask=words, reads=readers.name(), into="to"), State("sent", say=ASK, final=True)],
+        transitions=[Transition("answer", "to", "sent")])
+
+
+def a_plural_without_all_forms():
+    flow = Flow("parcel", data=Parcel, initial="to",
+        states=[State("to", ask=ASK, reads=readers.name(), into="to"), State("sent", say=Text("parcel.sent", n=1), final=True)],  # HERE plural-form
+        transitions=[Transition("answer", "to", "sent")])
+    return Bot(flow, texts={"parcel.sent": Plural("n", other="{n} parcels")})
+
+
+def too_many_buttons():
+    return Flow("parcel", initial="size",
+        states=[State("size", ask=ASK), State("sent", say=ASK, final=True)],  # HERE too-many-choices
+        transitions=[Transition(f"size_{number}", "size", "sent") for number in range(12)])
+
+
+def a_late_text_without_a_template():
+    return Flow("parcel", initial="held",
+        states=[
+            State("held", ask=ASK, timeout=timedelta(days=3)),
+            State("returned", say=Text("It goes back."), final=True),  # HERE late-text
+        ],
+        transitions=[Transition("collect", "held", "returned"), Transition("timeout", "held", "returned")])
+
+
+def a_text_that_is_said_nowhere():
+    flow = Flow("parcel", data=Parcel, initial="to",
+        states=[State("to", ask=ASK, reads=readers.name(), into="to"), State("sent", say=ASK, final=True)],
+        transitions=[Transition("answer", "to", "sent")])
+    return Bot(flow, texts={"parcel.forgotten": "Left over"})  # HERE text-unused
