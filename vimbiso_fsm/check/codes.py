@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-WALK: Final = frozenset({"trap", "never-fired", "said-empty", "sent-empty", "cut-off"})
+WALK: Final = frozenset({"loop", "never-fired", "said-empty", "sent-empty", "trap"})
 """Codes that only a walk finds. A silencer of one of them is not judged where no walk was made."""
 
 ADVICE: Final = frozenset(
