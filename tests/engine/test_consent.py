@@ -531,3 +531,22 @@ def test_the_names_of_a_member_are_bounded(desk: Desk):
         said(desk.to, "hello", both(PHONE, f"ZW.{number}", f"ZW.{number + 1}"))
     [group] = desk.to.state("m-ann").names
     assert len(group) == 2 * MAX_NAMES
+
+
+@pytest.mark.parametrize("accounts", ["shared", "separate"])
+def test_a_wish_ends_what_waits_also_where_the_channel_tells_an_account(accounts: str):
+    """With an account of the bot in each message, a stop drops what waits and ends the hand-over, as without one."""
+    desk = Desk("sync", accounts=accounts)
+    place = SMS.with_account("+1")
+    desk.joins(place)
+    desk.to.do("hand_over", "m-ann", "staff", key="h", by="ann")
+    quiet = Shell("sync", desk.bot, desk.store)
+    quiet.manager._base.clock.follow(desk.clock)
+    quiet.do("tell", "m-ann", "News.", key="1")
+    assert quiet.state("m-ann").outbox
+    assert words(quiet.handle(quiet.message("stop", channel=place)).replies) == [
+        "You get no more messages from us. Reply START to get them again."
+    ]
+    assert (quiet.state("m-ann").outbox, quiet.state("m-ann").handed) == ((), None)
+    for whom in ("m-ann", place):
+        assert quiet.do("tell", whom, "News.", key="2").reason in ("unreachable", "refused")

@@ -432,6 +432,31 @@ def test_words_about_a_fact_go_where_it_was_told(kind: Kind):
     assert (outcome.member_id, outcome.sent, outcome.channel, places) == ("m-ann", True, CHANNEL, ["whatsapp"])
 
 
+@KINDS
+@pytest.mark.parametrize("account", ["", "15550001111"])
+def test_the_window_of_a_named_address_is_its_own(kind: Kind, account: str):
+    """Words for an address go while its own window is open, wherever the member was heard since, with any account."""
+
+    def login(turn: Turn[NoData]) -> Any:
+        return turn.changes(member=attrs.evolve(turn.member, id="m-ann", guest=False))
+
+    flow: Flow[NoData] = Flow(
+        "greet", initial="name",
+        states=[State("name", ask=Text("Name?"), reads=str), State("rest", ask=Text("Rest?"))],
+        transitions=[Transition("answer", "name", "rest", prepare=login), Transition("again", "rest", "name")],
+    )  # fmt: skip
+    scene, post = Scene(kind, Bot(flow, session=30 * DAY, accounts="shared")), Post()
+    with scene.shell(senders={"whatsapp": post, "telegram": post}, cache=0) as shell:
+        for channel in (CHANNEL.with_account(account), Channel("telegram", "5")):
+            for text in ("hi", "ann"):
+                shell.handle(Message(channel, f"{channel.type}-{text}", text))
+        post.sent.clear()
+        assert shell.do("tell", CHANNEL, "News.", key="1").held == ""
+        assert [str(reply) for reply in post.sent] == ["News."]
+        scene.at += 2 * DAY
+        assert shell.do("tell", CHANNEL, "More.", key="2").held == "window"
+
+
 @pytest.mark.embedded
 def test_a_worker_on_a_server_sends_a_template_and_holds_the_rest(valkey_url: str):
     """A worker finds a timer that is late for the window: its template goes, and the question waits for a message."""

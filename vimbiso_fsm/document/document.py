@@ -545,7 +545,9 @@ class Document(Value):
         leaving = tuple(Leaving(address, to, self.version, token, undone) for address in addresses)
         channels = tuple(known for known in self.channels if known not in addresses)
         names = tuple(group for each in self.names if len(group := (*(n for n in each if n in channels),)) > 1)
-        outbox = (attrs.evolve(each, to=None) if each.to in addresses else each for each in self.outbox)
+        outbox = (
+            attrs.evolve(each, to=None) if each.to and each.to.is_among(addresses) else each for each in self.outbox
+        )
         after = attrs.evolve(
             self, channels=channels, leaving=(*self.leaving, *leaving), names=names, outbox=tuple(outbox)
         )

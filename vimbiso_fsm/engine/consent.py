@@ -86,8 +86,8 @@ def _names(draft: Draft) -> tuple[Address, ...]:
 def _take_back(draft: Draft, *, blocked: bool) -> None:
     names, here = _names(draft), here_of(draft)
     draft.opted_out = (*draft.opted_out, *(OptOut(address, blocked) for address in names))
-    draft.outbox = tuple(waiting for waiting in draft.outbox if (waiting.to or here) not in names)
-    if here in names:
+    draft.outbox = tuple(waiting for waiting in draft.outbox if not (waiting.to or here).is_among(names))
+    if here.is_among(names):
         drop_hand_over(draft, "consent")
     draft.detail = {**draft.detail, "consent": "blocked" if blocked else "taken back"}
 

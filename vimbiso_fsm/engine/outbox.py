@@ -114,7 +114,9 @@ def lease_replies(draft: Draft) -> None:
     Behind replies for which the channel has asked to wait they have no lease, because no replies overtake others.
     """
     before, to = draft.before.outbox, None
-    if draft.message is None and draft.channel.address != here_of(draft):  # words about a fact go where it was told
+    if draft.message is None and not draft.channel.address.meets(
+        here_of(draft)
+    ):  # words about a fact go where it was told
         to = draft.channel.address
     paused = before and [
         each.leased_until for each in for_address(before, here_of(draft), to) if _is_asked(draft, each)
@@ -249,7 +251,7 @@ def put_in_outbox(draft: Draft, event: Event, route: ReplyRoute) -> None:
     if address is None and before.opted_out and not urgent:
         draft.detail = {**draft.detail, UNSAID: "consent"}
         return
-    to = None if address == here else address
+    to = None if address is None or address.meets(here) else address
     waiting = Undelivered(draft.token[:16], replies_to_keep(draft.said), urgent=urgent, to=to)
     waiting = with_end(draft, event, waiting)
     same = for_address(draft.outbox, here, to)

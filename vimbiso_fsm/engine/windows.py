@@ -60,7 +60,7 @@ def takes_words(bot: Bot, document: Document, now: datetime, address: Address | 
     address = address or document.channel.address
     if address.type not in bot.windows:
         return True
-    return any(note.address == address and _is_open(bot, note, now) for note in document.heard)
+    return any(note.address.meets(address) and _is_open(bot, note, now) for note in document.heard)
 
 
 def _is_open(bot: Bot, note: Heard, now: datetime) -> bool:

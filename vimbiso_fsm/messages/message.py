@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
@@ -99,6 +99,10 @@ class Address:
     def meets(self, other: Address) -> bool:
         """Return whether both are one address, as far as is known: one that tells no account is that of any."""
         return self == other or (self.without_account == other.without_account and not (self.account and other.account))
+
+    def is_among(self, others: Iterable[Address]) -> bool:
+        """Return whether this is one of some addresses, as far as is known."""
+        return any(map(self.meets, others))
 
     @property
     def channel(self) -> Channel:
