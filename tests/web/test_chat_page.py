@@ -15,7 +15,7 @@ from starlette.websockets import WebSocketDisconnect
 from tests.web.app_client import TestClient
 from tests.web.chat_bot import SECRET, chat_bot
 from tests.web.signed import BASE
-from vimbiso_fsm import AsyncFlowStateManager, Channel, Text
+from vimbiso_fsm import AsyncFlowStateManager, Bot, Channel, Flow, State, Text, Transition
 from vimbiso_fsm.messages.sending import Later
 from vimbiso_fsm.web.app import app
 from vimbiso_fsm.web.chat import WebChat
@@ -83,6 +83,29 @@ def test_the_words_are_in_the_language_of_the_visitor(accepts: str, language: st
     page = TestClient(made(languages=("sn", "ar")), BASE).get("/chat", headers={"Accept-Language": accepts}).text
     assert f'<html lang="{language}" dir="{"rtl" if language == "ar" else "ltr"}">' in page
     assert f">{word}</button>" in page
+
+
+@pytest.mark.parametrize(
+    ("accepts", "words"),
+    [("sn-ZW,en;q=0.5", "Tiende here?"), ("en", "Shall we?"), ("x" * 40, "Shall we?"), ("s n", "Shall we?")],
+)
+def test_the_bot_speaks_the_language_of_the_browser(accepts: str, words: str) -> None:
+    """The language that a browser prefers is that of its visitor, until their profile names another one."""
+    flow: Flow[Any] = Flow(
+        "hello",
+        initial="ask",
+        states=[State("ask", ask=Text("hello.ask")), State("end", say=Text("hello.end"), final=True)],
+        transitions=[Transition("yes", "ask", "end")],
+    )
+    texts = {"en": {"hello.ask": "Shall we?", "hello.end": "So."}, "sn": {"hello.ask": "Tiende here?"}}
+    chat = WebChat(secrets=SECRET)
+    manager = AsyncFlowStateManager.in_memory(Bot(flow, texts=texts), deliver=chat)
+    web = TestClient(app(manager, {"chat": chat}, base=BASE), BASE)
+    cookie = web.get("/chat").headers["set-cookie"].partition(";")[0]
+    headers: Any = {"Cookie": cookie, "Origin": BASE, "Accept-Language": accepts}
+    with web.websocket_connect("/chat/socket", headers=headers) as page:
+        page.send_json({"type": "open", "id": "1"})
+        assert page.receive_json()["replies"][0]["text"] == words
 
 
 def test_the_page_has_the_same_words_in_each_language() -> None:

@@ -15,6 +15,7 @@ import json
 import logging
 import time
 from asyncio import timeout
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -27,7 +28,9 @@ from vimbiso_fsm.channels import web
 from vimbiso_fsm.channels.delivery import TEXT, Delivery, attempted, maybe, read_object
 from vimbiso_fsm.errors import InvalidMessage, NotAnswered, TooManyMessages, VimbisoError
 from vimbiso_fsm.flow.rates import Rate
+from vimbiso_fsm.messages.locales import TAG_LENGTH
 from vimbiso_fsm.messages.message import MAX_ID, Channel
+from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.messages.told import Told
 from vimbiso_fsm.web.bodies import SMALL_BODY
 from vimbiso_fsm.web.chat import WebChat
@@ -86,7 +89,8 @@ async def serve(name: str, shared: Shared, chat: WebChat, cookie: str, socket: W
             shared.peers.refused(host)
         return await _deny(socket, status)
     language = socket.headers.get("accept-language", "").partition(",")[0].partition(";")[0].strip()
-    known = {"language": language} if language.replace("-", "").isalnum() and len(language) <= 35 else {}
+    is_tag = language.isascii() and language.replace("-", "").isalnum() and len(language) <= TAG_LENGTH
+    known = {"language": language} if is_tag else {}
     await socket.accept()
     await Connection(socket, name, shared, chat, Channel(chat.type, visitor, known), host).run()
 
@@ -135,7 +139,7 @@ class Connection:
         self._sending = asyncio.Lock()
         self._stirred = asyncio.Event()
         self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._full_at = 0.0
+        self._full_at, self._idle = 0.0, True
 
     async def run(self) -> None:
         """Serve the connection to its end."""
@@ -186,7 +190,7 @@ class Connection:
                 if self._socket.application_state is WebSocketState.CONNECTED:
                     await self._socket.close(code)
 
-    async def _guarded(self, part: Any) -> None:
+    async def _guarded(self, part: Coroutine[Any, Any, None]) -> None:
         """Run a part of the connection. An error in it ends the connection."""
         try:
             await part
@@ -248,8 +252,6 @@ class Connection:
 
     # Answering --------------------------------------------------------------------------------------------------------
 
-    _idle = True
-
     async def _answer(self) -> None:
         """Answer messages in their order until the connection ends."""
         while not self._ended.done():
@@ -282,14 +284,14 @@ class Connection:
             kind = type(error).__name__
             return {"type": "refused", "id": id, "error": kind, "reply": error.reply, "again": again}
 
-    async def _opened(self, event: Told) -> Any:
+    async def _opened(self, event: Told) -> Sequence[Reply]:
         """Return what a page shows that has nothing to show: the open question, else how the bot begins."""
         found = await self._shared.manager.attend(self.channel, asks=True)
         if found.question or not self._chat.begins:
             return found.question
         return (await self._shared.manager.handle_event(event)).replies
 
-    def _said(self, id: str, status: str, replies: Any) -> dict[str, Any]:
+    def _said(self, id: str, status: str, replies: Sequence[Reply]) -> dict[str, Any]:
         return {"type": "answer", "id": id, "status": status, "replies": web.render(self.channel, replies)}
 
     # Attending --------------------------------------------------------------------------------------------------------
