@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -15,7 +16,7 @@ from tests.bots import Bank, fruit_bot
 from vimbiso_fsm import READ_ONLY, Bot, Call, Flow, Refused, State, Text, Transition, Turn, call, failed_with, readers
 from vimbiso_fsm.check.finding import Finding
 from vimbiso_fsm.testing import Conversation, Verdicts, Way, walk
-from vimbiso_fsm.testing.approved import approved
+from vimbiso_fsm.testing.approved import conversations_of, differences
 from vimbiso_fsm.testing.moments import Moment
 from vimbiso_fsm.testing.walk_findings import conversation
 
@@ -100,6 +101,22 @@ def test_two_processes_take_the_same_walk() -> None:
         said.append(subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=True).stdout)
     assert said[0] == said[1]
     assert len(said[0]) > 1000
+
+
+def test_a_walk_is_approved(tmp_path: Path) -> None:
+    """`approve` writes a file for each flow, and the conversations in it go the same way when they are played again."""
+    bot = fruit_bot()
+    files = walk(bot, turns=1_500).approve(tmp_path / "walks")
+    assert [file.name for file in files] == ["home.txt", "order.txt", "sign_in.txt", "pick.txt"]
+    for file in files:
+        text = file.read_text(encoding="utf-8")
+        assert len(conversations_of(text)) > 0
+        assert differences(bot, file.stem, text) == ""
+    text = files[1].read_text(encoding="utf-8")
+    assert "    x name.taken\n" in text
+    assert "-    x name.taken" in differences(bot, "order", text.replace("> taken", "> ada"))
+    with pytest.raises(ValueError, match="line 1 is 'nonsense'"):
+        conversations_of("nonsense")
 
 
 # What it finds ----------------------------------------------------------------------------------------------------
@@ -255,7 +272,7 @@ def test_a_call_that_the_service_refuses_is_also_done() -> None:
     )  # fmt: skip
     found = walk(Bot([flow], services={"bank": Strict()}))
     assert found.never == ()
-    assert "x bank.closed" in (text := approved(found, "visit"))
+    assert "x bank.closed" in (text := found.approved("visit"))
     assert "* call 1 answers call.done" in text
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from vimbiso_fsm.flow.bot import Bot
@@ -26,7 +26,6 @@ from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.testing.conversation import channel_of
 from vimbiso_fsm.testing.moments import Moment, Move, World
 from vimbiso_fsm.testing.moves import CONTENTS
-from vimbiso_fsm.testing.walking import Walk
 
 _HEAD: Final = (
     '# Approved walk of the flow "{flow}". `pytest --approve-walks` writes this file. Read the differences.\n'
@@ -34,14 +33,18 @@ _HEAD: Final = (
 _IMPOSSIBLE: Final = "    ? this cannot happen here"
 
 
-def approved(walk: Walk, flow: str) -> str:
-    """Return the file of a flow: the shortest conversation to each transition, and to each reason of its guards."""
-    wanted = [at for way, at in walk.conversations.items() if way.flow == flow]
-    wanted += [at for (of, _), at in walk.refusals.items() if of == flow]
-    ends = {at: at.moves for at in wanted}
-    inner = {(at.channel, moves[:length]) for at, moves in ends.items() for length in range(1, len(moves))}
-    found = dict.fromkeys((at.channel, moves) for at, moves in ends.items() if (at.channel, moves) not in inner)
-    return written(walk.bot, flow, list(found))
+def approved(bot: Bot, flow: str, ends: Iterable[Moment]) -> str:
+    """Return the file of a flow.
+
+    Args:
+        bot: The bot.
+        flow: The name of the flow.
+        ends: The last moments of conversations. One that is the beginning of another is left out.
+    """
+    moves = {at: at.moves for at in ends}
+    inner = {(at.channel, made[:length]) for at, made in moves.items() for length in range(1, len(made))}
+    found = dict.fromkeys((at.channel, made) for at, made in moves.items() if (at.channel, made) not in inner)
+    return written(bot, flow, list(found))
 
 
 def written(bot: Bot, flow: str, conversations: Sequence[tuple[Channel, Sequence[Move]]]) -> str:

@@ -26,7 +26,7 @@ from vimbiso_fsm.check.silencers import silenced
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.made import shown_path
 from vimbiso_fsm.runtime.base import resolve_bot
-from vimbiso_fsm.testing.approved import approved, conversations_of, differences
+from vimbiso_fsm.testing.approved import conversations_of, differences
 from vimbiso_fsm.testing.conversation import MEMBER
 from vimbiso_fsm.testing.faults import fault_differences
 from vimbiso_fsm.testing.flow_coverage import Seen, coverage_of, end_recording, percent, record
@@ -133,7 +133,7 @@ class FlowSession:
             if finding.code in codes and not finding.advice:
                 found.setdefault(finding.flow, []).append(str(finding))
         line = str(done).partition("\n")[0]
-        return Found(line, found, {flow.name: approved(done, flow.name) for flow in flows_of(bot)})
+        return Found(line, found, {flow.name: done.approved(flow.name) for flow in flows_of(bot)})
 
     def approved_file(self, flow: str) -> Path:
         """Return the file of the approved walk of a flow."""

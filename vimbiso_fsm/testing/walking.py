@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import count
+from pathlib import Path
 from typing import Final, TypeVar
 
 import attrs
@@ -21,6 +22,7 @@ from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.flow import AnyFlow, Flow
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.runtime.base import resolve_bot
+from vimbiso_fsm.testing.approved import approved
 from vimbiso_fsm.testing.conversation import MEMBER, channel_of
 from vimbiso_fsm.testing.moments import Moment, Move, World
 from vimbiso_fsm.testing.moves import answers_of, moves_at, rows_cut, texts_at
@@ -98,6 +100,23 @@ class Walk:
     def never(self) -> tuple[Way, ...]:
         """The transitions that never fired."""
         return tuple(way for way, times in self.transitions.items() if not times)
+
+    def approved(self, flow: str) -> str:
+        """Return the approved walk of a flow: the shortest conversation to each transition and each reason of a guard.
+
+        Args:
+            flow: The name of the flow.
+        """
+        ends = [at for way, at in self.conversations.items() if way.flow == flow]
+        return approved(self.bot, flow, [*ends, *(at for (of, _), at in self.refusals.items() if of == flow)])
+
+    def approve(self, folder: str | Path) -> list[Path]:
+        """Write the approved walk of each flow into a folder, as `pytest --approve-walks` does; return the files."""
+        files = {Path(folder, f"{flow.name}.txt"): self.approved(flow.name) for flow in flows_of(self.bot)}
+        for file, text in files.items():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        return list(files)
 
     def __str__(self) -> str:
         """Return the bound, the places that were cut, and the coverage of each flow."""
