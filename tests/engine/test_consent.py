@@ -550,3 +550,13 @@ def test_a_wish_ends_what_waits_also_where_the_channel_tells_an_account(accounts
     assert (quiet.state("m-ann").outbox, quiet.state("m-ann").handed) == ((), None)
     for whom in ("m-ann", place):
         assert quiet.do("tell", whom, "News.", key="2").reason in ("unreachable", "refused")
+
+
+def test_a_wish_told_of_one_name_goes_with_the_other(desk: Desk):
+    """A name that is unlinked takes the wish along that was told of another name of the same speaker."""
+    desk.joins(both())
+    desk.to.do("handle_event", OptedOut(id="o", channel=Channel("whatsapp", USER)))
+    desk.to.do("unlink", "m-ann", Channel("whatsapp", PHONE))
+    told = desk.to.do("tell", Channel("whatsapp", PHONE), "News.", key="1")
+    assert (told.status, told.reason) == ("refused", "unreachable")
+    assert [out.address.identifier for out in desk.to.state("m-ann").opted_out] == [USER]

@@ -57,7 +57,7 @@ class AuditEntry(Value):
         channel: The type of the channel, and a digest of its identifier.
         kind: "transition", "refusal", "command", "page", "start", "call", "timer", "session", "delivery", "recovery",
             "move", "link", "unlink", "merge", "update", "migration", "reset", "wipe", "erase", "clock", "event",
-            "tell", "open", "trigger", "reminder", "handed", "person", "passing", "folded" or "error".
+            "tell", "open", "trigger", "reminder", "handed", "person", "passing", "consent", "folded" or "error".
         status: The status of the outcome.
         token: The token of the commit.
         root: The token of the message that led to it.
