@@ -234,6 +234,27 @@ async def test_words_left_by_another_process_are_pushed_by_the_one_with_the_conn
         assert other.chat._count == 0
 
 
+async def test_a_chat_with_an_account_pushes_too(store: str) -> None:
+    """The bot's own address on the channel is part of each word, and of what the process looks for."""
+    with served(store, account="shop") as site:
+        cookie = await cookie_of(site)
+        channel = Channel("web", cookie.partition("=")[2].partition(".")[0]).with_account("shop")
+        async with page(site, cookie) as tab:
+            await tab.send(type="open", id="o-1")
+            pressed = choice(await tab.read())
+        for connection in [each for own in site.chat._of_visitor.values() for each in own]:
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(connection.gone.wait(), site.loop))
+        site.do(site.manager.tell(channel, Text("It rains."), key="k-1"))
+        async with page(site, cookie) as tab:
+            pushed = await tab.read("push")
+            assert pushed["replies"][0]["text"] == "It rains."
+            await tab.send(type="got", key=pushed["key"])
+            await tab.send(type="open", id="o-2")
+            asked = await tab.read("answer")
+            assert asked["replies"][0]["type"] == "buttons"
+            assert (await tab.say("m-1", choice=pressed))["status"] == "advanced"
+
+
 async def test_one_tab_too_many_ends_the_oldest(site: Served) -> None:
     """A visitor has a bounded number of connections."""
     cookie = await cookie_of(site)

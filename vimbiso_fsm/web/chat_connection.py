@@ -92,7 +92,8 @@ async def serve(name: str, shared: Shared, chat: WebChat, cookie: str, socket: W
     is_tag = language.isascii() and language.replace("-", "").isalnum() and len(language) <= TAG_LENGTH
     known = {"language": language} if is_tag else {}
     await socket.accept()
-    await Connection(socket, name, shared, chat, Channel(chat.type, visitor, known), host).run()
+    channel = Channel(chat.type, visitor, known).with_account(chat.account)
+    await Connection(socket, name, shared, chat, channel, host).run()
 
 
 def _admitted(
