@@ -75,7 +75,8 @@ def test_the_wheel_holds_the_package_and_nothing_else() -> None:
     with zipfile.ZipFile(os.environ["WHEEL"]) as wheel:
         names = wheel.namelist()
     version = importlib.metadata.version("vimbiso_fsm")
-    assert {name.split("/")[0] for name in names} == {"vimbiso_fsm", f"vimbiso_fsm-{version}.dist-info"}
+    packages = {"vimbiso_fsm", "pytest_vimbiso", f"vimbiso_fsm-{version}.dist-info"}
+    assert {name.split("/")[0] for name in names} == packages
     assert not [name for name in names if name.endswith(".pyc") or "/test_" in name or "/tests/" in name]
     assert f"vimbiso_fsm-{version}.dist-info/licenses/LICENSE" in names
     assert importlib.util.find_spec("flows") is None
@@ -129,6 +130,15 @@ def test_the_command_names_its_commands() -> None:
     assert said.returncode == 0, said.stderr
     for command in ("chat", "replay", "state", "history"):
         assert re.search(rf"\b{command}\b", said.stdout)
+
+
+def test_a_new_bot_is_made(tmp_path: Path) -> None:
+    """`vimbiso new` has its templates, and what it makes has no finding."""
+    made = run(BIN / "vimbiso", "new", "shop_bot", cwd=tmp_path)
+    assert (made.stderr, made.returncode) == ("", 0)
+    assert (tmp_path / "shop_bot" / "tests" / "walks" / "visit.txt").is_file()
+    checked = run(BIN / "vimbiso", "check", "--flows", "shop_bot", cwd=tmp_path / "shop_bot")
+    assert (checked.stderr, checked.returncode) == ("", 0)
 
 
 @pytest.mark.parametrize("package", ["flows", "shop"])
