@@ -631,3 +631,14 @@ def test_the_operation_answers_without_a_manager():
     context = Context(world.shell.manager.bot, Cache(0), world.clock())
     outcome = run(give(context, words_given(world.member_id, "hi", "k"), delivers=False), world.store.perform)
     assert outcome == EventOutcome("advanced", member_id=world.member_id)
+
+
+@pytest.mark.parametrize("how", ["open", "tell"])
+def test_a_key_that_comes_again_has_its_first_status_also_at_a_stranger(how: str):
+    """A guest who has answered nothing is no exception: the first status of a key is told, with and without a reply."""
+    world = World()
+    world.says("hi")
+    for key in ("first", "second"):  # the second flow waits for the first one, and nothing is said
+        assert world.gives(how, "survey", key=key)[0] == "advanced"
+    for key in ("first", "second"):
+        assert world.gives(how, "survey", key=key) == ("duplicate", "advanced")

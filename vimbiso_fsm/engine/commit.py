@@ -56,6 +56,7 @@ from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import Call, Caller
 from vimbiso_fsm.flow.privacy import without
 from vimbiso_fsm.messages.digests import Digests
+from vimbiso_fsm.messages.given import GivenFact
 from vimbiso_fsm.messages.message import MAX_NAMES, NAMES, Address, Channel, Message
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.messages.told import AddressChanged, Fact
@@ -259,7 +260,10 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
         content=content,
         contents=contents,
         raw=data,
-        record=record_of(draft.bot, draft.status, replies, document, stranger=stranger),
+        # What another system gives is answered with its first status when it comes again, also at a stranger.
+        record=record_of(
+            draft.bot, draft.status, replies, document, stranger=stranger and not isinstance(event, GivenFact)
+        ),
         entry=_entry(draft, document),
         call=draft.call,
         renews=draft.renews,
