@@ -89,8 +89,9 @@ def test_each_flow_is_tested_without_a_line_of_test_code(project: Path) -> None:
     assert status == 0, said
     assert "flows::visit::faults PASSED" in said
     walk = (project / "tests/walks/visit.txt").read_text(encoding="utf-8")
-    assert "> friday\n    = visit.sure\n    - visit: answer day -> sure\n" in walk
+    assert "> friday\n    = visit.sure; day\n    - visit: answer day -> sure\n" in walk
     assert "    x visit.closed\n" in walk
+    assert "    [yes] [no]\n" in walk
     assert "Which day" not in walk
     changed = FLOWS.replace('"Booked."', '"It is yours."').replace('"yes", "sure", "booked"', '"yes", "sure", "end"')
     changed = changed.replace('"no", "sure", "dropped"', '"no", "sure", "booked"').replace('"end"', '"dropped"')

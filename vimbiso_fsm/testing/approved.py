@@ -4,11 +4,13 @@ The file of a flow has the shortest conversation to each of its transitions. A l
 new conversation, `>` for what is typed (`> text`), pressed (`> [yes]`) or sent (`> (location)`), and `*` for what else
 happens. Under it stands what it leads to:
 
-    = offer.confirm                       the place of the member
+    = offer.confirm; amount, handle       the place of the member, and the fields that the run has gathered
     - offer: done checking -> confirm     each transition, with its flow and trigger
     x handle.own                          the code of each refusal
     ! get_account_by_handle: core.down    each call, with the code that it was refused with
+    & login, profile.accounts             what has changed of the member
     " offer.confirm                       the key of each text
+    [yes] [no]                            the buttons
 
 No word of a text is in it, so that a new wording, or another language, is no difference. What a conversation shares
 with one above it is not repeated.
@@ -21,6 +23,8 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from vimbiso_fsm.document.document import Run
+from vimbiso_fsm.document.typed_data import structure
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.testing.conversation import channel_of
@@ -61,7 +65,7 @@ def written(bot: Bot, flow: str, conversations: Sequence[tuple[Channel, Sequence
                 lines.append(_IMPOSSIBLE)
             elif (channel, tuple(moves[:length])) not in shown:
                 shown.add((channel, tuple(moves[:length])))
-                lines += _led(moment)
+                lines += _led(bot, moment)
         lines.append("")
     return "\n".join(lines)
 
@@ -138,9 +142,11 @@ def _move(mark: str, rest: str, answers: tuple[tuple[int, str], ...]) -> Move:
     return Move("say", json.loads(rest) if rest.startswith('"') else rest, answers=answers)
 
 
-def _led(moment: Moment) -> Iterator[str]:
+def _led(bot: Bot, moment: Moment) -> Iterator[str]:
     """Yield what a move has led to."""
-    yield f"    = {moment.place or 'no flow'}"
+    run = moment.document.run if moment.document is not None else None
+    gathered = _gathered(bot, run) if run is not None else []
+    yield f"    = {moment.place or 'no flow'}" + (f"; {', '.join(gathered)}" if gathered else "")
     for step in moment.steps:
         if step.dest is not None:
             way = f"{step.trigger} {step.source} -> {step.dest}" if step.source else f"{step.trigger} -> {step.dest}"
@@ -149,7 +155,32 @@ def _led(moment: Moment) -> Iterator[str]:
         yield f"    x {code}"
     for call in moment.calls:
         yield f"    ! {call.method}" + (f": {call.code}" if call.code else "")
+    if changed := _changed(moment):
+        yield f"    & {', '.join(changed)}"
     for key in moment.keys:
         yield f'    " {key.splitlines()[0] if key else ""}'
+    buttons = [shown.choice for shown in run.shown if shown.choice[0] not in "=#~"] if run is not None else []
+    if buttons:
+        yield "    " + " ".join(f"[{trigger}]" for trigger in buttons)
     if moment.error is not None:
         yield f"    ? {type(moment.error).__name__}"
+
+
+def _gathered(bot: Bot, run: Run) -> list[str]:
+    """Return the names of the fields that the run has gathered."""
+    flow = bot.definition(run)
+    data, fresh = structure(run.fields, flow.data), flow.data()
+    return [name for name in flow.fields if getattr(data, name) != getattr(fresh, name)]
+
+
+def _changed(moment: Moment) -> list[str]:
+    """Return what a move has changed of the member: the login, and the names of the profile."""
+    before, after = moment.before.document if moment.before is not None else None, moment.document
+    if after is None:
+        return []
+    login = ["login"] if after.authenticated and not (before is not None and before.authenticated) else []
+    logout = ["logout"] if before is not None and before.authenticated and not after.authenticated else []
+    account = ["account"] if after.current_account != (before.current_account if before is not None else {}) else []
+    known = before.profile if before is not None else {}
+    profile = [name for name in after.profile if name not in known or known[name] != after.profile[name]]
+    return [*login, *logout, *account, *(f"profile.{name}" for name in sorted(profile))]
