@@ -240,6 +240,9 @@ def served(
             found.url = found.until(words_of_address).rsplit(" ", 1)[-1]
         yield found
     finally:
-        if begun.poll() is None:
+        begun.terminate()  # in order, so that its server ends too
+        try:
+            found.ended()
+        except subprocess.TimeoutExpired:
             begun.kill()
-        found.ended()
+            found.ended()

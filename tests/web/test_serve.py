@@ -18,6 +18,7 @@ from tests.web.clients import TOKEN
 from tests.web.served import CHAT_SECRET, METRICS, Served, ask, rest_body, served, settings, webhook
 from tests.web.signed import REST_SECRET
 from tests.web.vendors import Vendors, vendors
+from vimbiso_fsm.store.embedded import EmbeddedServer
 
 pytest.importorskip("prometheus_client", reason="needs the package prometheus_client")
 pytestmark = [pytest.mark.embedded, embedded]
@@ -143,6 +144,7 @@ def test_a_second_signal_ends_the_process_at_once(gate: socket.socket, shops: Ve
         process.process.send_signal(signal.SIGTERM)
         wait_until(lambda: not _listens(process.url))
         assert process.stop() == 128 + signal.SIGTERM
+        EmbeddedServer.start(tmp_path / "data").close()  # it outlives a process that ends at once
         call.close()
         assert isinstance(answer.exception(LIMIT), ConnectionError | http.client.HTTPException)
 
