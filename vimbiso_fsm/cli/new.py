@@ -19,7 +19,7 @@ _STARTER: Final = "vimbiso_fsm.cli.starter"
 _PLACES: Final = {
     "pyproject.toml.txt": "pyproject.toml",
     "README.md.txt": "README.md",
-    "test_visit.py.txt": "tests/test_visit.py",
+    "conversations.py.txt": "tests/test_visit.py",
     "home.walk.txt": "tests/walks/home.txt",
     "visit.walk.txt": "tests/walks/visit.txt",
 }
