@@ -47,7 +47,7 @@ def test_a_walk_covers_a_bot() -> None:
     """With nothing given but who writes, nine of ten transitions of VimbisoPay fire, and nothing is found in them."""
     found = walk(flows.bot, [*WHO, "telegram:77"], turns=4_000)
     assert sum(times > 0 for times in found.transitions.values()) >= 115
-    assert len(found.transitions) == 134
+    assert len(found.never) <= 14
     assert [each for each in found.findings if not each.advice] == []
     assert found.turns == 4_000
     assert not found.exhausted
