@@ -108,7 +108,7 @@ _REMEDIES: Final = {
 }
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=65_536)
 def _impurities(callback: Callable[..., Any]) -> tuple[tuple[str, Made], ...]:
     """Return what a callback does beside deciding, each with its line."""
     found: dict[Made, str] = {}

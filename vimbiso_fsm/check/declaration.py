@@ -14,7 +14,7 @@ from vimbiso_fsm.flow.late_texts import late_texts
 from vimbiso_fsm.flow.privacy import PUBLIC
 from vimbiso_fsm.flow.source import sources
 from vimbiso_fsm.flow.state import AnyState, AnyTransition, sequence
-from vimbiso_fsm.made import made_of_field
+from vimbiso_fsm.made import Made, made_of_field
 
 _SECRETS: Final = frozenset({"password", "passcode", "passphrase", "pin", "secret", "otp", "cvv", "cvc", "token"})
 """The last words of the names of fields that hold secrets."""
@@ -146,17 +146,27 @@ def _confirms(flow: AnyFlow, way: AnyTransition, source: str) -> bool:
 
 def _fields(flow: AnyFlow) -> Iterator[Finding]:
     for field in flow.fields.values():
-        made = made_of_field(flow.data, field.name)
-        at_line = made if made.file else flow.made
         default: object = field.default
         if isinstance(default, list | dict | set | bytearray):
             fault = f"field {field.name!r} has a default that can be changed in place, and all runs share it"
-            yield at(flow, at_line, "data", "default-mutable", fault, "give it a factory, or a tuple")
+            yield at(flow, _line(flow, field.name), "data", "default-mutable", fault, "give it a factory, or a tuple")
         secret = field.name.rpartition("_")[2] in _SECRETS and field.type in (str, "str")
         if secret and field.name not in flow.secrets:
             shown = "is marked PUBLIC" if field.metadata.get("vimbiso") == PUBLIC["vimbiso"] else "is not marked SECRET"
             fault = f"field {field.name!r} {shown}, and its name is that of a secret"
-            yield at(flow, at_line, "data", "secret-is-public", fault, "mark it: attrs.field(metadata=SECRET)")
+            yield at(
+                flow,
+                _line(flow, field.name),
+                "data",
+                "secret-is-public",
+                fault,
+                "mark it: attrs.field(metadata=SECRET)",
+            )
+
+
+def _line(flow: AnyFlow, name: str) -> Made:
+    made = made_of_field(flow.data, name)
+    return made if made.file else flow.made
 
 
 def _versions(flow: AnyFlow) -> Iterator[Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from vimbiso_fsm.channels.whatsapp import BUTTON_TITLE_LENGTH, BUTTONS, ROW_TITLE_LENGTH
 from vimbiso_fsm.check.finding import Finding
@@ -11,7 +11,7 @@ from vimbiso_fsm.check.package import package_files, strings
 from vimbiso_fsm.check.parts import at, flows_of
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.flow import AnyFlow
-from vimbiso_fsm.flow.text_check import text_faults, text_uses
+from vimbiso_fsm.flow.text_check import TextUse, text_faults, text_uses
 from vimbiso_fsm.messages.catalogue import ENGLISH
 from vimbiso_fsm.messages.readers import ANSWER_TEXTS
 from vimbiso_fsm.messages.words import normalise
@@ -19,20 +19,20 @@ from vimbiso_fsm.messages.words import normalise
 
 def word_findings(bot: Bot) -> Iterator[Finding]:
     """Yield what is found in the words of a bot."""
-    yield from _texts(bot)
-    yield from _unused(bot)
+    uses = text_uses(bot)
+    yield from _texts(bot, uses)
+    yield from _unused(bot, uses)
     for flow in flows_of(bot):
         for state in flow.states:
             for language in bot.catalogue.languages:
                 yield from _titles(bot, flow, state.name, language)
 
 
-def _texts(bot: Bot) -> Iterator[Finding]:
-    uses = text_uses(bot)
+def _texts(bot: Bot, uses: Sequence[TextUse]) -> Iterator[Finding]:
     lines = {use.key: use for use in reversed(uses)}
     own = {flow.name for flow in flows_of(bot)}
     framework: Counter[str] = Counter()
-    for fault in text_faults(bot):
+    for fault in text_faults(bot, uses):
         use = lines.get(fault.key)
         is_own = fault.key not in ENGLISH and fault.key not in ANSWER_TEXTS
         if not is_own or (use is not None and use.flow and use.flow not in own):
@@ -82,14 +82,14 @@ def _titles(bot: Bot, flow: AnyFlow, name: str, language: str) -> Iterator[Findi
             yield at(flow, way.made, place, "title-too-long", fault, "shorten it")
 
 
-def _unused(bot: Bot) -> Iterator[Finding]:
+def _unused(bot: Bot, uses: Sequence[TextUse]) -> Iterator[Finding]:
     """Yield the texts of the default language that no code of the bot's package names, not even in part."""
     known = bot.catalogue.languages.get(bot.catalogue.default, {})
     names = {flow.name for flow in bot.flows}
     own = {key for key in known if key not in ENGLISH and key not in ANSWER_TEXTS}
     titles = {f"{name}.title" for name in names}
     helps = {f"{flow.name}.{state.name}.help" for flow in bot.flows for state in flow.states}
-    left = own - titles - helps - {use.key for use in text_uses(bot)}
+    left = own - titles - helps - {use.key for use in uses}
     left = {key for key in left if not key.startswith("command.")}
     files = package_files(bot) if left else ()
     if not left or not files:

@@ -11,7 +11,7 @@ import functools
 import inspect
 import linecache
 from collections.abc import Iterable, Iterator, Mapping
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 
 import attrs
 
@@ -87,8 +87,14 @@ def _closure(function: FunctionType) -> Mapping[str, object]:
 
 
 def _nodes(function: FunctionType) -> tuple[ast.AST, ...]:
-    code = function.__code__
-    text = "".join(linecache.getlines(code.co_filename, function.__globals__))
+    linecache.getlines(function.__code__.co_filename, function.__globals__)  # a loader may have the source
+    return _nodes_of(function.__code__.co_filename, function.__code__)
+
+
+@functools.lru_cache(maxsize=65_536)
+def _nodes_of(file: str, code: CodeType) -> tuple[ast.AST, ...]:
+    """Return the nodes of a function. Code of another file can be equal, on other lines within."""
+    text = "".join(linecache.getlines(file))
     found = _functions(text).get((code.co_name, code.co_firstlineno), ())
     return tuple(node for function in found for node in ast.walk(function))
 

@@ -54,10 +54,15 @@ class TextFault:
         return f"{self.key} in {self.language!r}: {self.fault}"
 
 
-def text_faults(bot: Bot) -> tuple[TextFault, ...]:
-    """Return the faults of a bot's texts in all its languages."""
+def text_faults(bot: Bot, uses: Sequence[TextUse] | None = None) -> tuple[TextFault, ...]:
+    """Return the faults of a bot's texts in all its languages.
+
+    Args:
+        bot: The bot.
+        uses: The texts that it says, as `text_uses` returns them; found anew if not given.
+    """
     catalogue = bot.catalogue
-    uses = text_uses(bot)
+    uses = text_uses(bot) if uses is None else uses
     wanted = {*(use.key for use in uses), *catalogue.languages.get(catalogue.default, {})}
     found = {
         TextFault(language, key, fault, code)
