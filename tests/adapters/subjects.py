@@ -29,6 +29,7 @@ class Subject(ABC):
 
     channel: ClassVar[Channel]
     updates: Updates
+    business: ClassVar[bool] = False
     passed: list[Any]
     """What has reached a handler of the bot's own that stands after the framework."""
 
@@ -138,7 +139,7 @@ class Aiogram(_Async):
         command: Any = importlib.import_module("aiogram.filters").Command
         api = server.from_base(self.world.url)
         self._bot = aiogram.Bot(TOKEN, session=session(api=api), default=defaults(parse_mode="HTML"))
-        self.client = adapter.client(self._bot)
+        self.client = adapter.client(self._bot, business=self.business)
         self.manager = AsyncFlowStateManager.in_memory(bot, clock=self.clock, senders={"telegram": self.client.send})
         before, after = aiogram.Router(), aiogram.Router()
 
@@ -200,7 +201,7 @@ class Ptb(_Async):
             .updater(None)
             .build()
         )
-        self.client = adapter.client(self._app.bot)
+        self.client = adapter.client(self._app.bot, business=self.business)
         self.manager = AsyncFlowStateManager.in_memory(bot, clock=self.clock, senders={"telegram": self.client.send})
 
         async def own(update: Any, context: Any) -> None:

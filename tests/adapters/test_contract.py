@@ -290,6 +290,20 @@ def test_the_commands_of_the_bot_are_published(chat: Subject) -> None:
     assert [each["command"] for each in listed] == ["menu", "back", "cancel", "help"]
 
 
+@pytest.mark.parametrize("name", ["aiogram", "ptb"])
+def test_customers_of_a_business_are_answered_by_its_connection(
+    name: str, world: Vendors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With `business=True` what is said to a connected account is answered as that account."""
+    monkeypatch.setattr(Subject, "business", True)
+    found = made(name, world, reporting())
+    updates = found.updates
+    assert isinstance(updates, Telegram)
+    assert found.said(updates.of_customer("hi")) == ["Where is it?"]
+    assert parameters(world.seen[-1])["business_connection_id"] == "b1"
+    found.close()
+
+
 # Webhooks
 
 

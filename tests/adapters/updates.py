@@ -57,6 +57,11 @@ class Telegram:
         """Return a message that was sent nine days before."""
         return self._message(text=text, date=1_760_000_000 - 9 * 86_400)
 
+    def of_customer(self, text: str) -> Any:
+        """Return a message of a customer to a connected business account."""
+        update = self._message(text=text, business_connection_id="b1")
+        return {"update_id": update["update_id"], "business_message": update["message"]}
+
     def in_topic(self, text: str) -> Any:
         """Return a message in topic 5 of the private chat."""
         return self._message(text=text, message_thread_id=5, is_topic_message=True)

@@ -16,6 +16,7 @@ from vimbiso_fsm.web.requests import HttpResponse, NoResponse
 
 UPDATES: Final = ("message", "edited_message", "callback_query", "my_chat_member", "message_reaction")
 """The updates that the router listens to, which `Dispatcher.resolve_used_update_types` therefore names."""
+BUSINESS: Final = ("business_connection", "business_message", "edited_business_message", "deleted_business_messages")
 
 
 class _Carrier(BotCarrier):
@@ -46,6 +47,6 @@ def router(manager: AsyncFlowStateManager, client: AsyncChannelClient) -> aiogra
     async def handle(_: types.TelegramObject, delivery: Delivery) -> None:
         await take(manager, client, delivery)
 
-    for name in UPDATES:
+    for name in (*UPDATES, *BUSINESS) if getattr(client.api, "business", False) else UPDATES:
         made.observers[name].register(handle, ours)
     return made
