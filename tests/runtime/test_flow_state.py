@@ -981,7 +981,7 @@ def test_a_worker_dies_at_each_step_of_the_move_and_the_member_says_something_el
     story = Story(store, prelude)
     story.tell()
     FlowStateManager("flows", counting, services=story.services).handle(message(last, NEW))
-    assert counting.performed == 9  # who, what, confirm, answer, and the five steps of the move
+    assert counting.performed == 10  # who, what, confirm, answer, and the six steps of the move
     for at in range(4, counting.performed + 1):
         for after in (False, True):
             story, confirm = up_to_the_move(Dying(store, at, after=after))

@@ -11,23 +11,27 @@ from hypothesis import HealthCheck, Phase, find, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.bots import Order, fruit_bot, order
+from tests.examples import examples
 from vimbiso_fsm import Flow, State, Text, Transition, Turn, readers
 from vimbiso_fsm.testing import machine_of, texts_for
 
-FEW = settings(
-    max_examples=8,
-    stateful_step_count=12,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    phases=[Phase.generate],
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
+
+def few(count: int) -> settings:
+    """Return settings with a number of conversations, the same in each run."""
+    return settings(
+        examples(count),
+        stateful_step_count=12,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+    )
 
 
 def test_random_conversations_with_a_bot_are_sound() -> None:
     """A bot with timers, calls, a login and sub-flows survives random conversations."""
-    run_state_machine_as_test(machine_of(fruit_bot()), settings=FEW)
+    run_state_machine_as_test(machine_of(fruit_bot()), settings=few(8))
 
 
 def broken(turn: Turn[Order]) -> bool:
@@ -46,7 +50,7 @@ def test_a_fault_at_one_answer_is_found() -> None:
         transitions=[Transition("answer", "ask", "end", conditions=broken)],
     )  # fmt: skip
     with pytest.raises(ZeroDivisionError) as raised:
-        run_state_machine_as_test(machine_of(flow), settings=settings(FEW, max_examples=40))
+        run_state_machine_as_test(machine_of(flow), settings=few(40))
     assert "guard 'broken' of flow 'visit', state 'ask'" in raised.value.__notes__[0]
 
 
