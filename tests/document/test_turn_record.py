@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import runs
-from vimbiso_fsm.document.codec import flow_data_to_raw
+from vimbiso_fsm.document.codec import run_to_raw
 from vimbiso_fsm.document.document import Run
 from vimbiso_fsm.document.json_codec import dumps, loads
 from vimbiso_fsm.document.replies_codec import replies_to_raw
@@ -38,7 +38,7 @@ def long_form(status: str, replies: list[Any], run: Run | None, *, called: bool)
     return {
         "status": status,
         "replies": replies,
-        "flow_data": {} if run is None else flow_data_to_raw(run),
+        "flow_data": {} if run is None else run_to_raw(run)[0],
         "run": notes,
         "called": called,
     }

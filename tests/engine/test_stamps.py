@@ -14,7 +14,7 @@ from tests.bots import fruit_bot, member_document
 from tests.digests import token_of
 from vimbiso_fsm import SECRET, Bot, Call, Caller, Flow, Message, Refused, Row, State, Text, Transition, Turn, call
 from vimbiso_fsm.channels import telegram
-from vimbiso_fsm.document.codec import document_from_raw, document_to_raw
+from vimbiso_fsm.document.codec import document_from_raw, document_to_raw, encode
 from vimbiso_fsm.document.document import Document, Moved
 from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.decide import decide
@@ -209,7 +209,20 @@ def test_a_timer_of_before_the_stamp_fires():
     talk.wait(100).wake()
     assert talk.place == "pay.amount"
     assert talk.state.run is not None
-    assert talk.state.run.stamp
+    assert talk.state.run.due is None
+    assert fence_of(talk.says("6", "6").state).startswith("!")
+
+
+def test_a_question_without_choices_and_timer_has_no_stamp():
+    """Nothing names the entry of a question that only takes words, so its document is shorter by a stamp."""
+    bot = pay_bot()
+    talk = Talk(bot, at_confirm(bot))
+    shown = fence_of(talk.state) + "yes"
+    talk.wait(100).wake()
+    assert talk.place == "pay.amount"
+    assert b'"stamp"' not in encode(talk.state)
+    closed = decide(bot, talk.state, Message(CHANNEL, "late", choice=shown), talk.now)
+    assert (closed.status, closed.document) == ("ignored", talk.state)
 
 
 # Tokens of events -----------------------------------------------------------------------------------------------------

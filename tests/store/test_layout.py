@@ -47,8 +47,13 @@ from vimbiso_fsm.store.script import encode
 
 STORED: list[type[Any]] = [
     Address,
-    *(kind for kind in vars(document).values() if isinstance(kind, type) and kind.__module__ == document.__name__),
+    *(
+        kind
+        for kind in vars(document).values()
+        if isinstance(kind, type) and kind.__module__ == document.__name__ and kind is not document.Judged
+    ),
 ]
+"""The classes of which a document holds instances in the store."""
 NAMESPACES = st.text("abAB09_.-", min_size=1, max_size=40)
 
 

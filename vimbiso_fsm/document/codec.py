@@ -77,7 +77,9 @@ def document_to_raw(document: Document) -> dict[str, Any]:
         for part, value in zip(_PARTS, _values_of(document), strict=True)
         if not part.omitted or value != part.default
     }
-    _write_run(raw, document.run, _write_notes)
+    raw["flow_data"] = {}
+    if document.run is not None:
+        raw["flow_data"], raw["_run"] = run_to_raw(document.run)
     return raw
 
 
@@ -108,19 +110,13 @@ def rewrite(document: Document, before: Document) -> tuple[dict[str, Any], Colle
         written.append(part.wire)
     if document.run is not before.run:
         raw.pop("_run", None)
-        _write_run(raw, document.run, _write_changed_notes)
+        raw["flow_data"] = {}
+        if document.run is not None:
+            raw["flow_data"], raw["_run"] = run_to_raw(document.run, keeps_instants=True)
         written.append("flow_data")
     if not raw.keys() <= known.keys():
         raw = {wire: raw[wire] for wire in _ORDER if wire in raw}
     return raw, written
-
-
-def _write_run(raw: dict[str, Any], run: Run | None, write_notes: Callable[[Run], Any]) -> None:
-    """Write the current run, which stands in two parts on the wire."""
-    if run is None:
-        raw["flow_data"] = {}
-    else:
-        raw["flow_data"], raw["_run"] = flow_data_to_raw(run), write_notes(run)
 
 
 def keep_judged(
@@ -129,6 +125,7 @@ def keep_judged(
     rules: object,
     before: Document | None = None,
     member: Member[Any] | None = None,
+    shown: Fields | None = None,
 ) -> None:
     """Note on a document that its plain data was found valid.
 
@@ -138,6 +135,7 @@ def keep_judged(
         rules: The validator that judged it.
         before: The intact document that it was made from; what callbacks see may be the same objects in both.
         member: The member, if all that callbacks see of them is the same in the next turn.
+        shown: The data of its run as the audit shows it, where it is known.
     """
     if (
         before is not None
@@ -149,7 +147,7 @@ def keep_judged(
         exposed = before.judged.exposed
     else:
         exposed = snapshot((document.profile, document.current_account, document.channel.metadata))
-    document.keep_judged(Judged(raw, rules, exposed, member))
+    document.keep_judged(Judged(raw, rules, exposed, member, shown))
 
 
 def without_sent(document: Document, ids: Collection[str]) -> Document:
@@ -165,7 +163,7 @@ def without_sent(document: Document, ids: Collection[str]) -> Document:
         plain.pop(_OUTBOX, None)
         if outbox:
             plain[_OUTBOX] = [_write_waiting(waiting) for waiting in outbox]
-        after.keep_judged(Judged(plain, judged.rules, judged.exposed, judged.member))
+        after.keep_judged(Judged(plain, judged.rules, judged.exposed, judged.member, judged.shown))
     return after
 
 
@@ -214,6 +212,22 @@ class _Part(NamedTuple):
     write_changed: Callable[[Any], Any]
 
 
+class _Note(NamedTuple):
+    """How an attribute of a run is written that stands beside its part of the seed's document.
+
+    Attributes:
+        name: The name of the attribute, also on the wire.
+        default: The default. An attribute that has it is left out.
+        plain: Its type, if that is one of plain data.
+        write: Writes a value with instants as text.
+    """
+
+    name: str
+    default: object
+    plain: type | None
+    write: Callable[[Any], Any]
+
+
 def _parts() -> Iterator[_Part]:
     for field in attrs.fields(Document):
         if not field.init or field.name in ("run", "upgraded", "ahead"):
@@ -240,8 +254,13 @@ def _instant(value: datetime | None) -> datetime | str | None:
     return value if value is None or value.tzinfo is UTC else value.isoformat()
 
 
-def flow_data_to_raw(run: Run) -> dict[str, Any]:
-    """Return the part of a run that stands in the seed's document."""
+def run_to_raw(run: Run, *, keeps_instants: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a run as plain data: the part that stands in the seed's document, and what the framework adds to it.
+
+    Args:
+        run: The run.
+        keeps_instants: Whether instants stay instants, for `dumps_unstructured`.
+    """
     data = {
         "flow_type": run.flow,
         "channel": {"type": run.channel.type, "identifier": run.channel.identifier},
@@ -249,11 +268,21 @@ def flow_data_to_raw(run: Run) -> dict[str, Any]:
         "_validation_state": run.verdict,
         **run.fields,
     }
-    return {"id": run.id, "step": run.step, "data": data}
+    notes: dict[str, Any] = {}
+    for note, value in zip(_NOTES, _notes_of(run), strict=True):
+        if value == note.default:
+            continue
+        kind = type(value)
+        if kind is note.plain or (keeps_instants and kind is datetime and value.tzinfo is UTC):
+            notes[note.name] = value
+        else:
+            notes[note.name] = note.write(value)
+    return {"id": run.id, "step": run.step, "data": data}, notes
 
 
 def _run_to_raw(run: Run) -> dict[str, Any]:
-    return {"flow_data": flow_data_to_raw(run), **_write_notes(run)}
+    flow_data, notes = run_to_raw(run)
+    return {"flow_data": flow_data, **notes}
 
 
 def _heard_to_raw(heard: Heard) -> list[Any]:
@@ -286,5 +315,15 @@ _all_of: Final = attrgetter(*_FIELDS)
 _PARTS: Final = sorted(_parts(), key=lambda part: part.omitted)
 _ORDER: Final = (*[part.wire for part in _PARTS], "flow_data", "_run")
 _values_of: Final = attrgetter(*[part.name for part in _PARTS])
-_write_notes: Final = object_writer(Run, SEED_OF_RUN)
-_write_changed_notes: Final = object_writer(Run, SEED_OF_RUN, since=_instant, due=_instant)
+attrs.resolve_types(Run)
+_NOTES: Final = tuple(
+    _Note(
+        field.name,
+        field.default,
+        field.type if field.type in (str, int, bool) else None,
+        converter.get_unstructure_hook(field.type),
+    )
+    for field in attrs.fields(Run)
+    if field.name not in SEED_OF_RUN
+)
+_notes_of: Final = attrgetter(*[note.name for note in _NOTES])

@@ -94,8 +94,8 @@ class Run(Value):
         due: The instant at which its timer fires; None without a timer.
         waits: The reason why the run is suspended, "" for the current run. A current run that was imported may wait
             for the login.
-        stamp: A short hash of the turn in which the state was entered and of the data then; empty in documents of
-            before it was introduced.
+        stamp: A short hash of the turn in which the state was entered and of the data then; empty if the state has
+            neither choices nor a timer nor a call, and in documents of before it was introduced.
     """
 
     id: str
@@ -398,12 +398,14 @@ class Judged(Value):
         exposed: The bytes of its mutable values that callbacks see; None where they cannot be compared.
         member: The member, as the turn that made it has known them; None where the turn has changed them, or where
             what callbacks have read of them could change.
+        shown: The data of its run as the audit shows it; None where it was not asked for.
     """
 
     plain: Fields
     rules: object
     exposed: bytes | None
     member: Member[Any] | None = None
+    shown: Fields | None = None
 
 
 @attrs.frozen(eq=False, repr=False)

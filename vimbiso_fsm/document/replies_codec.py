@@ -42,7 +42,10 @@ _NAMES: Final = {kind: name for name, kind in _KINDS.items()}
 
 def replies_to_raw(replies: Iterable[Reply]) -> list[Any]:
     """Return replies as plain data, without their final words."""
-    return [*map(_reply_to_raw, replies)]
+    raw: list[Any] = []
+    for reply in replies:
+        raw.append({"text": _text_to_raw(reply)} if type(reply) is Text else _reply_to_raw(reply))  # noqa: PERF401  # each turn does this
+    return raw
 
 
 def replies_to_keep(replies: Iterable[Reply]) -> tuple[Any, ...]:

@@ -114,7 +114,8 @@ def parts_of(
             continue
         name, read, kind = _READERS[wire]
         value = raw[wire]
-        if type(value) is datetime and value.tzinfo is UTC and wire in _INSTANTS:
+        just = type(value)
+        if _JUST.get(wire) is just and (value.tzinfo is UTC if just is datetime else value >= 0):
             parts[name] = value
             continue
         try:
@@ -313,5 +314,8 @@ _READERS: Final[Mapping[str, tuple[str, Callable[[object, Any], Any], Any]]] = {
 """Of each attribute of a document but `run`, by its name on the wire: its own name, how it is read, its type."""
 _NAMES: Final = (*_READERS, "flow_data")
 """The names of all parts."""
-_INSTANTS: Final = frozenset({"_last_updated", "_deadline", "_session_since", "_warn_at"})
-"""The parts that are instants. One in UTC is read as it is."""
+_JUST: Final = {
+    "_version": int,
+    **dict.fromkeys(("_last_updated", "_deadline", "_session_since", "_warn_at"), datetime),
+}
+"""The types of the parts that most turns write. A count, and an instant in UTC, is read as it is."""

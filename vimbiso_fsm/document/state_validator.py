@@ -106,8 +106,7 @@ class StateValidator(Value):
         Raises:
             InvalidState: The document breaks rules; the error names all of them.
         """
-        _, faults = self._judged(document, written, run)
-        if faults:
+        if faults := self._judged(document, written, run)[1]:
             raise InvalidState(faults)
 
     def read(self, raw: object) -> Document:
@@ -129,16 +128,9 @@ class StateValidator(Value):
             raw = document_to_raw(raw)
         elif type(raw) is not dict and not is_object(raw):
             return {}, (Fault("document", f"is a {kind_of(raw)}, not an object"),)
-        parts, faults = parts_of(raw, written, run)
-        faults = (*faults, *self._faults(raw, parts))
-        if not faults and "_suspended" in raw and parts.keys() & {"run", "suspended"}:
-            faults = tuple(_twice(raw))
-        return parts, faults
-
-    def _faults(self, raw: Fields, parts: Fields) -> list[Fault]:
-        """Return what each part breaks by itself, and what is broken of a login, which stands in several parts."""
-        faults: list[Fault] = []
-        if raw.get("jwt_token") is None:
+        parts, found = parts_of(raw, written, run)
+        faults = [*found]
+        if raw.get("jwt_token") is None:  # a login stands in several parts
             if raw.get("authenticated") is True:
                 faults.append(Fault("authenticated", "is true without a token"))
             if raw.get("_token") is not None:
@@ -146,7 +138,9 @@ class StateValidator(Value):
         for name, part in parts.items():
             if part is not None and name in _RULES:
                 faults += _RULES[name](self, part)
-        return faults
+        if not faults and "_suspended" in raw and parts.keys() & {"run", "suspended"}:
+            faults += _twice(raw)
+        return parts, tuple(faults)
 
     def _profile(self, profile: Fields) -> Iterator[Fault]:
         if not isinstance(profile.get("accounts", []), list):
@@ -177,7 +171,8 @@ class StateValidator(Value):
             yield Fault(f"{path}.data._validation_context.attempts", "must be a whole number, not negative")
         if "member_id" in run.fields:
             yield Fault(f"{path}.data.member_id", "must stand at the top level only")
-        yield from self._address(run.channel, f"{path}.data.channel")
+        if run.channel.type not in self.channel_types or not run.channel.identifier:
+            yield from self._address(run.channel, f"{path}.data.channel")
         if self.flows is None:
             return
         if run.flow not in self.flows:

@@ -45,7 +45,7 @@ from vimbiso_fsm.engine.events import (
     turn_token,
 )
 from vimbiso_fsm.engine.outbox import drop_asked, drop_warning, hold_notices, lease_replies, put_in_outbox, take_overdue
-from vimbiso_fsm.engine.room import check_room
+from vimbiso_fsm.engine.room import MEMBER_ROOM, check_room
 from vimbiso_fsm.engine.schedule import wake_at
 from vimbiso_fsm.engine.session import session_after, session_bound
 from vimbiso_fsm.engine.stranger import is_stranger
@@ -228,9 +228,10 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
     if isinstance(event, Message) and event.channel.type in draft.bot.windows:
         note_heard(draft, event)
     if isinstance(event, Message) and draft.kind != "error":
-        if draft.before.handed is not None and draft.is_unproven:
+        unproven = draft.is_unproven if draft.suspended or draft.before.suspended else False  # else no login waits
+        if draft.before.handed is not None and unproven:
             pass  # the speaker talks to a person, and the notices wait for the member
-        elif draft.is_unproven and (draft.pending is not None or draft.was_asked_to_log_in):
+        elif unproven and (draft.pending is not None or draft.was_asked_to_log_in):
             hold_notices(draft)
         elif draft.outbox:
             draft.replies = [*take_overdue(draft), *draft.replies]
@@ -247,8 +248,10 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
     rules, judged = draft.bot.validator, draft.before.judged
     rules.check(raw, written if judged is not None and judged.rules is rules else None, document.run)
     data = dumps_unstructured(raw)
-    check_room(draft, event, raw, len(data))
-    keep_judged(document, raw, rules, draft.before, _lasting_member(draft, document))
+    if len(data) > MEMBER_ROOM:  # no part is larger than the whole
+        check_room(draft, event, raw, len(data))
+    shown = redacted(draft.bot, document.run)
+    keep_judged(document, raw, rules, draft.before, _lasting_member(draft, document), shown)
     stranger = document.guest and is_stranger(draft.bot, document)
     return Decision(
         status=draft.status,
@@ -264,7 +267,7 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
         record=record_of(
             draft.bot, draft.status, replies, document, stranger=stranger and not isinstance(event, GivenFact)
         ),
-        entry=_entry(draft, document),
+        entry=_entry(draft, document, shown),
         call=draft.call,
         renews=draft.renews,
         forgets=draft.before.jwt_token is not None and drops_token(draft.before, document),
@@ -491,14 +494,17 @@ def decision_of(bot: Bot, document: Document, data: bytes, entry: AuditEntry, *,
     )
 
 
-def _entry(draft: Draft, document: Document) -> AuditEntry:
-    """The audit entry of this turn."""
+def _entry(draft: Draft, document: Document, shown: Fields) -> AuditEntry:
+    """The audit entry of this turn. `shown`: the data of the run after it, redacted."""
     if draft.lapsed:
         draft.detail = {**draft.detail, "lapsed": [*draft.lapsed]}
     before, after = draft.before.run, document.run
     first = draft.steps[0] if draft.steps else None
     stood = before or after
-    same = after if before and after and before.id == after.id else None
+    goes_on = before is not None and after is not None and before.id == after.id
+    known, stood_with = draft.before.judged, None
+    if known is not None and known.rules is draft.bot.validator:
+        stood_with = known.shown
     return AuditEntry(
         version=draft.version,
         at=draft.now,
@@ -515,9 +521,9 @@ def _entry(draft: Draft, document: Document) -> AuditEntry:
         trigger=draft.trigger or (first.trigger if first else ""),
         steps=tuple(draft.steps),
         codes=tuple(draft.codes),
-        before=redacted(draft.bot, before),
-        after=redacted(draft.bot, same),
-        changed=changed_fields(before, same),
+        before=redacted(draft.bot, before) if stood_with is None else stood_with,
+        after=shown if goes_on else {},
+        changed=changed_fields(before, after) if goes_on else (),
         verdict=after.verdict if after else {},
         detail=draft.detail | migrated(draft.before) if draft.before.upgraded or draft.before.ahead else draft.detail,
     )

@@ -65,6 +65,7 @@ class Draft:
         earlier: The tokens of other keys under which the event may have been handled.
         roots: All tokens of the message that caused the turn, separated by spaces, `root` first.
         member: The member as callbacks see them.
+        is_late: Whether the end of the session, or of a login without one, is over. A hand-over suspends it.
         met: The member at the beginning of the turn. It is the same object as `member` unless the turn changes it.
         run: The current run; None when no flow is open.
         suspended: The suspended runs, the next to go on last.
@@ -146,6 +147,8 @@ class Draft:
         self.before: Document = document
         self.channel: Channel = channel
         self.now: datetime = max(now, document.last_updated)
+        deadline = document.deadline
+        self.is_late: bool = deadline is not None and self.now > deadline and document.handed is None
         self.version: int = document.version + 1
         self.token: str = token
         self.root: str = root
@@ -299,18 +302,20 @@ class Draft:
             return
         run = asked(self.run) if self.run.context else self.run
         here = self.bot.versions[run.flow, run.version].positions[run.step]
-        if here.words and not here.has_choices:  # it is the same in each turn, so that no callback sees the turn
-            language = self.bot.language(self.member.stored_profile, self.channel)
-            built = question.Question(here.words[language], (), 0)
-        else:
-            built = question.build(self.bot, here, run, self.turn(run))
-        if (built.shown, built.page) != (run.shown, run.page):
-            run = attrs.evolve(run, shown=built.shown, page=built.page)
+        language = self.bot.language(self.member.stored_profile, self.channel)
+        if here.has_choices:
+            built = question.build(self.bot, here, run, self.turn(run), language)
+            reply, shown, page = built.reply, built.shown, built.page
+            if built.empty:
+                self.say(Text("choice.none"))
+        else:  # where its words are the same in each turn, no callback sees the turn
+            reply = here.words[language] if here.words else question.body_of(self.bot, here, self.turn(run), language)
+            shown, page = (), 0
+        if (shown, page) != (run.shown, run.page):
+            run = attrs.evolve(run, shown=shown, page=page)
         self.run = run
-        if built.empty:
-            self.say(Text("choice.none"))
-        self.asked = built.reply
-        self.replies.append(built.reply)
+        self.asked = reply
+        self.replies.append(reply)
 
     def hear(self) -> None:
         """Take a word of the member, after which each effect may be made again."""

@@ -27,7 +27,7 @@ def global_word(draft: Draft, message: Message) -> str:
     Only the part of the text within `Limits.text` counts. A pressed button is no global word.
     """
     commands, text = draft.bot.commands, (message.text or "")[: draft.bot.limits.text]
-    command = commands.command(normalise(text))
+    command = commands.by_word.get(normalise(text))
     return command or (commands.spelled(message.channel.type, text) if "/" in text else "")
 
 

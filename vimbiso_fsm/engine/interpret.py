@@ -51,11 +51,13 @@ from vimbiso_fsm.engine.refusals import count_refusal, global_words, say_help, s
 from vimbiso_fsm.engine.session import end_session, is_login_over, is_session_over, log_out, reopen
 from vimbiso_fsm.engine.timers import is_timeout_due, take_too_late, time_out_overdue
 from vimbiso_fsm.flow.commands import Shortcut, linked, payload_of
+from vimbiso_fsm.flow.machine import AnyPosition
 from vimbiso_fsm.messages import presses
 from vimbiso_fsm.messages.consent import BY_WORD
 from vimbiso_fsm.messages.content_readers import ContentReader, bytes_in_words
 from vimbiso_fsm.messages.contents import Attachment, Content, as_json
 from vimbiso_fsm.messages.message import Message
+from vimbiso_fsm.messages.readers import TurnReader
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Text
 
@@ -76,7 +78,7 @@ def interpret(draft: Draft, message: Message, *, recovered: Text | None, arrived
         draft.say(Text(recovered.key, **recovered.params, reference=draft.token[:10]))
     if draft.handed is not None:
         return take_passed_message(draft, message)
-    if draft.bot.limits.age is not None and _is_too_old(draft, message):
+    if message.sent_at is not None and _is_too_old(draft, message.sent_at):
         return _closed(draft, "message.too_late")
     if draft.pending is not None:
         wait_for_call(draft, draft.pending, message)
@@ -97,17 +99,17 @@ def interpret(draft: Draft, message: Message, *, recovered: Text | None, arrived
         if stale:
             draft.say(Text("choice.closed"))
         return None if _follow_anywhere(draft, message) else reopen(draft)
-    if needs_asking(draft.run) and not is_session_over(draft):
+    if draft.run is not None and draft.run.context and needs_asking(draft.run) and not is_session_over(draft):
         return _ask_again(draft, message)
     told = len(draft.replies)
-    if is_timeout_due(draft) and time_out(draft):
+    if draft.run is not None and draft.run.due is not None and is_timeout_due(draft, draft.run.due) and time_out(draft):
         if pressed is not None:
             draft.replies.insert(told, Text("choice.closed"))
         if not is_session_over(draft):
             return take_too_late(draft, message)
     elif stale:
         return _closed(draft)
-    if is_session_over(draft):
+    if draft.is_late and is_session_over(draft):
         end_session(draft)
         if time_out_overdue(draft):
             return None
@@ -156,7 +158,7 @@ def _typed(draft: Draft, message: Message, text: str | None, arrived: datetime) 
     run = draft.run
     if run is None:
         return begin(draft)
-    here = draft.here
+    here = draft.bot.versions[run.flow, run.version].positions[run.step]
     if here.flow.late_text == "close" and run.since is not None and arrived < run.since:
         return _closed(draft, "choice.late")
     if draft.outbox:
@@ -166,7 +168,7 @@ def _typed(draft: Draft, message: Message, text: str | None, arrived: datetime) 
     if text is None:
         return _read_content(draft, message)
     if not ((run.shown or here.state.rows) and _take(draft, meanings(draft, text))):
-        _read(draft, text)
+        _read(draft, here, text)
 
 
 def _is_for_reader(draft: Draft, content: Content) -> bool:
@@ -271,7 +273,7 @@ def _choose(draft: Draft, choice: str) -> None:
     if choice == question.MENU:
         return follow_global_word(draft, "menu")
     if choice.startswith(question.TYPED):
-        return _read(draft, choice[len(question.TYPED) :])
+        return _read(draft, draft.here, choice[len(question.TYPED) :])
     if choice in draft.flow.buttons.get(run.step, ()):
         return _try(draft, choice)
     if choice.startswith(question.ROW):
@@ -281,9 +283,11 @@ def _choose(draft: Draft, choice: str) -> None:
     _refuse(draft, [Refused("choice.unknown")])
 
 
-def _read(draft: Draft, text: str) -> None:
-    """Read a typed answer with the state's reader."""
-    reads = draft.reader
+def _read(draft: Draft, here: AnyPosition, text: str) -> None:
+    """Read a typed answer with the reader of the current state."""
+    reads = here.state.reads
+    if isinstance(reads, TurnReader):
+        reads = draft.reader
     answer = Refused("choice.unknown") if reads is None else reads(text)
     if isinstance(answer, Refused):
         return _refuse(draft, [answer])
@@ -292,9 +296,8 @@ def _read(draft: Draft, text: str) -> None:
 
 def _try(draft: Draft, trigger: str, answer: object = None) -> None:
     """Fire a trigger. If no transition accepts it, say the reasons and ask again."""
-    effects = draft.effects
     draft.stays = draft.root == draft.token and draft.before.run is not None and draft.before.call is None
-    draft.hear()
+    effects, draft.effects = draft.effects, ()  # as `hear` does
     fired = fire(draft, trigger, answer)
     if fired.to is None:
         draft.effects = effects
@@ -390,7 +393,7 @@ def _answer_all(draft: Draft, answers: Sequence[str]) -> None:
         if draft.status == "refused" or draft.handed or draft.pending or draft.run is None or draft.run.id != run.id:
             return
         draft.replies.pop()  # the question that this answers
-        _read(draft, answer)
+        _read(draft, draft.here, answer)
 
 
 # Messages that answer no question ---------------------------------------------------------------------------------
@@ -419,10 +422,10 @@ def _ask_again(draft: Draft, message: Message) -> None:
         run_to_completion(draft)
 
 
-def _is_too_old(draft: Draft, message: Message) -> bool:
+def _is_too_old(draft: Draft, sent: datetime) -> bool:
     """Whether the message was sent longer ago than `Limits.age`."""
-    age, sent = draft.bot.limits.age, message.sent_at
-    return age is not None and sent is not None and (draft.now - sent).total_seconds() > age
+    age = draft.bot.limits.age
+    return age is not None and (draft.now - sent).total_seconds() > age
 
 
 def _enter(draft: Draft, message: Message) -> None:

@@ -63,7 +63,7 @@ def fire(draft: Draft, trigger: str, answer: Any = None, *, reason: Refused | No
     assert run is not None
     here = draft.bot.versions[run.flow, run.version].positions[run.step]
     flow, state = here.flow, here.state
-    data = draft.data(run)
+    data = draft.typed[run.id] if run.id in draft.typed else draft.data(run)
     if state.into and trigger in ("answer", "done"):
         data = flow.data_with(data, state.into, answer)
     turn = Turn(
@@ -94,17 +94,18 @@ def fire(draft: Draft, trigger: str, answer: Any = None, *, reason: Refused | No
 
 def _take_over(draft: Draft, run: Run, here: AnyPosition, fired: Fired[Any], to: AnyPosition, turn: Turn[Any]) -> None:
     """Take over the result of a fired transition. `back` never leads beyond a call that was made."""
-    if fired.member is not draft.member:
-        draft.take_member(fired.member)
+    after = fired.turn
+    if after.member is not draft.member:
+        draft.take_member(after.member)
     step = run.step
     verdict = {"step": step, "ok": True, "code": ""} if turn.trigger == "answer" else run.verdict
     fields, typed = run.fields, run.typed
-    if fired.data is not typed:
-        draft.typed[run.id], fields, typed = settle(here.flow, fired.data)
+    if after.data is not typed:
+        draft.typed[run.id], fields, typed = settle(here.flow, after.data)
     trail = run.trail
     if (here.has_effect or here.state.flow) and _was_made(draft, run, here, turn.reason):
         run, trail = attrs.evolve(run, made=True), ()
-    elif _was_answered(draft, here, turn.trigger):
+    elif turn.trigger in here.answers or (here.state.flow and _was_flow_answered(draft, turn.trigger)):
         trail = (*(trail_before(trail, step) if step in trail else trail), step)
     _enter(draft, run, to, trail, verdict, (fields, typed))
 
@@ -118,11 +119,9 @@ def _remind(draft: Draft, to: AnyPosition) -> None:
         change_reminders(draft, checked_changes(reminds(turn), place), turn, place)
 
 
-def _was_answered(draft: Draft, here: AnyPosition, trigger: str) -> bool:
-    """Whether the member has answered the state's question; a sub-flow counts as one question."""
-    if here.state.flow:
-        return trigger == "done" and draft.ended is not None and bool(draft.ended.trail)
-    return here.is_question and trigger not in ("timeout", "empty") and trigger not in here.events
+def _was_flow_answered(draft: Draft, trigger: str) -> bool:
+    """Whether the member has answered a question of the sub-flow that has ended, which counts as one question."""
+    return trigger == "done" and draft.ended is not None and bool(draft.ended.trail)
 
 
 def _was_made(draft: Draft, run: Run, here: AnyPosition, reason: Refused | None) -> bool:
@@ -162,13 +161,17 @@ def _enter(
     flow, state, step = to.flow, to.state, to.name
     fields, typed = filled or (run.fields, run.typed)
     trail = run.trail if trail is None else trail
-    known = without(fields, flow.secrets) if flow.secrets else fields
     context = run.context
     if context and not filled:
         context = asked(run).context
     if context:
         over = _OF_A_STATE - {"attempts"} if state.call else _OF_A_STATE
         context = {name: value for name, value in context.items() if name not in over}
+    if to.is_fenced:
+        known = without(fields, flow.secrets) if flow.secrets else fields
+        fence = stamp(f"{draft.token} {run.id} {step}", dumps_unstructured(known), draft.bot.digests.words_key)
+    else:
+        fence = ""
     draft.run = Run(
         run.id,
         run.flow,
@@ -184,7 +187,7 @@ def _enter(
         trail_before(trail, step) if step in trail else trail,
         made=run.made,
         since=draft.now if state.timeout is None else None,
-        stamp=stamp(f"{draft.token} {run.id} {step}", dumps_unstructured(known), draft.bot.digests.words_key),
+        stamp=fence,
     )
 
 

@@ -59,21 +59,21 @@ def rows_of(state: State[Any], turn: Turn[Any]) -> tuple[Row, ...]:
     return offered(state.rows, turn) if state.rows else ()
 
 
-def build(bot: Bot, here: AnyPosition, run: Run, turn: Turn[Any]) -> Question:
-    """Build the question of the state in which a run stands."""
+def body_of(bot: Bot, here: AnyPosition, turn: Turn[Any], language: str) -> Reply:
+    """Return what a state asks, without its choices, with its final words in a language."""
+    asked = text_of("ask", here.state.ask, turn) if here.state.ask is not None else Text("")
+    return bot.catalogue.say(asked, language) if isinstance(asked, Text) else bot.catalogue.reply(asked, language)
+
+
+def build(bot: Bot, here: AnyPosition, run: Run, turn: Turn[Any], language: str | None = None) -> Question:
+    """Build the question of the state in which a run stands, by default in the language of the member."""
     state = here.state
-    language = bot.language(turn.member.stored_profile, turn.channel)
-    body = here.words.get(language)
-    if body is None:
-        asked = text_of("ask", state.ask, turn) if state.ask is not None else Text("")
-        if not isinstance(asked, Text):
-            other = bot.catalogue.reply(asked, language)
-            if not here.has_choices:
-                return Question(other, (), 0)
-            asked = Text(other.text).said(other.text, {})  # the words of a link or a request stand above the choices
-        body = bot.catalogue.say(asked, language)
+    language = language or bot.language(turn.member.stored_profile, turn.channel)
+    said = here.words.get(language) or body_of(bot, here, turn, language)
     if not here.has_choices:
-        return Question(body, (), 0)
+        return Question(said, (), 0)
+    # The words of a link or a request stand above the choices.
+    body = said if isinstance(said, Text) else Text(said.text).said(said.text, {})
     titles = here.titles[language]
     buttons: list[_Offer] = [(trigger, titles[trigger], None) for trigger in visible_buttons(here, turn)]
     rows = rows_of(state, turn)

@@ -52,7 +52,7 @@ _TAKES_NOTHING_IN: Final = frozenset({"start", "session", "recovery", "refusal",
 
 
 def check_room(draft: Draft, event: Event, raw: Mapping[str, Any], size: int) -> None:
-    """Check the size of the new document.
+    """Check the size of a new document that has more than `MEMBER_ROOM` bytes. No part is larger than the whole.
 
     Args:
         draft: The draft of the turn.
@@ -63,8 +63,6 @@ def check_room(draft: Draft, event: Event, raw: Mapping[str, Any], size: int) ->
     Raises:
         DocumentTooLarge: The turn makes the document, or a part of it, larger than it may.
     """
-    if size <= MEMBER_ROOM:  # no part is larger than the whole
-        return
     if size > MAX_DOCUMENT:
         raise DocumentTooLarge(size, MAX_DOCUMENT)
     if not _takes_in(draft, event):

@@ -147,17 +147,12 @@ def session_bound(draft: Draft, event: Event) -> datetime | None:
 
 def is_session_over(draft: Draft) -> bool:
     """Return whether the session has ended. A pending call suspends the end, also one that was just proposed."""
-    return draft.before.session_since is not None and _is_deadline_over(draft)
+    return draft.is_late and draft.pending is None and draft.before.session_since is not None
 
 
 def is_login_over(draft: Draft) -> bool:
     """Return whether a login that was made without a session has lapsed."""
-    return draft.before.session_since is None and _is_deadline_over(draft)
-
-
-def _is_deadline_over(draft: Draft) -> bool:
-    deadline = draft.before.deadline
-    return draft.before.handed is None and draft.pending is None and deadline is not None and draft.now > deadline
+    return draft.is_late and draft.pending is None and draft.before.session_since is None
 
 
 def log_out(draft: Draft) -> None:

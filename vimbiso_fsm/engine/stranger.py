@@ -15,6 +15,9 @@ def is_stranger(bot: Bot, document: Document) -> bool:
     Such a guest may have been asked a question, may have been refused answers, and may wait for a call without an
     effect.
     """
+    run = document.run
+    if run is not None and run.trail:  # a plain turn of a guest ends here
+        return False
     if not document.guest or document.moved or document.jwt_token or document.profile or document.current_account:
         return False
     for waiting in document.outbox:
@@ -24,7 +27,7 @@ def is_stranger(bot: Bot, document: Document) -> bool:
         return False
     if document.opted_out or document.handed is not None or document.passing:
         return False
-    if document.run is not None and not _is_blank(bot, document.run):
+    if run is not None and not _is_blank(bot, run):
         return False
     return not document.suspended or all(_is_blank(bot, run) for run in document.suspended)
 

@@ -42,10 +42,10 @@ def take_state_timeout(draft: Draft, event: StateTimeout) -> None:
         time_out(draft)
 
 
-def is_timeout_due(draft: Draft) -> bool:
-    """Return whether the timer of the current run is due, and was due before the session's end."""
-    due, deadline = draft.run.due if draft.run else None, draft.before.deadline
-    return due is not None and draft.now >= due and (deadline is None or due <= deadline)
+def is_timeout_due(draft: Draft, due: datetime) -> bool:
+    """Return whether the timer of the current run, which fires at `due`, is due, and was before the session's end."""
+    deadline = draft.before.deadline
+    return draft.now >= due and (deadline is None or due <= deadline)
 
 
 def time_out_overdue(draft: Draft) -> bool:

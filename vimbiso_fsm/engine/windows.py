@@ -30,6 +30,7 @@ HELD_FOR: Final = timedelta(days=7)
 """How long replies without an end of their own are held."""
 RESULT_HELD_FOR: Final = timedelta(seconds=DOCUMENT_LIFE)
 """The same for the result of a call, which the member has asked for."""
+_HOUR: Final = timedelta(hours=1)
 
 
 def note_heard(draft: Draft, message: Message) -> None:
@@ -40,14 +41,13 @@ def note_heard(draft: Draft, message: Message) -> None:
     address, at = draft.channel.address, draft.now
     if message.sent_at is not None and message.sent_at < at:
         at = message.sent_at.astimezone(at.tzinfo)
-    at = hour_of(at)
     for note in draft.heard:
         known = note.address
         same = known.identifier == address.identifier and known.account == address.account
-        if same and note.at >= at and known.type == address.type:  # a plain turn ends here
+        if same and at - note.at < _HOUR and known.type == address.type:  # a plain turn ends here
             return
     kept = (note for note in draft.heard if note.address != address and _is_open(draft.bot, note, draft.now))
-    draft.heard = (*kept, Heard(address, at))
+    draft.heard = (*kept, Heard(address, hour_of(at)))
 
 
 def hour_of(at: datetime) -> datetime:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from functools import cached_property
+from typing import Final, cast
 
 import attrs
 
@@ -78,10 +79,13 @@ class Commands(Value):
 
     def command(self, word: str) -> str:
         """Return the command that a normalised text is: "menu", "cancel", "back", "help" or ""."""
-        for name in ("menu", "cancel", "back", "help"):
-            if word in getattr(self, name):
-                return name
-        return ""
+        return self.by_word.get(word, "")
+
+    @cached_property
+    def by_word(self) -> Mapping[str, str]:
+        """The command of each word, normalised. Of two that share a word, the first one named above has it."""
+        commands = ("help", "back", "cancel", "menu")
+        return {word: name for name in commands for word in cast("frozenset[str]", getattr(self, name))}
 
     def spelled(self, channel_type: str, text: str) -> str:
         """Return the command that a typed text is as the channel spells it: `/help`, `/start@our_bot`; "" if none.

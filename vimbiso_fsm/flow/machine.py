@@ -4,7 +4,7 @@ One machine serves all runs of a flow. A step executes its transitions on a mode
 discarded afterwards. The library's own `trigger` and `execute` would also serve queues, error handlers, log records and
 callbacks of states and of the machine, which these machines do not have. Each candidate transition starts from the same
 turn, because the changes of one `prepare` must not reach the next candidate. Guards record verdicts and reasons on the
-model, because the machine itself only returns a bool.
+model, because the machine itself only returns a bool. So the model is the result.
 """
 
 from __future__ import annotations
@@ -29,31 +29,44 @@ from vimbiso_fsm.messages.words import normalise
 D = TypeVar("D")
 
 
-@attrs.frozen
 class Fired(Generic[D]):
-    """The result of one trigger.
+    """The model of one trigger, on which transitions are executed, and the result of it.
 
     Attributes:
+        state: The state in which the model stands, for the library.
         to: The new state; None if no transition accepted.
-        data: The flow's data after the step.
-        member: The member after the step.
+        start: The turn in which the trigger was fired.
+        turn: The turn with the data and the member after the step.
         reasons: The refusals of the guards, in order.
         verdicts: The name of each guard and what it returned, in order.
         reminders: What the `prepare` of the transition has changed of the reminders.
     """
 
-    to: str | None
-    data: D
-    member: Member[Any]
-    reasons: tuple[Refused, ...]
-    verdicts: tuple[tuple[str, str], ...]
-    reminders: Sequence[Any] = ()
+    __slots__ = ("reasons", "reminders", "start", "state", "to", "turn", "verdicts")
+
+    def __init__(self, turn: Turn[D]) -> None:
+        self.state = turn.state
+        self.to: str | None = None
+        self.start = self.turn = turn
+        self.reasons: tuple[Refused, ...] = ()
+        self.verdicts: tuple[tuple[str, str], ...] = ()
+        self.reminders: Sequence[Any] = ()
+
+    @property
+    def data(self) -> D:
+        """The flow's data after the step."""
+        return self.turn.data
+
+    @property
+    def member(self) -> Member[Any]:
+        """The member after the step."""
+        return self.turn.member
 
 
 class _LibraryTransition(transitions.Transition):
     """A transition of the library, with a shorter way to execute it."""
 
-    def execute_on(self, model: _Model[Any]) -> bool:
+    def execute_on(self, model: Fired[Any]) -> bool:
         """Execute the transition as `execute` does where only `prepare` and conditions are declared.
 
         Returns:
@@ -66,7 +79,7 @@ class _LibraryTransition(transitions.Transition):
         for condition in conditions:
             if condition.func(model) != condition.target:
                 return False
-        model.state = str(self.dest)
+        model.state = model.to = str(self.dest)
         return True
 
 
@@ -89,8 +102,10 @@ class Position(Generic[D]):
         has_choices: Whether its question can have choices: rows or buttons.
         may_be_empty: Whether it has `empty` transitions, which are taken if there is nothing to choose from.
         is_question: Whether it waits for an answer.
+        answers: The triggers by which the member answers its question.
         idle: Whether it has nothing to do and goes on by `auto`.
         has_effect: Whether it makes a call with an effect.
+        is_fenced: Whether each entry of it has a name of its own, which stands before its choices and names its timer.
         events: The transitions that another system may fire, one for each trigger.
         words: Its question by language, where the words are the same in each turn.
         titles: The titles of its buttons, by language and trigger.
@@ -99,8 +114,8 @@ class Position(Generic[D]):
     """
 
     __slots__ = (
-        "_candidates", "always", "buttons", "events", "flow", "has_choices", "has_effect", "idle", "is_question",
-        "machine", "may_be_empty", "name", "names", "state", "titles", "words",
+        "_candidates", "always", "answers", "buttons", "events", "flow", "has_choices", "has_effect", "idle",
+        "is_fenced", "is_question", "machine", "may_be_empty", "name", "names", "state", "titles", "words",
     )  # fmt: skip
 
     def __init__(self, machine: Machine[D], state: State[D]) -> None:
@@ -112,9 +127,13 @@ class Position(Generic[D]):
         )
         self.has_choices = state.rows is not None or bool(self.buttons)
         self.is_question, self.idle = state.is_question, state.idle
+        self.is_fenced = self.has_choices or state.timeout is not None or state.call is not None
         self.has_effect = state.call is not None and state.call_policy.effect
         self.events = {trigger: way for (source, trigger), way in flow.events.items() if source == state.name}
         self._candidates = machine.candidates(state.name)
+        others = {"timeout", "empty", *self.events}
+        asks = self.is_question and state.flow is None
+        self.answers = frozenset(self._candidates.keys() - others if asks else ())
         self.may_be_empty = "empty" in self._candidates
         self.words: Mapping[str, Text] = {}
         self.titles: Mapping[str, Mapping[str, Text]] = {}
@@ -147,13 +166,12 @@ class Position(Generic[D]):
             WrongCallback: A callback returned a value of a wrong type.
             Exception: A callback raised it. The document is unchanged.
         """
-        model = _Model(self.name, turn)
+        fired = Fired(turn)
         for candidate in self._candidates.get(turn.trigger, ()):
-            if candidate.execute_on(model):
-                after = model.turn
-                reasons, verdicts = tuple(model.reasons), tuple(model.verdicts)
-                return Fired(model.state, after.data, after.member, reasons, verdicts, model.reminders)
-        return Fired(None, turn.data, turn.member, tuple(model.reasons), tuple(model.verdicts))
+            if candidate.execute_on(fired):
+                return fired
+        fired.turn, fired.reminders = turn, ()
+        return fired
 
 
 AnyPosition: TypeAlias = Position[Any]
@@ -201,43 +219,35 @@ AnyMachine: TypeAlias = Machine[Any]
 """A machine of a flow with any data."""
 
 
-class _Model(Generic[D]):
-    """The model of one trigger, whose state `transitions` changes."""
-
-    __slots__ = ("reasons", "reminders", "start", "state", "turn", "verdicts")
-
-    def __init__(self, state: str, turn: Turn[D]) -> None:
-        self.state = state
-        self.start = self.turn = turn
-        self.reasons: list[Refused] = []
-        self.verdicts: list[tuple[str, str]] = []
-        self.reminders: Sequence[Any] = ()
-
-
 def _arguments(flow: Flow[D], transition: Transition[D], trigger: str) -> dict[str, object]:
-    """Return the arguments of a transition of the library."""
+    """Return the arguments of a transition of the library.
+
+    Where a candidate prepares something, each one does: the others take back what the one before them has prepared.
+    """
+    candidates = [way for source in transition.sources for way in flow.ways(source, trigger)]
+    prepares = any(way.prepare is not None for way in candidates)
     conditions: tuple[Guard[D], ...] = sequence(transition.conditions)
     unless: tuple[Guard[D], ...] = sequence(transition.unless)
     return {
         "trigger": trigger,
         "source": list(transition.sources),
         "dest": transition.dest,
-        "prepare": [_prepare(flow, transition)],
+        "prepare": [_prepare(flow, transition)] if prepares else [],
         "conditions": [_judge(guard, unless=False) for guard in conditions],
         "unless": [_judge(guard, unless=True) for guard in unless],
     }
 
 
-def _prepare(flow: Flow[D], transition: Transition[D]) -> Callable[[_Model[D]], None]:
+def _prepare(flow: Flow[D], transition: Transition[D]) -> Callable[[Fired[D]], None]:
     prepare = transition.prepare
     if prepare is None:
 
-        def begin(model: _Model[D]) -> None:
+        def begin(model: Fired[D]) -> None:
             model.turn, model.reminders = model.start, ()
 
         return begin
 
-    def prepared(model: _Model[D]) -> None:
+    def prepared(model: Fired[D]) -> None:
         turn, stale = model.start, frozenset[str]()
         data, member, reminders = _made(flow, prepare, turn)
         while (
@@ -267,20 +277,20 @@ def _made(flow: Flow[D], prepare: Callback[D, D | Changes[D]], turn: Turn[D]) ->
     return data, settled(turn.member, member), reminders
 
 
-def _judge(guard: Guard[D], *, unless: bool) -> Callable[[_Model[D]], bool]:
+def _judge(guard: Guard[D], *, unless: bool) -> Callable[[Fired[D]], bool]:
     """Return a condition that evaluates a guard, and records its verdict under its name, and its reason.
 
     What the condition returns is compared with True for `conditions`, and with False for `unless`.
     """
     name = name_of(guard)
 
-    def judge(model: _Model[D]) -> bool:
+    def judge(model: Fired[D]) -> bool:
         verdict = verdict_of(guard, model.turn)
         if isinstance(verdict, Refused):
-            model.reasons.append(verdict)
-            model.verdicts.append((name, f"refused {verdict.code}"))
+            model.reasons += (verdict,)
+            model.verdicts += ((name, f"refused {verdict.code}"),)
             return unless
-        model.verdicts.append((name, "accepted" if verdict else "declined"))
+        model.verdicts += ((name, "accepted" if verdict else "declined"),)
         return verdict
 
     return judge

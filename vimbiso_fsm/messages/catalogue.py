@@ -247,7 +247,10 @@ class Catalogue(Value):
         """
         if text.text:
             return text
-        template, spoken = self._found(text.key, language)
+        spoken = language or self.default
+        template = self.languages.get(spoken, {}).get(text.key)
+        if template is None:
+            template, spoken = self._found(text.key, language)
         if isinstance(template, Plural):
             template = template.form(text.params.get(template.by), spoken)
         if not text.params:
@@ -324,7 +327,10 @@ def _filled(template: str, params: Mapping[str, str | int]) -> str:
     parts = _parts(template)
     if parts is None:
         return _FORMATTER.vformat(template, (), params)
-    return "".join([words if name is None else f"{words}{params[name]}" for words, name in parts])
+    said = ""
+    for words, name in parts:
+        said += words if name is None else f"{words}{params[name]}"
+    return said
 
 
 def _plain(template: str) -> str:

@@ -191,7 +191,7 @@ class Handling(Beginning[Outcome]):
             self.leases
             or turns.passes
             or (stored.changed and (document.moved is not None or document.leaving))
-            or (stored.entry is not None and is_fold_due(stored.entry))
+            or (stored.entry is not None and stored.entry.kind != "transition" and is_fold_due(stored.entry))
         ):
             self._then = Handling._go_on
             return None

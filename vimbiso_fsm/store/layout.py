@@ -134,7 +134,7 @@ LAYOUTS: Final = (
     ),
     Layout(
         4,
-        "060b37b6e7bf6002",
+        "34f70dc58c26f6b9",
         "An audit entry and a turn record are stored in a short form, and the digest of an entry has 22 characters. "
         "Entries and records of an earlier layout stay as they are, are read, and form one chain with new ones. A "
         "document may hold reminders, the addresses that have opted out, and a hand-over to a person with what waits "
