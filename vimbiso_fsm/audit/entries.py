@@ -99,7 +99,7 @@ def entry_for(
     stands: Run | None = None,
     **facts: Unpack[Facts],
 ) -> AuditEntry:
-    """Make the entry of one commit that is no turn. `engine.commit.close` makes those of turns.
+    """Make the entry of one commit that is no turn. `engine.close.close` makes those of turns.
 
     Args:
         kind: What the commit is, as in `AuditEntry`.

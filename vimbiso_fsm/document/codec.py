@@ -36,6 +36,9 @@ from vimbiso_fsm.document.typed_data import converter, object_writer
 from vimbiso_fsm.errors import Unreadable
 from vimbiso_fsm.messages.message import Address
 
+_set: Final = object.__setattr__
+"""Sets an attribute of a document that is no part of its value, while the class is frozen."""
+
 
 def encode(document: Document) -> bytes:
     """Return a document as bytes.
@@ -147,7 +150,7 @@ def keep_judged(
         exposed = before.judged.exposed
     else:
         exposed = snapshot((document.profile, document.current_account, document.channel.metadata))
-    document.keep_judged(Judged(raw, rules, exposed, member, shown))
+    _set(document, "judged", Judged(raw, rules, exposed, member, shown))
 
 
 def without_sent(document: Document, ids: Collection[str]) -> Document:
@@ -163,7 +166,7 @@ def without_sent(document: Document, ids: Collection[str]) -> Document:
         plain.pop(_OUTBOX, None)
         if outbox:
             plain[_OUTBOX] = [_write_waiting(waiting) for waiting in outbox]
-        after.keep_judged(Judged(plain, judged.rules, judged.exposed, judged.member, judged.shown))
+        _set(after, "judged", Judged(plain, judged.rules, judged.exposed, judged.member, judged.shown))
     return after
 
 

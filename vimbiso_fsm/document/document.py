@@ -449,7 +449,8 @@ class Document(Value):
             since (`engine.ahead`). They are not stored; the next audit entry has them.
         upgraded: The upgrades of runs that were made when the document was read. They are not stored; the next audit
             entry records them.
-        judged: The note that the document was found valid. It is not stored.
+        judged: The note that the document was found valid. It is not stored, and no part of the value: two equal
+            documents may differ in it, and `attrs.evolve` drops it. `codec` makes it.
     """
 
     member_id: str
@@ -483,13 +484,6 @@ class Document(Value):
     upgraded: tuple[Fields, ...] = attrs.field(default=(), eq=False, repr=False)
     ahead: float = attrs.field(default=0.0, eq=False, repr=False)
     judged: Judged | None = attrs.field(init=False, default=None, eq=False, repr=False)
-
-    def keep_judged(self, judged: Judged) -> None:
-        """Note that the document was found valid.
-
-        The note is no part of the value: two equal documents may differ in it, and `attrs.evolve` drops it.
-        """
-        object.__setattr__(self, "judged", judged)
 
     @property
     def person(self) -> str:

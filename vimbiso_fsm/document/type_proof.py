@@ -26,6 +26,7 @@ from collections.abc import (
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import EnumMeta, Flag
+from operator import attrgetter
 from os import PathLike
 from types import NoneType, UnionType
 from typing import (
@@ -45,6 +46,7 @@ from typing import (
     is_typeddict,
 )
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 import attrs
 
@@ -130,19 +132,40 @@ def _never(_: object) -> bool:
 
 def _all_pass(kind: type, fields: Sequence[tuple[str, Test]]) -> Test:
     """Return the test whether a value is an instance of just this class, whose fields pass their tests."""
-    # Each turn runs this. Where a class is all that is tested, it is compared here, without a call.
-    table = tuple((name, _CLASS_OF_TEST.get(test), test) for name, test in fields)
+    # Each turn runs this. Where classes are all that is tested, also of what a field holds, they are compared at once.
+    inside: dict[str, type] = {}
+    others: list[tuple[str, Test]] = []
+    for name, test in fields:
+        classes_of_field = _CLASSES_OF_TEST.get(test)
+        if classes_of_field is None:
+            others.append((name, test))
+        else:
+            inside |= {f"{name}.{path}" if path else name: each for path, each in classes_of_field.items()}
+    paths, classes = [*inside], [*inside.values()]
+    if len(paths) == 1:  # `attrgetter` returns a tuple of two and more
+        paths, classes = paths * 2, classes * 2
+    items_of: Callable[[object], Iterable[object]] = attrgetter(*paths) if paths else _nothing
 
     def passes(value: object) -> bool:
         if type(value) is not kind:
             return False
-        for name, just, test in table:
-            item: object = getattr(value, name)
-            if type(item) is not just if just else not test(item):
+        try:
+            if [*map(type, items_of(value))] != classes:
+                return False
+        except AttributeError:  # a field holds an instance of another class
+            return False
+        for name, test in others:  # noqa: SIM110  # a generator would be a call for each field
+            if not test(getattr(value, name)):
                 return False
         return True
 
+    if not others:
+        _CLASSES_OF_TEST[passes] = {"": kind, **inside}
     return passes
+
+
+def _nothing(_: object) -> tuple[()]:
+    return ()
 
 
 def _passes_one(value: object, tests: Iterable[Test]) -> bool:
@@ -161,15 +184,15 @@ def _plain(value: object) -> bool:
     return value is None or type(value) in (str, int, bool, float)
 
 
-_CLASS_OF_TEST: Final[dict[Test, type]] = {}
-"""The class of each test that `_exactly` has made."""
+_CLASSES_OF_TEST: Final[MutableMapping[Test, Mapping[str, type]]] = WeakKeyDictionary()
+"""The classes of each test that compares nothing else: of the value, with the path "", and of what stands in it."""
 
 
 def _exactly(kind: type) -> Test:
     def is_just(value: object) -> bool:
         return type(value) is kind
 
-    _CLASS_OF_TEST[is_just] = kind
+    _CLASSES_OF_TEST[is_just] = {"": kind}
     return is_just
 
 

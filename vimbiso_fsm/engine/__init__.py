@@ -32,6 +32,7 @@ list, which import-linter checks:
     given           what another system gives: words, a flow, a trigger
     room            the room that a turn may fill in a document
     commit          the decision of a turn, and the commit that stores it
+    close           the end of a turn: its draft as a decision
     decide          the turn as a whole
 
 Only `decide` and `interpret` handle a whole event. The modules of calls, timers and sessions never reach back into

@@ -19,7 +19,8 @@ from vimbiso_fsm.document.codec import is_intact, restored
 from vimbiso_fsm.document.document import Document, Run, first_document, needs_asking, with_burst
 from vimbiso_fsm.document.ids import hashed
 from vimbiso_fsm.engine.calls import take_call_returned, take_lease_expired
-from vimbiso_fsm.engine.commit import Decision, close
+from vimbiso_fsm.engine.close import close
+from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.draft import Draft, NotNow, NotTheMembers
 from vimbiso_fsm.engine.events import (
     HEARD,

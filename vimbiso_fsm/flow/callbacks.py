@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from types import FunctionType
-from typing import Any, Final, get_args, get_origin
+from typing import Any, Final, Never, get_args, get_origin
 
 from vimbiso_fsm.document.typed_data import name_of as annotation_name
 from vimbiso_fsm.errors import WrongCallback
@@ -151,9 +151,12 @@ def verdict_of(guard: Guard[Any], turn: Turn[Any]) -> bool | Refused:
         WrongCallback: It is neither a bool nor a `Refused`.
     """
     verdict: object = guard(turn)
-    if not isinstance(verdict, bool | Refused):
-        raise wrong("guard", guard, turn, verdict, VERDICT)
-    return verdict
+    return verdict if isinstance(verdict, bool | Refused) else no_verdict(guard, turn, verdict)
+
+
+def no_verdict(guard: Guard[Any], turn: Turn[Any], value: object) -> Never:
+    """Raise the error of a guard that returned a value that is no verdict."""
+    raise wrong("guard", guard, turn, value, VERDICT)
 
 
 def text_of(slot: str, says: Said | Callable[[Turn[Any]], object], turn: Turn[Any]) -> Said:

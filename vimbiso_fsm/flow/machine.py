@@ -16,7 +16,7 @@ import attrs
 import transitions
 
 from vimbiso_fsm.document.document import Member
-from vimbiso_fsm.flow.callbacks import name_of, verdict_of, wrong
+from vimbiso_fsm.flow.callbacks import name_of, no_verdict, wrong
 from vimbiso_fsm.flow.commands import Commands
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.state import State, Transition, sequence
@@ -285,11 +285,13 @@ def _judge(guard: Guard[D], *, unless: bool) -> Callable[[Fired[D]], bool]:
     name = name_of(guard)
 
     def judge(model: Fired[D]) -> bool:
-        verdict = verdict_of(guard, model.turn)
+        verdict: object = guard(model.turn)  # as `verdict_of` does
         if isinstance(verdict, Refused):
             model.reasons += (verdict,)
             model.verdicts += ((name, f"refused {verdict.code}"),)
             return unless
+        if not isinstance(verdict, bool):
+            no_verdict(guard, model.turn, verdict)
         model.verdicts += ((name, "accepted" if verdict else "declined"),)
         return verdict
 

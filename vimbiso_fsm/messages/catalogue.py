@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -229,15 +229,20 @@ class Catalogue(Value):
 
     def template(self, key: str, language: str = "") -> Template | None:
         """Return the template of a key in `language`, else in the default language; None without a template."""
-        return self._found(key, language)[0]
+        found = self._found
+        return (found[language] if language in found else found[self.default]).get(key, (None, ""))[0]
 
-    def _found(self, key: str, language: str) -> tuple[Template | None, str]:
-        """Return the template of a key and its language."""
-        for known in (language or self.default, self.default):
-            template = self.languages.get(known, {}).get(key)
-            if template is not None:
-                return template, known
-        return None, language or self.default
+    @cached_property
+    def _found(self) -> Mapping[str, Mapping[str, tuple[Template, str]]]:
+        """The template of each key and its language, by the language in which a text is to be said."""
+        default = {key: (template, self.default) for key, template in self.languages.get(self.default, {}).items()}
+        return {
+            self.default: default,
+            **{
+                language: default | {key: (template, language) for key, template in templates.items()}
+                for language, templates in self.languages.items()
+            },
+        }
 
     def say(self, text: Text, language: str = "") -> Text:
         """Return the text with its final words; a text that has them is returned as it is.
@@ -247,10 +252,8 @@ class Catalogue(Value):
         """
         if text.text:
             return text
-        spoken = language or self.default
-        template = self.languages.get(spoken, {}).get(text.key)
-        if template is None:
-            template, spoken = self._found(text.key, language)
+        spoken, found = language or self.default, self._found
+        template, spoken = (found[spoken] if spoken in found else found[self.default]).get(text.key, (None, spoken))
         if isinstance(template, Plural):
             template = template.form(text.params.get(template.by), spoken)
         if not text.params:
