@@ -319,6 +319,7 @@ _PACKAGE: Final = __name__.partition(".")[0]
 _LIBRARIES: Final = frozenset({_PACKAGE, "transitions", "attr", "attrs", "cattrs", "functools", "contextlib"})
 _SLOTS: Final = {
     "verdict_of": "guard",
+    "judge": "guard",
     "text_of": "",
     "call_of": "",
     "rows_of": "rows",
