@@ -69,7 +69,7 @@ from __future__ import annotations
 
 import hashlib
 from binascii import b2a_base64
-from collections.abc import Generator, Iterable
+from collections.abc import Coroutine, Generator, Iterable
 from typing import Any, Final, Generic, Literal, Protocol, Self, TypeAlias, TypeVar
 from zlib import crc32
 
@@ -1013,6 +1013,6 @@ class Store(Protocol):
 class AsyncStore(Protocol):
     """The store of an async manager."""
 
-    async def perform(self, request: Effect[R], /) -> R:
+    def perform(self, request: Effect[R], /) -> Coroutine[Any, Any, R]:
         """Perform a request; its class documents the answer and the errors."""
         ...
