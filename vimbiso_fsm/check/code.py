@@ -214,9 +214,20 @@ def _wrong_calls(bot: Bot, named: Named) -> Iterator[Finding]:
         for node in source.nodes:
             if isinstance(node, ast.Call) and node.args and source.resolve(node.func) is call:
                 made = Made(source.file, node.lineno)
-                method = source.resolve(node.args[0])
+                method, written = source.resolve(node.args[0]), node.args[0]
                 if isinstance(method, FunctionType):
                     yield from _misfits(bot, named, method, node, made)
+                elif isinstance(written, ast.Attribute):
+                    yield from _misspelt(named, source, written, made)
+
+
+def _misspelt(named: Named, source: Source, method: ast.Attribute, made: Made) -> Iterator[Finding]:
+    """Yield the method of a port that the class of the port does not have."""
+    port = source.resolve(method.value)
+    if isinstance(port, type) and not hasattr(port, method.attr):
+        fault = f"{port.__name__} has no method {method.attr!r}"
+        methods = [name for name in dir(port) if not name.startswith("_")]
+        yield named.finding("service-missing", fault, did_you_mean(method.attr, methods), made)
 
 
 def _misfits(bot: Bot, named: Named, method: FunctionType, node: ast.Call, made: Made) -> Iterator[Finding]:

@@ -70,7 +70,7 @@ def text_faults(bot: Bot, uses: Sequence[TextUse] | None = None) -> tuple[TextFa
         for key in wanted
         for code, fault in _faults(bot, language, key)
     }
-    return tuple(sorted(found | set(_unfilled(bot, uses))))
+    return tuple(sorted({*found, *_unfilled(bot, uses), *_titles_as_words(bot, uses)}))
 
 
 @attrs.frozen
@@ -103,6 +103,16 @@ def _unfilled(bot: Bot, uses: Iterable[TextUse]) -> Iterator[TextFault]:
         for field in sorted(_known_fields(template) - given) if template is not None and given is not None else ():
             fault = f"it names {{{field}}}, and is said without; give it as Text({key!r}, {field}=…)"
             yield TextFault(bot.catalogue.default, key, fault, "text-parameters")
+
+
+def _titles_as_words(bot: Bot, uses: Iterable[TextUse]) -> Iterator[TextFault]:
+    """Yield the words of states whose key is that of the title of a flow, and has no template of the author's."""
+    titles = {f"{flow.name}.title": flow.name.replace("_", " ") for flow in bot.flows}
+    for use in uses:
+        name = titles.get(use.key)
+        if use.flow and name is not None and bot.catalogue.template(use.key) == name:
+            fault = f"there is none; members would read {name!r}, the name of the flow"
+            yield TextFault(bot.catalogue.default, use.key, fault)
 
 
 def _faults(bot: Bot, language: str, key: str) -> Iterator[tuple[str, str]]:

@@ -192,6 +192,13 @@ def a_text_that_is_missing():
         transitions=[Transition("leave", "asked", "room")])
 
 
+def a_question_with_the_key_of_a_title():
+    flow = Flow("stay", initial="asked",
+        states=[State("asked", ask=Text("stay.title"), reads=str), State("room", say=Text("A room."), final=True)],  # HERE text-missing
+        transitions=[Transition("answer", "asked", "room")])
+    return Bot(flow, texts={})
+
+
 def a_text_without_its_parameter():
     flow = Flow("stay", initial="asked",
         states=[State("asked", ask=Text("stay.asked")), State("room", say=Text("A room."), final=True)],  # HERE text-parameters
@@ -245,6 +252,23 @@ def a_service_that_is_missing():
             Transition("failed", "booking", "nights"),
         ])
     return Bot(flow, services={"frnt": Front()})
+
+
+def a_misspelt_method_of_a_port():
+    def booked(turn: Turn[Stay]):
+        return call(Front.boook, turn.data.nights)  # HERE service-missing
+    flow = Flow("stay", data=Stay, initial="nights",
+        states=[
+            State("nights", ask=ASK, reads=readers.number(least=1, most=99), into="nights"),
+            State("booking", call=booked),
+            State("room", say=Text("A room."), final=True),
+        ],
+        transitions=[
+            Transition("answer", "nights", "booking"),
+            Transition("done", "booking", "room"),
+            Transition("failed", "booking", "nights"),
+        ])
+    return Bot(flow, services={"front": Front()})
 
 
 def a_service_without_the_method():
