@@ -17,7 +17,10 @@ FLOOR_TESTS := tests/store/test_store_contract.py tests/store/test_redis_atomic.
 REDIS_TESTS := tests/store/test_store_contract.py tests/store/test_redis_atomic.py tests/store/test_connections.py \
   tests/store/test_wire.py
 # Warnings of old versions are theirs, and no errors.
-FLOOR_PYTEST := $(LOW)/bin/python -m pytest -q --numprocesses=auto -o filterwarnings=default -p no:cacheprovider
+FLOOR_PYTEST = $(LOW)/bin/python -m pytest -q --numprocesses=$(WORKERS) -o filterwarnings=default -p no:cacheprovider
+
+# One worker more than cores: tests wait for servers and processes half of the time.
+WORKERS := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 1)))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory
@@ -33,7 +36,7 @@ chat: $(CHAT) ## talk to VimbisoPay, at a terminal or through a pipe; ARGS="--da
 
 test: $(DEV) ## run all tests, and check the coverage; some of them: .venv/bin/pytest -k WORD
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --numprocesses=auto
+	$(BIN)/coverage run -m pytest --numprocesses=$(WORKERS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
