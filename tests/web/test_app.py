@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import json
+import time
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -60,7 +64,7 @@ def test_a_request_of_the_channel_is_answered_by_a_reply(web: TestClient, world:
 
 
 @each_channel
-def test_a_request_that_the_channel_has_not_signed_is_refused(web: TestClient, world: Vendors, name: str) -> None:
+def test_sg61_a_request_that_the_channel_has_not_signed_is_refused(web: TestClient, world: Vendors, name: str) -> None:
     """A request without its proof, or with another one, is refused and reaches nobody."""
     raw, headers = signed(name)
     assert web.post(PATHS[name], content=raw).status_code == 403
@@ -88,12 +92,44 @@ def test_a_body_that_cannot_be_read_is_refused(web: TestClient) -> None:
         assert web.post("/telegram", content=raw, headers=headers).status_code == 400
 
 
-def test_the_handshake_of_meta(web: TestClient) -> None:
+def test_sg62_the_handshake_of_meta(web: TestClient) -> None:
     """The challenge is returned for the right token only."""
     params = {"hub.mode": "subscribe", "hub.verify_token": "t0ken", "hub.challenge": "42"}
     right = web.get("/whatsapp", params=params)
     assert (right.status_code, right.text) == (200, "42")
     assert web.get("/whatsapp", params={**params, "hub.verify_token": "other"}).status_code == 403
+
+
+def of_whatsapp(*messages: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
+    """Return the body and the headers of a request of WhatsApp with these messages."""
+    value = {"metadata": {"phone_number_id": "106"}, "messages": list(messages)}
+    entry = {"changes": [{"field": "messages", "value": value}]}
+    raw = json.dumps({"object": "whatsapp_business_account", "entry": [entry]}).encode()
+    return raw, {"X-Hub-Signature-256": "sha256=" + hmac.new(b"s", raw, hashlib.sha256).hexdigest()}
+
+
+def text_of(number: int, words: str, **fields: Any) -> dict[str, Any]:
+    """Return a text message as WhatsApp writes it."""
+    return {"from": "263771000001", "id": f"wamid.{number}", "type": "text", "text": {"body": words}, **fields}
+
+
+def test_sg63_two_messages_in_one_request_are_handled_in_order(web: TestClient, world: Vendors) -> None:
+    """Both messages of a request are answered, the earlier one first."""
+    raw, headers = of_whatsapp(text_of(1, "hi"), text_of(2, "yes"))
+    assert web.post("/whatsapp", content=raw, headers=headers).status_code == 200
+    said = [each.body.decode() for each in world.seen]
+    assert ["Shall we?" in words for words in said] == [True, False]
+    assert "So." in said[1]
+
+
+@pytest.mark.parametrize("day", [1, -1, 36_500])
+def test_sg64_a_message_of_tomorrow_is_one_of_now(web: TestClient, world: Vendors, day: int) -> None:
+    """A message that is dated on another day is handled as one that comes now, and the session goes on."""
+    for number, words in enumerate(("hi", "yes")):
+        at = str(int(time.time()) + day * 86_400)
+        raw, headers = of_whatsapp(text_of(number, words, timestamp=at))
+        assert web.post("/whatsapp", content=raw, headers=headers).status_code == 200
+    assert "So." in world.seen[-1].body.decode()
 
 
 def test_what_was_not_taken_is_asked_for_again(
@@ -118,7 +154,7 @@ def test_replies_that_the_channel_does_not_take_are_left_to_a_worker(web: TestCl
 
 
 @each_channel
-def test_no_header_makes_a_request_one_of_a_test(web: TestClient, world: Vendors, name: str) -> None:
+def test_sg65_no_header_makes_a_request_one_of_a_test(web: TestClient, world: Vendors, name: str) -> None:
     """A header that names a test, another method or another host neither opens the door nor changes what is signed."""
     raw, headers = signed(name)
     others = {
