@@ -1707,11 +1707,14 @@ def test_the_words_that_always_work_are_never_too_late(word: str):
 
 @pytest.mark.parametrize("late_text", ["decide", "close"])
 def test_a_text_that_queued_in_the_process(kind: Literal["sync", "async"], late_text: Literal["decide", "close"]):
-    """A text that waited for the call of the text before it is not taken as the answer to the next question."""
+    """A text that waited for the call of the text before it is not taken as the answer to the next question.
+
+    The clock stands still meanwhile, so that any wait is longer than what passes between the two turns.
+    """
     import asyncio
     import threading
-    import time
 
+    now = START.timestamp()
     began, go_on = threading.Event(), threading.Event()
 
     class Slow(Bank):
@@ -1727,9 +1730,11 @@ def test_a_text_that_queued_in_the_process(kind: Literal["sync", "async"], late_
          Transition("answer", "pin", "end"), Transition("go", "end", "name")],
         data=bots.Order, late_text=late_text,
     )  # fmt: skip
-    shell = Shell(kind, Bot(flows=flow, services={"bank": Slow()}), MemoryStore(time.time), patience=30.0, cache=10)
+    shell = Shell(kind, Bot(flows=flow, services={"bank": Slow()}), MemoryStore(lambda: now), patience=30.0, cache=10)
+    shell.manager._base.clock.follow(lambda: now)
     with shell:
         shell.say("hi")
+        now += 1
         one, two = shell.message("ada"), shell.message("second")
         if kind == "sync":
             from concurrent.futures import ThreadPoolExecutor
