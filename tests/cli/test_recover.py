@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Generator
+from types import ModuleType
 from typing import Any, TypeAlias
 
 import attrs
@@ -14,6 +16,7 @@ from tests.bots import Bank, fruit_bot, member_document
 from tests.cli_runs import embedded, fresh_flows, invoke
 from tests.engines import Proxy, Server, stored_records
 from tests.operations.test_handle import member_chat
+from vimbiso_fsm import Bot, Flow, Inbox, Later, PassedOn, Sent, State, Text, Transition
 from vimbiso_fsm.audit.entries import long_form
 from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger
 from vimbiso_fsm.document.codec import encode
@@ -650,3 +653,35 @@ def test_a_wipe_whose_answer_is_lost_is_made_once(valkey_server: Server, valkey_
         assert done.removed == ("state", "turns")
         assert [entry.kind for entry in manager.history(MEMBER)] == ["update", "wipe"]
         assert manager.wipe(MEMBER).removed == ()
+
+
+def _take_nothing(passed: PassedOn) -> Later:
+    return Later(1.0)
+
+
+@pytest.mark.parametrize("command", ["wipe", "erase"])
+@pytest.mark.parametrize("reached", [True, False])
+@pytest.mark.embedded
+@embedded
+def test_a_person_is_told_of_the_end(valkey_url: str, monkeypatch: pytest.MonkeyPatch, command: str, reached: bool):
+    """A person who has the conversation is told by `--inboxes` that it has ended; without it, the operator is."""
+    told = list[str]()
+
+    def take(passed: PassedOn) -> Sent:
+        told.append(passed.kind)
+        return Sent()
+
+    module = ModuleType("desk")
+    states = [State("rest", ask=Text("Rest?"))]
+    flow = Flow("rest", initial="rest", states=states, transitions=[Transition("stay", "rest", "rest")])
+    module.bot = Bot([flow], inboxes=[Inbox("support", words=("human",))])  # type: ignore[attr-defined]
+    module.inboxes = lambda: {"support": take}  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "desk", module)
+    with FlowStateManager.from_url(valkey_url, module.bot, inboxes={"support": _take_nothing}) as manager:
+        member_id = manager.handle(Message(CHANNEL, "1", "hi")).state.member_id
+        manager.handle(Message(CHANNEL, "2", "human"))
+    options = ("--inboxes", "desk:inboxes") if reached else ()
+    code, out, err = invoke(command, member_id, "--redis", valkey_url, "--flows", "desk", *options)
+    assert (code, err) == (0, "")
+    assert told == (["ended"] if reached else [])
+    assert ("a person in inbox support had the conversation" in out) is not reached

@@ -195,14 +195,18 @@ def test_a_reminder_after_the_member_has_moved(scene: Scene) -> None:
 
 
 def test_a_reminder_after_all_channels_were_unlinked(scene: Scene) -> None:
-    """The words wait for the next channel of the member, and are not said to the next speaker on the former one."""
+    """What would reach no address is dropped: no flow opens, and no next speaker or new channel hears it."""
     scene.manager.unlink("m-ann", SMS)
+    before = scene.manager.state("m-ann")
     assert scene.later(DAY) == []
+    assert scene.dropped == dict.fromkeys(("words", "flow", "short", "wall"), "unreachable")
+    after = scene.manager.state("m-ann")
+    assert before is not None
+    assert after is not None
+    assert (after.run, after.outbox) == (before.run, ())
     assert scene.says("hello") == ["Name?"]
     scene.manager.link("m-ann", CHAT)
-    scene.later(60)
-    scene.later(60)
-    assert {place for place, _ in scene.said} <= {"telegram"}
+    assert [*scene.later(60), *scene.later(60)] == []
 
 
 def test_a_reminder_after_a_rotation_of_keys() -> None:

@@ -13,6 +13,7 @@ from vimbiso_fsm.cli.bot_options import Flows
 from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.member_argument import MemberArgument, member_id_of
 from vimbiso_fsm.cli.plain_text import one_line, shown
+from vimbiso_fsm.cli.services import Inboxes
 from vimbiso_fsm.cli.store_options import Data, Namespace, Redis, opened
 from vimbiso_fsm.store.requests import Quarantined, ShowQuarantined
 
@@ -55,14 +56,19 @@ def reset(
 
 
 def wipe(
-    member: MemberArgument, redis: Redis = None, data: Data = None, namespace: Namespace = "", flows: Flows = None
+    member: MemberArgument,
+    redis: Redis = None,
+    data: Data = None,
+    namespace: Namespace = "",
+    flows: Flows = None,
+    inboxes: Inboxes = None,
 ) -> None:
     """Delete the stored data of a member.
 
-    The document and the quarantine are deleted, damaged or not; the audit and the message tokens stay. Exit code 1 when
-    nothing was ever stored of the member.
+    The document and the quarantine are deleted, damaged or not; the audit and the message tokens stay. With --inboxes,
+    a person who has the conversation is told that it has ended. Exit code 1 when nothing was ever stored of the member.
     """
-    with opened(redis, data, namespace, flows) as bot:
+    with opened(redis, data, namespace, flows, inboxes=inboxes) as bot:
         done = bot.manager.wipe(member_id_of(bot, member))
         print(one_line(f"removed: {', '.join(done.removed) or 'nothing was left'}"))
         _report_call(done.call)
@@ -76,14 +82,16 @@ def erase(
     namespace: Namespace = "",
     flows: Flows = None,
     archive: Archive = None,
+    inboxes: Inboxes = None,
 ) -> None:
     """Erase a member: remove all that says anything about the person.
 
     What a wipe removes, the links of channels, the incidents, and the entries of the audit, also in the archive, and
     those of the guests that the member was. One tombstone stays in the audit; hashed message tokens stay for eight
-    days. Exit code 1 when nothing was ever stored of the member.
+    days. With --inboxes, a person who has the conversation is told that it has ended. Exit code 1 when nothing was ever
+    stored of the member.
     """
-    with opened(redis, data, namespace, flows, archive=archive) as bot:
+    with opened(redis, data, namespace, flows, archive=archive, inboxes=inboxes) as bot:
         done = bot.manager.erase(member_id_of(bot, member))
         print(
             one_line(f"erased: {done.entries} audit entries; removed: {', '.join(done.removed) or 'nothing was left'}")

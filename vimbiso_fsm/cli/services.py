@@ -54,9 +54,21 @@ def with_services(bot: Bot, named: str | None, closing: ExitStack) -> Bot:
     Returns:
         The bot with the services.
     """
+    return bot if named is None else bot.with_services(made_now("--services", named, "services", closing))
+
+
+def made_now(option: str, named: str | None, kind: str, closing: ExitStack) -> Mapping[str, Any]:
+    """Return what the function of an option makes, for a command without an event loop; nothing without the option.
+
+    Args:
+        option: The option.
+        named: `MODULE:FUNCTION`. The function takes no argument and returns a mapping, or a context manager that does.
+        kind: What the mapping leads to, in the plural.
+        closing: Leaves the context manager at the end.
+    """
     if named is None:
-        return bot
-    function = import_function("--services", named)
+        return {}
+    function = import_function(option, named)
     try:
         given = function()
         if isinstance(given, AbstractContextManager):
@@ -64,12 +76,12 @@ def with_services(bot: Bot, named: str | None, closing: ExitStack) -> Bot:
     except BaseException as error:  # the function may raise anything
         if is_interrupt(error):
             raise
-        _fail("--services", named, error)
+        _fail(option, named, error)
     if iscoroutine(given):
         given.close()
     if isawaitable(given) or isinstance(given, AbstractAsyncContextManager):
-        fail(f"--services {shown(named)}: the function is async, and this command calls services synchronously")
-    return bot.with_services(_mapping("--services", named, "services", given))
+        fail(f"{option} {shown(named)}: the function is async, and this command calls {kind} synchronously")
+    return _mapping(option, named, kind, given)
 
 
 async def with_async_services(bot: Bot, named: str | None, closing: AsyncExitStack) -> Bot:

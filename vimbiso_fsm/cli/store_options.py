@@ -22,7 +22,7 @@ from vimbiso_fsm.cli.archive_options import archiving_of, with_archive
 from vimbiso_fsm.cli.bot_options import import_bot
 from vimbiso_fsm.cli.encryption_options import MEMBER_KEYS, encryption_of_environment
 from vimbiso_fsm.cli.failures import fail
-from vimbiso_fsm.cli.services import with_services
+from vimbiso_fsm.cli.services import made_now, with_services
 from vimbiso_fsm.cli.store_url import FORMS, VARIABLE, checked_url
 from vimbiso_fsm.document.state_validator import CHANNEL_TYPES
 from vimbiso_fsm.errors import StoreUnavailable, VimbisoError
@@ -140,6 +140,7 @@ def opened(
     services: str | None = None,
     archive: str | None = None,
     *,
+    inboxes: str | None = None,
     fresh: bool = False,
     handles: bool = False,
     debug: bool = False,
@@ -156,6 +157,7 @@ def opened(
         flows: The package of the bot.
         services: The function of `--services`.
         archive: The URL of the archive; None for that of the environment. A store that is removed has none.
+        inboxes: The function of `--inboxes`.
         fresh: Whether an empty store is used when none is named; it is removed at the end.
         handles: Whether the command handles messages, so that the bot needs its services.
         debug: Whether tracebacks of the application's code are logged.
@@ -175,7 +177,8 @@ def opened(
         store = _encrypted(_open_store(redis, data, namespace, closing, ahead), closing, bot)
         if kept:
             store = _archived(store, archive, closing)
-        manager = FlowStateManager(bot, store, rates=None, debug=debug, check_services=handles)
+        told = made_now("--inboxes", inboxes, "inboxes", closing)
+        manager = FlowStateManager(bot, store, rates=None, debug=debug, check_services=handles, inboxes=told)
         yield OpenBot(store, bot.validator.channel_types, manager, kept, ahead)
 
 

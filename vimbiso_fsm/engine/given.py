@@ -53,7 +53,7 @@ _KINDS: Final = {WordsGiven: "tell", FlowOpened: "open", PersonSaid: "person", H
 def take_reminder_due(draft: Draft, event: ReminderDue) -> None:
     """Give a reminder that is due: say its words, and open its flow as `manager.open` does.
 
-    One that has lost its sense meanwhile, whose member wants no messages, or whose flow the bot has no longer, is
+    One that has lost its sense meanwhile, that would not reach the member, or whose flow the bot has no longer, is
     dropped, which the audit records.
     """
     reminder = due_reminder(draft, event)
@@ -63,7 +63,7 @@ def take_reminder_due(draft: Draft, event: ReminderDue) -> None:
     if reminder.until is not None and draft.now > reminder.until:
         draft.detail |= {"dropped": "too late"}
         return None
-    if draft.before.opted_out and draft.before.reached_at() is None:  # as what another system gives is refused
+    if draft.before.reached_at() is None:  # as what another system gives is refused
         draft.detail |= {"dropped": UNREACHABLE}
         return None
     for reply in replies_from_raw(reminder.replies):
