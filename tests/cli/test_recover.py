@@ -672,8 +672,12 @@ def test_a_person_is_told_of_the_end(valkey_url: str, monkeypatch: pytest.Monkey
         return Sent()
 
     module = ModuleType("desk")
-    states = [State("rest", ask=Text("Rest?"))]
-    flow = Flow("rest", initial="rest", states=states, transitions=[Transition("stay", "rest", "rest")])
+    flow = Flow(
+        "rest",
+        initial="rest",
+        states=[State("rest", ask=Text("Rest?"))],
+        transitions=[Transition("stay", "rest", "rest")],
+    )
     module.bot = Bot([flow], inboxes=[Inbox("support", words=("human",))])  # type: ignore[attr-defined]
     module.inboxes = lambda: {"support": take}  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "desk", module)
