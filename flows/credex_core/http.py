@@ -1,7 +1,7 @@
 """The clients of credex-core over HTTP, sync and async. They need the extra `http`.
 
 The module `wire` makes the requests and reads the responses; this module sends them. A call without a connection had
-no effect: its result is `Unreachable("core.down")`. After any later fault the outcome is unknown. The clients neither
+no effect: its result is `unreached(…)` of the port. After any later fault the outcome is unknown. The clients neither
 retry a call nor renew a token; the managers do, with the same key (`vimbiso_fsm.runtime.services`).
 """
 
@@ -16,8 +16,8 @@ from typing import Final, Self, TypeVar
 import httpx2
 
 from flows.credex_core import wire
-from flows.credex_core.port import ANYBODY, DEFAULT_DENOMINATION, LedgerEntry, Receipt, Recipient, Session
-from flows.credex_core.wire import DOWN, MAX_BODY, ApiCall, ApiResponse, interpret, outcome_unknown
+from flows.credex_core.port import ANYBODY, DEFAULT_DENOMINATION, LedgerEntry, Receipt, Recipient, Session, unreached
+from flows.credex_core.wire import MAX_BODY, ApiCall, ApiResponse, interpret, outcome_unknown
 from vimbiso_fsm import Caller, Money, Refused
 
 __all__ = ["AsyncHttpCredexCore", "HttpCredexCore"]
@@ -112,7 +112,7 @@ def _failed(call: ApiCall[object], error: Exception) -> Refused:
         ReplyLost: The call has an effect, and its outcome is unknown.
     """
     if isinstance(error, _NEVER_SENT):
-        return DOWN
+        return unreached(effect=call.effect)
     return outcome_unknown(call, f"did not come ({type(error).__name__.strip('_')})")
 
 

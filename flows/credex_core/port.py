@@ -1,6 +1,6 @@
 """The port to credex-core, which keeps accounts and offers and decides on all money.
 
-A method returns its result, or `Refused` if the call certainly had no effect. It returns `Unreachable` if credex-core
+A method returns its result, or `Refused` if the call certainly had no effect. It returns `unreached(…)` if credex-core
 could not be reached: this attempt had no effect, an earlier one may have had. It raises only if the outcome is unknown.
 The call may then be repeated with the same idempotency key, under which it acts once. If a token is not accepted, the
 result is `Refused("core.unauthorised")`, without an effect; the managers request a new token by `login` and repeat the
@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 
 import attrs
 
-from vimbiso_fsm import Caller, Money, Refused
+from vimbiso_fsm import Caller, Money, Refused, Unreachable
 
 __all__ = [
     "ANYBODY",
@@ -34,6 +34,7 @@ __all__ = [
     "ReplyLost",
     "Session",
     "phone_of",
+    "unreached",
 ]
 
 DECIMALS: Final[Mapping[str, int]] = {"USD": 2, "ZWG": 2, "CAD": 2, "XAU": 4, "CXX": 3}
@@ -293,6 +294,15 @@ class CredexCore(Protocol):
     ) -> Receipt | Refused:
         """Subscribe to a member tier for a payment every `pay_frequency` days; the first one is made at once."""
         ...
+
+
+def unreached(*, effect: bool) -> Unreachable:
+    """Return the result of a call that did not reach credex-core.
+
+    Only of a call with an effect it says that nothing was done: a call that reads may follow one whose outcome is
+    unknown, and would deny an effect that was made.
+    """
+    return Unreachable("core.not_done" if effect else "core.down")
 
 
 class ReplyLost(ConnectionError):

@@ -215,6 +215,7 @@ _REFUSALS: Final = {
     "core.insufficient_secured_balance": (400, "ERROR_VALIDATION", "INSUFFICIENT_SECURED_BALANCE"),
     "core.key_reused": (422, "ERROR_VALIDATION", "IDEMPOTENCY_KEY_REUSED"),
     "core.member_exists": (409, "ERROR_VALIDATION", "MEMBER_EXISTS"),
+    "core.not_done": (503, "ERROR_INTERNAL", "SERVICE_UNAVAILABLE"),
     "core.offer_gone": (404, "ERROR_NOT_FOUND", "CREDEX_NOT_FOUND"),
     "core.rejected": (400, "ERROR_VALIDATION", "REJECTED"),
     "core.unauthorised": (401, "ERROR_UNAUTHORIZED", "INVALID_TOKEN"),

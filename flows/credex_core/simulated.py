@@ -35,8 +35,9 @@ from flows.credex_core.port import (
     ReplyLost,
     Session,
     phone_of,
+    unreached,
 )
-from vimbiso_fsm import Caller, Money, Refused, Unreachable
+from vimbiso_fsm import Caller, Money, Refused
 
 __all__ = ["Fault", "Offer", "Received", "SimulatedCredexCore"]
 
@@ -488,7 +489,7 @@ class SimulatedCredexCore:
             time.sleep(slow)
         kinds = {fault.kind for fault in faults}
         if "down" in kinds:
-            return Unreachable("core.down")
+            return unreached(effect=effect)
         if "401" in kinds:
             return _UNAUTHORISED
         with self._lock:
@@ -496,7 +497,7 @@ class SimulatedCredexCore:
         if "lost" in kinds:
             if effect:
                 raise ReplyLost(name)
-            return Unreachable("core.down")
+            return unreached(effect=False)
         return result
 
     def _once(self, key: str, what: object, work: Callable[[], R | Refused]) -> R | Refused:

@@ -5,9 +5,9 @@ An `ApiCall` holds the name and the body of a call, and the rules to read its re
     2xx with the expected action       the result of the call
     401                                `Refused("core.unauthorised")`; no effect
     4xx, or an action that failed      `Refused` with credex-core's reason; no effect
-    4xx of another server on the way   `Unreachable("core.down")`; no effect
+    4xx of another server on the way   `unreached(…)`; no effect
     409 with an unknown reason, 3xx,   the outcome is unknown: `ReplyLost` for a call with an effect,
-    5xx, an unreadable response        `Unreachable("core.down")` for one that only reads
+    5xx, an unreadable response        `unreached(effect=False)` for one that only reads
 
 Amounts come as texts ("1,000.00 USD") and as numbers. Both become a `Decimal` with the same digits.
 """
@@ -35,11 +35,11 @@ from flows.credex_core.port import (
     ReplyLost,
     Session,
     phone_of,
+    unreached,
 )
-from vimbiso_fsm import Caller, Money, Refused, Unreachable
+from vimbiso_fsm import Caller, Money, Refused
 
 __all__ = [
-    "DOWN",
     "MAX_BODY",
     "UNAUTHORISED",
     "ApiCall",
@@ -67,7 +67,6 @@ T = TypeVar("T")
 MAX_BODY: Final = 4 << 20
 """The largest size of a response in bytes. The rest of a larger one is not read."""
 
-DOWN: Final = Unreachable("core.down")
 UNAUTHORISED: Final = Refused("core.unauthorised")
 
 LONGEST_REASON: Final = 200
@@ -311,7 +310,7 @@ def outcome_unknown(call: ApiCall[object], fault: str) -> Refused:
     """
     if call.effect:
         raise ReplyLost(call.name, fault)
-    return DOWN
+    return unreached(effect=False)
 
 
 def _interpret(call: ApiCall[R], response: ApiResponse, api_key: str) -> R | Refused:
@@ -319,7 +318,7 @@ def _interpret(call: ApiCall[R], response: ApiResponse, api_key: str) -> R | Ref
     if status == 401:
         return UNAUTHORISED
     if status == 429:
-        return DOWN
+        return unreached(effect=call.effect)
     if not (200 <= status < 300 or 400 <= status < 500):
         raise _Unclear(f"is HTTP {status}")
     try:
@@ -328,7 +327,7 @@ def _interpret(call: ApiCall[R], response: ApiResponse, api_key: str) -> R | Ref
         action = _object(data.get("action", {}), "data.action")
     except _Unclear:
         if 400 <= status < 500 and status != 409:
-            return DOWN
+            return unreached(effect=call.effect)
         raise
     type, details = _words(action.get("type")), action.get("details", {})
     if status < 300 and type in call.does:

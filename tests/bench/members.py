@@ -55,8 +55,8 @@ SHOWN: Final = 20
 """Of what is wrong, there may be one a message."""
 NOBODY_KNOWS: Final = frozenset(
     {
-        "failure", "call.failed", "call.unsure", "call.unavailable", "call.waiting", "core.down", "core.unauthorised",
-        "core.key_reused", "core.rejected", "session.lost",
+        "failure", "call.failed", "call.unsure", "call.unavailable", "call.waiting", "core.down", "core.not_done",
+        "core.unauthorised", "core.key_reused", "core.rejected", "session.lost",
     }
 )  # fmt: skip
 """Texts that no member gets if nothing fails."""

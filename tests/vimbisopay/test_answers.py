@@ -364,6 +364,32 @@ def test_an_answer_whose_outcome_stays_unknown_is_looked_up(word):
     assert statuses(talk) == [f"{word}ed".replace("eed", "ed"), "pending"]
 
 
+@pytest.mark.parametrize(
+    ("phone", "words", "call"),
+    [
+        (ADA, ["offer", "10", "alan"], "createCredex"),
+        (ADA, ["upgrade"], "createRecurring"),
+        (ALAN, ["accept", "1"], "acceptCredex"),
+        (ALAN, ["decline", "1"], "declineCredex"),
+        (ADA, ["cancel_offer", "1"], "cancelCredex"),
+    ],
+)
+def test_a_failed_look_at_the_account_does_not_say_that_nothing_was_done(phone, words, call):
+    """After an unknown outcome, an outage at the request of the dashboard does not deny the effect that was made."""
+    talk = known(phone)
+    talk.say(*words)
+    talk.core.faults = [Fault("lost", call=call), Fault("down", call="login")]
+    heard = talk.say("yes")
+    for _ in range(10):
+        if "We could not find out" in " ".join(heard):
+            break
+        talk.at[0] += 61
+        heard = heard + talk.say("well?")
+    assert "We could not find out whether that was done. Please check before you try again." in heard
+    assert "Sorry, we cannot reach the credex network right now." in heard
+    assert "nothing was done" not in " ".join(heard)
+
+
 def test_an_upgrade_is_paid_once_and_the_limit_is_gone():
     """An upgrade is paid once and ends the daily limit."""
     talk = known(ADA)

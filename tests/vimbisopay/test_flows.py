@@ -693,7 +693,7 @@ def test_a_core_that_is_down_when_confirming_costs_no_answer():
     talk = known(ADA)
     talk.say("offer", "10", "alan")
     talk.core.faults = [Fault("down", call="createCredex", times=1)]
-    assert talk.say("yes")[0] == ENGLISH["core.down"]
+    assert talk.say("yes")[0] == ENGLISH["core.not_done"]
     assert talk.place == "offer.confirm"
     assert talk.made() == []
     talk.say("yes")
@@ -728,7 +728,7 @@ def test_an_outage_while_onboarding_keeps_the_names():
     talk = Talk(STRANGER)
     talk.say("hi", "1", "Emmy", "Noether")
     talk.core.faults = [Fault("down", times=1)]
-    assert talk.say("yes")[0] == ENGLISH["core.down"]
+    assert talk.say("yes")[0] == ENGLISH["core.not_done"]
     assert talk.place == "onboard.confirm"
     assert talk.say("yes")[0].startswith("Welcome, Emmy!")
 
