@@ -535,7 +535,7 @@ def test_a_worker_that_dies_at_any_step_of_a_renewal_loses_and_doubles_nothing(s
 def shops(office: Office, shift: list[float]) -> dict[str, Any]:
     """Return the arguments of a manager on a store with an adjustable clock."""
     office.clock = lambda: time.time() + shift[0]
-    return {"flows": a_bot(office), "clock": office.clock, "call_wait": 0.05}
+    return {"flows": a_bot(office), "clock": office.clock, "call_wait": 30.0}
 
 
 def test_a_renewal_that_takes_longer_than_the_wait():
@@ -543,7 +543,7 @@ def test_a_renewal_that_takes_longer_than_the_wait():
     office, shift = Office(), [0.0]
     with FlowStateManager.in_memory(**shops(office, shift)) as manager:
         manager.handle(Message(CHANNEL, "1", text="hi"))
-        shift[0] = 400
+        shift[0], manager._base.call_wait = 400, 0.05
         office.gate.clear()
         outcome = manager.handle(Message(CHANNEL, "2", text="pay"))
         assert words(outcome.replies) == ["We are still working on your last answer; you will hear from us."]
@@ -560,7 +560,7 @@ def test_a_renewal_that_takes_longer_than_the_wait_in_tasks():
     async def talk() -> Document | None:
         async with AsyncFlowStateManager.in_memory(**shops(office, shift)) as manager:
             await manager.handle(Message(CHANNEL, "1", text="hi"))
-            shift[0] = 400
+            shift[0], manager._base.call_wait = 400, 0.05
             office.gate.clear()
             outcome = await manager.handle(Message(CHANNEL, "2", text="pay"))
             assert words(outcome.replies) == ["We are still working on your last answer; you will hear from us."]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from concurrent import futures
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, Literal
@@ -70,13 +71,12 @@ class Crowd:
         """Let a worker run until it has sent this often, or for so long; the clock stands still while members wake."""
         shell, begun = self.shells[0], self.at
         worker: Any = (Worker if shell.kind == "sync" else AsyncWorker)(shell.manager)
-        run = shell.run if shell.kind == "async" else asyncio.run
         at_round = self.at
         while len(self.asked) < count and self.at < begun + seconds:
             if self.at >= at_round:
-                run(_ended(worker.round))
+                _await_all(shell, worker.round())
                 at_round = self.at + INTERVAL
-            run(_ended(worker.send_next))
+            _await_all(shell, worker.send_next())
             self.at = min(at_round, worker._next_sends.first)
         shell.run(worker.leave())
 
@@ -91,12 +91,18 @@ class Crowd:
         self.said.clear()
 
 
-async def _ended(begin: Callable[[], Any]) -> None:
-    """Begin wakings, awaited on an async worker, and wait until they have ended."""
-    begun = begin()
-    begun = await begun if inspect.iscoroutine(begun) else begun
-    if begun:
-        await asyncio.wait([asyncio.wrap_future(waking) for waking in begun], timeout=60.0)
+def _await_all(shell: Shell, begun: Any) -> None:
+    """Wait until wakings have ended: those of a worker of threads, or of one of a loop."""
+    if shell.kind == "sync":
+        futures.wait(begun, timeout=60.0)
+    else:
+        shell.run(_awaited(begun))
+
+
+async def _awaited(begun: Any) -> None:
+    wakings = await begun if inspect.iscoroutine(begun) else begun
+    if wakings:
+        await asyncio.wait(wakings, timeout=60.0)
 
 
 @pytest.fixture

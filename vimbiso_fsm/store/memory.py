@@ -243,6 +243,7 @@ class MemoryStore:
         self._names: dict[Address, float] = {}  # the instants at which the entries of guests end
         self._ways: dict[tuple[Address, str], float] = {}  # the instants at which the marks of ways end
         self._due: dict[str, float] = {}
+        self._shards: dict[int, set[str]] = {}  # the members of each shard that are due
         self._workers: dict[str, float] = {}
         self._leases: dict[int, tuple[str, float]] = {}
         self._paces: dict[tuple[str, str], Queue] = {}
@@ -354,7 +355,7 @@ class MemoryStore:
                 return None
             case requests.ReadDue(shard, until, limit):
                 end = self._at() if until is None else until
-                due = [(at, name) for name, at in self._due.items() if at <= end and requests.shard_of(name) == shard]
+                due = [(at, name) for name in self._shards.get(shard, ()) if (at := self._due[name]) <= end]
                 return tuple(name for _, name in sorted(due)[:limit])
             case requests.Heartbeat(worker, seconds):
                 self._workers[worker] = self._at() + seconds
@@ -386,9 +387,13 @@ class MemoryStore:
                 raise TypeError(f"{type(request).__name__} is not a request of a store")
 
     def _set_due(self, member_id: str, wake_at: float | None) -> None:
-        self._due.pop(member_id, None)
-        if wake_at is not None:
+        shard = self._shards.setdefault(requests.shard_of(member_id), set())
+        if wake_at is None:
+            self._due.pop(member_id, None)
+            shard.discard(member_id)
+        else:
             self._due[member_id] = wake_at
+            shard.add(member_id)
 
     def _owner_of(self, address: Address) -> str | None:
         """Return the owner that the entry of an address names, if the entry has not ended."""
@@ -476,9 +481,9 @@ class MemoryStore:
             member.keep_record(each)
         self._use(member, commit, inherited, at)
         if commit.stranger and commit.wake_at is None:
-            self._due.pop(commit.member_id, None)
+            self._set_due(commit.member_id, None)
         if commit.wake_at is not None:
-            self._due[commit.member_id] = min(commit.wake_at, self._due.get(commit.member_id, commit.wake_at))
+            self._set_due(commit.member_id, min(commit.wake_at, self._due.get(commit.member_id, commit.wake_at)))
         longer = member.audit_expires if member.audit and commit.stranger else 0.0
         member.audit = (*member.audit, (at, entry))[-AUDIT_KEPT:]
         if renews or len(member.audit) < 3:
@@ -528,7 +533,7 @@ class MemoryStore:
         member.quarantine = ()
         member.audit = _appended(member.audit, at, wipe.entry, AUDIT_KEPT)
         member.audit_expires = math.ceil(at + AUDIT_LIFE)
-        self._due.pop(wipe.member_id, None)
+        self._set_due(wipe.member_id, None)
         return requests.Committed(member.head, at)
 
     def _drop_oldest(self, member: _Member, drop: requests.DropOldest) -> bool:
@@ -562,7 +567,7 @@ class MemoryStore:
             member.drop_state()
             member.used.clear()
             self._incidents.pop(erase.member_id, None)
-            self._due.pop(erase.member_id, None)
+            self._set_due(erase.member_id, None)
         return requests.Erased(erased)
 
 
