@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from concurrent import futures
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
+from concurrent import futures
 from typing import Any, Literal
 
 import pytest
