@@ -29,6 +29,7 @@ from vimbiso_fsm.cli.repair import repair
 from vimbiso_fsm.cli.replay import replay
 from vimbiso_fsm.cli.serve import serve
 from vimbiso_fsm.cli.state import state
+from vimbiso_fsm.cli.studio import studio
 from vimbiso_fsm.cli.tell import tell
 from vimbiso_fsm.cli.worker import worker
 
@@ -42,6 +43,7 @@ COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
     "chat": chat,
     "check": check,
     "diagram": diagram,
+    "studio": studio,
     "serve": serve,
     "worker": worker,
     "replay": replay,

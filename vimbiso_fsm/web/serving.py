@@ -125,12 +125,14 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(app: ASGIApp, worker: AsyncWorker, bound: socket.socket, listening: Listening, stop: Stop) -> None:
+async def serve(
+    app: ASGIApp, worker: AsyncWorker | None, bound: socket.socket, listening: Listening, stop: Stop
+) -> None:
     """Serve an app and run a worker until they are told to stop.
 
     Args:
         app: The app.
-        worker: The worker, which has not begun.
+        worker: The worker, which has not begun; None for no worker.
         bound: The socket that `listening.bind` has returned.
         listening: Where the app listens.
         stop: Tells when to stop.
@@ -155,6 +157,9 @@ async def serve(app: ASGIApp, worker: AsyncWorker, bound: socket.socket, listeni
     def end() -> None:
         server.should_exit = True
 
+    if worker is None:
+        stop.then(end)
+        return await server.serve([bound])
     working = asyncio.ensure_future(worker.run())
     working.add_done_callback(lambda _: end())
     stop.then(end)

@@ -1,0 +1,16 @@
+"""The studio: a web app on this machine, in which the conversations of a bot are seen. It needs the extra `studio`.
+
+The modules, from the app down:
+
+    app.py          the app: the panels behind the access
+    board.py, machine.py, timeline.py, simulator.py
+                    the panels
+    access.py       the token and the cookie, the checks of a request, and the headers of a response
+    pages.py        templates, and texts of members on a page
+    desk.py         what the studio looks at
+"""
+
+from vimbiso_fsm.studio.app import studio_app
+from vimbiso_fsm.studio.desk import Desk
+
+__all__ = ["Desk", "studio_app"]
