@@ -80,22 +80,18 @@ def code_findings(bot: Bot) -> Iterator[Finding]:
 
 def is_pure(callback: Callable[..., Any]) -> bool:
     """Return whether the source of a callback is known and shows nothing impure."""
-    return bool(_nodes(callback)) and not _impurities(callback)
-
-
-def _nodes(callback: Callable[..., Any]) -> bool:
-    return any(source.nodes for source in _sources(callback))
+    return _impurities(callback) == ()
 
 
 def looks_at_nothing(callback: Callable[..., Any]) -> bool:
     """Return whether a callback does not use what it is given, so that it always returns the same."""
     taken = set(getattr(getattr(callback, "__code__", None), "co_varnames", ())[:1])
-    used = {node.id for source in _sources(callback) for node in source.nodes if isinstance(node, ast.Name)}
+    used = {node.id for source in _sources(callback) for node in source.of(ast.Name)}
     return is_pure(callback) and bool(taken) and not taken & used
 
 
 def _impure(named: Named) -> Iterator[Finding]:
-    for what, made in _impurities(named.callback):
+    for what, made in _impurities(named.callback) or ():
         name = getattr(named.callback, "__name__", named.slot)
         fault = f"{named.slot} {name!r} {what}, and a callback is decided again after a conflict"
         remedy = _REMEDIES.get(what, "leave it to a service, and let a state call it")
@@ -109,15 +105,23 @@ _REMEDIES: Final = {
 
 
 @functools.lru_cache(maxsize=65_536)
-def _impurities(callback: Callable[..., Any]) -> tuple[tuple[str, Made], ...]:
-    """Return what a callback does beside deciding, each with its line."""
+def _impurities(callback: Callable[..., Any]) -> tuple[tuple[str, Made], ...] | None:
+    """Return what a callback does beside deciding, each with its line; None if its source is not known."""
     found: dict[Made, str] = {}
+    known = False
     for source in _sources(callback):
-        for node in source.nodes:
+        known = known or bool(source.nodes)
+        for node in (node for kind in _DOING for node in source.of(kind)):
             what = _impurity(source, node)
             if what:
-                found.setdefault(Made(source.file, getattr(node, "lineno", 0)), what)
-    return tuple((what, made) for made, what in sorted(found.items()))
+                found.setdefault(Made(source.file, node.lineno), what)
+    return tuple((what, made) for made, what in sorted(found.items())) if known else None
+
+
+_DOING: Final[tuple[type[ast.stmt | ast.expr], ...]] = (
+    ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Delete, ast.Attribute, ast.Call,
+)  # fmt: skip
+"""The kinds of nodes that can do something beside deciding."""
 
 
 def _sources(callback: Callable[..., Any]) -> Iterator[Source]:
@@ -129,7 +133,7 @@ def _impurity(source: Source, node: ast.AST) -> str:
     if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Delete):
         targets = node.targets if isinstance(node, ast.Assign | ast.Delete) else [node.target]
         return "changes the data of the turn" if any(_of_turn(target) for target in targets) else ""
-    if isinstance(node, ast.Subscript | ast.Attribute) and _is_environment(source, node):
+    if isinstance(node, ast.Attribute) and _is_environment(source, node):
         return "reads the environment"
     if not isinstance(node, ast.Call):
         return ""
@@ -150,8 +154,8 @@ def _of_turn(node: ast.AST) -> bool:
     return False
 
 
-def _is_environment(source: Source, node: ast.Subscript | ast.Attribute) -> bool:
-    if not isinstance(node, ast.Attribute) or node.attr != "environ":
+def _is_environment(source: Source, node: ast.Attribute) -> bool:
+    if node.attr != "environ":
         return False
     place = source.resolve(node.value)
     return isinstance(place, ModuleType) and place.__name__ == "os"
@@ -201,8 +205,8 @@ def _wrong_answers(flow: AnyFlow) -> Iterator[Finding]:
 def _casts(callback: Callable[..., Any]) -> Iterator[tuple[type, Made]]:
     """Yield the classes that a callback takes `turn.answer` for, each with its line."""
     for source in _sources(callback):
-        for node in source.nodes:
-            if isinstance(node, ast.Call) and len(node.args) == 2 and source.resolve(node.func) is cast:
+        for node in source.of(ast.Call):
+            if len(node.args) == 2 and source.resolve(node.func) is cast:
                 kind, value = source.resolve(node.args[0]), node.args[1]
                 if isinstance(kind, type) and isinstance(value, ast.Attribute) and value.attr == "answer":
                     yield kind, Made(source.file, node.lineno)
@@ -211,8 +215,8 @@ def _casts(callback: Callable[..., Any]) -> Iterator[tuple[type, Made]]:
 def _wrong_calls(bot: Bot, named: Named) -> Iterator[Finding]:
     """Yield calls of methods that no service of the bot has, and calls whose arguments do not fit the method."""
     for source in _sources(named.callback):
-        for node in source.nodes:
-            if isinstance(node, ast.Call) and node.args and source.resolve(node.func) is call:
+        for node in source.of(ast.Call):
+            if node.args and source.resolve(node.func) is call:
                 made = Made(source.file, node.lineno)
                 method, written = source.resolve(node.args[0]), node.args[0]
                 if isinstance(method, FunctionType):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 from collections.abc import Iterator
 from typing import Any, Final
@@ -273,13 +274,12 @@ def _named_in_code(bot: Bot) -> Iterator[AnyFlow]:
     reminding: list[object] = [state.reminds for flow in flows_of(bot) for state in flow.states]
     reminding += [way.prepare for flow in flows_of(bot) for way in flow.transitions]
     reminding += [*bot.on.values(), *(trigger.does for trigger in bot.triggers)]
+    flows = {id(flow): flow for flow in flows_of(bot)}
+    names = {flow.name: flow for flow in flows.values()}
     for source in sources([each for each in reminding if each is not None], classes=False):
-        named = list(source.values)
-        yield from (flow for flow in flows_of(bot) if any(value is flow for value in named))
-        constants = {
-            getattr(node, "value", None) for node in source.nodes if isinstance(getattr(node, "value", None), str)
-        }
-        yield from (flow for flow in flows_of(bot) if flow.name in constants)
+        yield from (flows[id(value)] for value in source.values if id(value) in flows)
+        constants = (node.value for node in source.of(ast.Constant) if isinstance(node.value, str))
+        yield from (names[value] for value in constants if value in names)
 
 
 def _late(bot: Bot) -> Iterator[Finding]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import contextlib
+import gc
+from collections.abc import Generator, Iterable, Iterator
 
 from vimbiso_fsm.check.code import code_findings
 from vimbiso_fsm.check.codes import FOUND
@@ -25,9 +27,22 @@ def findings(bot: Bot, more: Iterable[Finding] = (), *, also: frozenset[str] = f
         more: Findings of another check, such as a walk. They can be silenced too.
         also: The codes that the other check has looked for.
     """
-    found = [*declaration_findings(bot), *word_findings(bot), *package_findings(bot)]
-    found += [*code_findings(bot), *probe_findings(bot), *more]
-    return tuple(sorted(silenced(found, _files(bot), FOUND | also)))
+    with _uncollected():
+        found = [*declaration_findings(bot), *word_findings(bot), *package_findings(bot)]
+        found += [*code_findings(bot), *probe_findings(bot), *more]
+        return tuple(sorted(silenced(found, _files(bot), FOUND | also)))
+
+
+@contextlib.contextmanager
+def _uncollected() -> Generator[None]:
+    """Stop the collection of garbage for a while: syntax trees are many objects, and none of them is garbage yet."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def faults(found: Iterable[Finding], *, strict: bool = False) -> tuple[Finding, ...]:

@@ -96,14 +96,23 @@ def _returns_nothing(callback: Callable[..., Any]) -> bool:
     function = getattr(callback, "__func__", callback)
     if not isinstance(function, FunctionType) or inspect.isgeneratorfunction(function):
         return False
-    ends, before = [], None
-    for each in dis.get_instructions(function):
-        if each.opname == "RETURN_CONST":
-            ends.append(each.argval is None)
-        elif each.opname == "RETURN_VALUE":
-            ends.append(before is not None and before.opname == "LOAD_CONST" and before.argval is None)
-        before = each
+    code = function.__code__
+    operations, arguments = code.co_code[::2], code.co_code[1::2]
+    if dis.EXTENDED_ARG in operations:  # a long function: its constants are not told by one byte
+        return False
+    ends: list[bool] = []
+    for place, operation in enumerate(operations):
+        if operation == _RETURN_CONST:
+            ends.append(code.co_consts[arguments[place]] is None)
+        elif operation == _RETURN_VALUE:
+            loads = place > 0 and operations[place - 1] == _LOAD_CONST
+            ends.append(loads and code.co_consts[arguments[place - 1]] is None)
     return bool(ends) and all(ends)
+
+
+_LOAD_CONST: Final = dis.opmap["LOAD_CONST"]
+_RETURN_VALUE: Final = dis.opmap["RETURN_VALUE"]
+_RETURN_CONST: Final = dis.opmap.get("RETURN_CONST", -1)
 
 
 def _annotation_faults(

@@ -76,7 +76,7 @@ def _after(flow: AnyFlow, names: list[str]) -> Iterator[AnyState]:
 def _of_reminders(flow: AnyFlow, channel: str) -> Iterator[tuple[str, str]]:
     """Yield the states and keys of what reminders say."""
     for state in flow.states:
-        for source in sources([state.reminds], classes=False):
+        for source in sources([state.reminds], classes=False) if state.reminds is not None else ():
             for call in source.calls("remind"):
                 given = [*call.args[2:3], *(word.value for word in call.keywords if word.arg == "say")]
                 for words in given:

@@ -60,8 +60,8 @@ def _called(callback: Callable[..., Any]) -> tuple[Callable[..., Any], ...]:
     return tuple(
         method
         for source in sources([callback], classes=False)
-        for node in source.nodes
-        if isinstance(node, ast.Call) and node.args and source.resolve(node.func) is call
+        for node in source.of(ast.Call)
+        if node.args and source.resolve(node.func) is call
         for method in _methods(source, node.args[0])
     )
 
