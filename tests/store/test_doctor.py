@@ -37,6 +37,7 @@ from vimbiso_fsm.testing.store_contract import (
     check_store,
     law_a_member_is_freed_of_all_channels,
     law_a_scan_finds_every_member,
+    law_the_parts_of_a_scan_find_every_document,
 )
 
 PROGRAMS = [
@@ -45,7 +46,11 @@ PROGRAMS = [
 ]
 LIMITS: dict[str, Any] = {"timeout": 2.0, "connect_timeout": 1.0, "connections": 1}
 
-OF_AN_OPERATOR = (law_a_scan_finds_every_member, law_a_member_is_freed_of_all_channels)
+OF_AN_OPERATOR = (
+    law_a_scan_finds_every_member,
+    law_the_parts_of_a_scan_find_every_document,
+    law_a_member_is_freed_of_all_channels,
+)
 LAWS_OF_A_BOT = [law for law in LAWS if law not in OF_AN_OPERATOR]
 """A bot has no right to list keys; an operator has."""
 

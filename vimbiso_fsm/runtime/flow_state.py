@@ -49,6 +49,7 @@ from vimbiso_fsm.operations.handle import Handling, Outcome
 from vimbiso_fsm.operations.handle_event import EventOutcome
 from vimbiso_fsm.operations.history import Filters, read_history, read_incidents
 from vimbiso_fsm.operations.link import Linking, Merging, link, merge, unlink
+from vimbiso_fsm.operations.members import KEYS_AT_ONCE, Standings, standings
 from vimbiso_fsm.operations.recover import Recovery, recover
 from vimbiso_fsm.operations.reset import Reset, reset
 from vimbiso_fsm.operations.sending import told
@@ -556,6 +557,26 @@ class FlowStateManager(Shell):
             StoreUnavailable: The store cannot be reached.
         """
         return self._operate(lambda context: handed(context, inbox))
+
+    @checked
+    def members(self, cursor: str = "", *, keys: int = KEYS_AT_ONCE) -> Standings:
+        """Return a part of the members with their standing: the state, since when, and why they are stuck.
+
+        A store may have a million members, so they come in parts. Each member of a part is read, and nothing is stored:
+
+            part = manager.members()
+            while part.cursor:
+                part = manager.members(part.cursor)
+
+        Args:
+            cursor: Where the part begins, as the part before has told; empty for the first.
+            keys: The number of keys that a server looks at, about. The members of a part are fewer.
+
+        Raises:
+            ValueError: The cursor was told by no part.
+            StoreUnavailable: The store cannot be reached.
+        """
+        return self._operate(lambda context: standings(context, cursor, keys))
 
     def _give(self, member: str | Channel, make: Callable[..., Given], *details: object) -> EventOutcome:
         """Give a member or an address what `make` makes of the member's id, as far as is known, and of `details`."""
@@ -1095,6 +1116,11 @@ class AsyncFlowStateManager(AsyncShell):
     async def handed(self, inbox: str = "") -> HandedConversations:
         """List the conversations that are handed over. See `FlowStateManager.handed`."""
         return await self._operate(lambda context: handed(context, inbox))
+
+    @checked
+    async def members(self, cursor: str = "", *, keys: int = KEYS_AT_ONCE) -> Standings:
+        """Return a part of the members with their standing. See `FlowStateManager.members`."""
+        return await self._operate(lambda context: standings(context, cursor, keys))
 
     async def _give(self, member: str | Channel, make: Callable[..., Given], *details: object) -> EventOutcome:
         if self._start is not None and isinstance(member, Channel):

@@ -216,6 +216,11 @@ class Keys(Value):
         return f"{self.space}:*:member:*".encode()
 
     @property
+    def documents(self) -> bytes:
+        """The glob pattern of the keys of documents."""
+        return f"{self.space}:*:member:*:state".encode()
+
+    @property
     def channels(self) -> bytes:
         """The glob pattern of the keys of channels in the index."""
         return f"{self.space}:*:channel:*".encode()

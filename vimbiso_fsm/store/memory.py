@@ -277,6 +277,10 @@ class MemoryStore:
                 names = {name for name in [*self._members] if self._member(name).is_found}
                 names |= {name for name in self._incidents if name is not None and self._incidents_of(name)}
                 return tuple(sorted(names))
+            case requests.ScanPart(cursor, keys):
+                names = {name for name in [*self._members] if name > cursor and self._member(name).expires}
+                shown = sorted(names)[: max(keys, 1)]
+                return requests.Scanned((*shown,), shown[-1] if len(shown) < len(names) else "")
             case requests.ReadAudit(member_id, last):
                 return _latest(self._member(member_id).audit, last)
             case requests.ReadOldest(member_id, count):

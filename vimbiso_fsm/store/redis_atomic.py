@@ -1,6 +1,6 @@
 """The store on Redis, Valkey or any server that speaks their protocol and runs their scripts.
 
-The server may be a single one, the primary of a service that Sentinels watch, or a cluster. Every request but `Scan`
+The server may be a single one, the primary of a service that Sentinels watch, or a cluster. Every request but scans
 is one call of one script (`script.py` encodes and decodes it, `servers.py` finds the server). `AtomicStateManager` and
 `AsyncAtomicStateManager` send the bytes, repeat requests that may be repeated, and raise the errors.
 
@@ -69,6 +69,7 @@ from vimbiso_fsm.store.script import (
 from vimbiso_fsm.store.servers import (
     CONNECTIONS,
     UNREACHABLE,
+    AsyncCluster,
     AsyncServers,
     Cluster,
     Servers,
@@ -200,6 +201,8 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
         kind: object = type(request)
         if kind is requests.Scan:
             return cast(R, await self._scan())
+        if isinstance(request, requests.ScanPart):
+            return cast(R, await self._scan_part(request))
         if isinstance(request, requests.FreeChannels):
             return cast(R, await self._free_channels(request.member_id))
         if isinstance(request, requests.ReadIndexKeys):
@@ -253,6 +256,16 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
             return self._keys.members_of(await self._scanned(self._keys.members))
         except UNREACHABLE as error:
             raise StoreUnavailable(f"{self._place}: {error}") from error
+
+    async def _scan_part(self, request: requests.ScanPart) -> requests.Scanned:
+        """Ask one server for some of its keys. A cursor is the number of the server, a dot, and that of the server."""
+        number, at = _cursor_of(request.cursor)
+        try:
+            found, at, servers = await self._scanned_from(self._keys.documents, number, at, request.keys)
+        except UNREACHABLE as error:
+            raise StoreUnavailable(f"{self._place}: {error}") from error
+        number += at == 0
+        return requests.Scanned(self._keys.members_of(found), f"{number}.{at}" if number < servers else "")
 
     async def _free_channels(self, member_id: str) -> int:
         """Take every channel from a member: each entry of the index is compared and removed by one call."""
@@ -430,6 +443,12 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
     async def _scanned(self, pattern: bytes) -> Iterable[bytes]: ...
 
     @abstractmethod
+    async def _scanned_from(
+        self, pattern: bytes, number: int, cursor: int, count: int
+    ) -> tuple[Iterable[bytes], int, int]:
+        """Return some keys of a server, its next cursor (0 after its last key), and the number of servers."""
+
+    @abstractmethod
     async def _read_usage(self) -> tuple[requests.Usage, ...]: ...
 
     @abstractmethod
@@ -440,6 +459,22 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
 
     @abstractmethod
     async def _sleep(self, seconds: float) -> None: ...
+
+
+def _name_of(node: Any) -> str:
+    return str(node.name)
+
+
+def _cursor_of(text: str) -> tuple[int, int]:
+    """Return the number of the server and the cursor of it that the cursor of a scan names.
+
+    Raises:
+        ValueError: It names none.
+    """
+    number, _, at = (text or "0.0").partition(".")
+    if not (number.isdecimal() and at.isdecimal() and len(number) < 10 and int(at) < 1 << 64):
+        raise ValueError(f"{text[:40]!r} is not the cursor of a scan; give the one of the part before")
+    return int(number), int(at)
 
 
 _UNKEYED: Final = Digests()
@@ -598,6 +633,19 @@ class AtomicStateManager(_Manager[redis.Redis | redis.RedisCluster | Servers, Se
         found: Iterable[bytes] = self.servers.client.scan_iter(match=pattern, count=SCANNED_AT_ONCE)
         return found
 
+    async def _scanned_from(
+        self, pattern: bytes, number: int, cursor: int, count: int
+    ) -> tuple[Iterable[bytes], int, int]:
+        client: Any = self.servers.client
+        if not isinstance(self.servers, Cluster):
+            at, keys = client.scan(cursor, match=pattern, count=count)
+            return keys, at, 1
+        nodes = sorted(client.get_primaries(), key=_name_of)
+        if number >= len(nodes):
+            return (), 0, len(nodes)
+        cursors, keys = client.scan(cursor, match=pattern, count=count, target_nodes=nodes[number])
+        return keys, sum(cursors.values()), len(nodes)
+
     async def _read_usage(self) -> tuple[requests.Usage, ...]:
         return ask_memory(self.servers)
 
@@ -681,6 +729,20 @@ class AsyncAtomicStateManager(
 
     async def _scanned(self, pattern: bytes) -> Iterable[bytes]:
         return [key async for key in self.servers.client.scan_iter(match=pattern, count=SCANNED_AT_ONCE)]
+
+    async def _scanned_from(
+        self, pattern: bytes, number: int, cursor: int, count: int
+    ) -> tuple[Iterable[bytes], int, int]:
+        client: Any = self.servers.client
+        if not isinstance(self.servers, AsyncCluster):
+            at, keys = await client.scan(cursor, match=pattern, count=count)
+            return keys, at, 1
+        await client.initialize()  # does nothing when it is
+        nodes = sorted(client.get_primaries(), key=_name_of)
+        if number >= len(nodes):
+            return (), 0, len(nodes)
+        cursors, keys = await client.scan(cursor, match=pattern, count=count, target_nodes=nodes[number])
+        return keys, sum(cursors.values()), len(nodes)
 
     async def _read_usage(self) -> tuple[requests.Usage, ...]:
         return await ask_memory_awaited(self.servers)

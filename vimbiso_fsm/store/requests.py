@@ -565,6 +565,39 @@ class Scan(Effect["tuple[str, ...]"]):
 
 
 @attrs.frozen(eq=False, repr=False)
+class Scanned(Value):
+    """The members that a part of a scan has found.
+
+    Attributes:
+        members: Their ids, in order.
+        cursor: Where the next part begins; empty after the last one.
+    """
+
+    members: tuple[str, ...]
+    cursor: str = ""
+
+
+@attrs.frozen(eq=False, repr=False)
+class ScanPart(Effect["Scanned"]):
+    """Find some of the members of whom a document is kept, or records of one.
+
+    All parts together find every member who is there from the first part to the last, some of them perhaps twice. A
+    member who comes or goes meanwhile may be missed, and many when a server joins or leaves a cluster. A part may find
+    none and not be the last.
+
+    Attributes:
+        cursor: Where the part begins, as the part before it has told; empty for the first.
+        keys: The number of keys that a server looks at, about: members are fewer.
+
+    Raises:
+        ValueError: The cursor was told by no part.
+    """
+
+    cursor: str = ""
+    keys: int = 1000
+
+
+@attrs.frozen(eq=False, repr=False)
 class ReadRecords(Effect["tuple[Record, ...]"]):
     """Read the turn records of a member, oldest first."""
 

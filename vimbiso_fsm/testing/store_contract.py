@@ -1225,6 +1225,20 @@ def law_a_scan_finds_every_member(store: requests.Store) -> None:
     _same(found, [member_id for member_id in ids if member_id != absent.member_id], "the members that a scan finds")
 
 
+def law_the_parts_of_a_scan_find_every_document(store: requests.Store) -> None:
+    """The parts of a scan find each member of whom a document is kept, and no member without one."""
+    kept, told, *others = trials = [_Trial(store) for _ in range(5)]
+    ids = {trial.member_id for trial in trials}
+    for trial in (kept, *others):
+        trial.advance(requests.NO_HEAD)
+    store.perform(requests.RecordIncident(told.member_id, b"incident"))
+    found, cursor, begun = set[str](), "", False
+    while cursor or not begun:
+        part = store.perform(requests.ScanPart(cursor, 100))
+        found, cursor, begun = found | {*part.members}, part.cursor, True
+    _same(found & ids, ids - {told.member_id}, "the members that the parts of a scan find")
+
+
 def law_a_tolerant_read_gives_sound_entries(store: requests.Store) -> None:
     """A list without damage is read alike by both kinds of `ReadAudit`."""
     trial = _Trial(store)
