@@ -56,14 +56,17 @@ def _settings(config: pytest.Config) -> dict[str, Any] | None:
 def conversation(request: pytest.FixtureRequest) -> Callable[..., Conversation]:
     """Begin conversations: `conversation("whatsapp:263771000001")`, with the arguments of `Conversation`.
 
-    The bot is that of `tool.vimbiso`, unless `bot=` names another. A test that fails shows the transcripts.
+    The bot is that of `tool.vimbiso`, unless `bot=` names another. Without a channel, the first of its `who` speaks. A
+    test that fails shows the transcripts.
     """
     from vimbiso_fsm.testing.conversation import MEMBER, Conversation
 
     talks: list[Any] = request.node.stash.setdefault(_TALKS, [])
 
-    def begin(who: Any = MEMBER, *, bot: Any = None, **options: Any) -> Conversation:
+    def begin(who: Any = None, *, bot: Any = None, **options: Any) -> Conversation:
         session: Any = request.config.pluginmanager.get_plugin(_FLOWS)
+        if who is None:
+            who = next(iter(session.settings.who), MEMBER) if session and bot is None else MEMBER
         bot = bot or (session and session.bot)
         if bot is None:
             raise pytest.UsageError("no bot: give bot=…, or name the package in [tool.vimbiso] flows")

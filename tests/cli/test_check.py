@@ -160,7 +160,7 @@ def test_the_bot_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a store the flows are counted, and a missing text makes the exit code 1."""
     assert invoke("check", "--flows", package(monkeypatch, errand())) == (
         0,
-        "4 flows in en; no finding\n",
+        "3 flows in en; no finding\n",
         "",
     )
     module = ModuleType("wordless_flows")
@@ -200,7 +200,7 @@ def test_a_finding_is_a_line_and_makes_the_exit_code_one(tmp_path: Path) -> None
         "open runs of older versions end; declare Migration(1, …), or silence it if no run of an older version is "
         "open\n"
     )
-    assert run("check", written(tmp_path, version=2), cwd=tmp_path) == (1, f"2 flows in en; 1 fault\n{said}", "")
+    assert run("check", written(tmp_path, version=2), cwd=tmp_path) == (1, f"1 flow in en; 1 fault\n{said}", "")
     name = written(tmp_path, more='State("c", final=True)')
     said = (
         "broken_flows.py:6: unreachable-state: flow 'ask', state 'c': no transition leads to it; add one or remove it"
@@ -301,7 +301,7 @@ def test_wrong_usage_and_a_server_that_is_not_there(tmp_path: Path, monkeypatch:
 
 def test_a_folder_of_ones_own_and_the_projects_flows(tmp_path: Path) -> None:
     """The bot of the repository has no fault, and a folder is checked like a server."""
-    said = "14 flows in en, sn; no finding\n"  # as the page on languages says
+    said = "13 flows in en, sn; no finding\n"  # as the page on languages says
     assert run("check", "--flows", "flows", cwd=tmp_path) == (0, said, "")
     (tmp_path / "data").mkdir()
     code, out, err = run("check", "--flows", "flows", "--data", "data", cwd=tmp_path)

@@ -82,6 +82,17 @@ def test_time_fires_timers_and_ends_the_session() -> None:
     assert at_confirm().wait(days=1).place == ""
 
 
+def test_waiting_passes_over_what_was_done_before_it_was_due() -> None:
+    """The call has left a wake-up for a worker that takes it over; nothing is to be done then."""
+    talk = at_confirm().press("Yes please")
+    paid, began = talk.entries[-1].version, talk.now
+    talk.wait()
+    assert talk.entries[-1].version > paid
+    assert (talk.now - began).total_seconds() == 300
+    assert "* 300 seconds pass" in talk.transcript
+    assert talk.wait(days=400).wait().wait().place == ""
+
+
 def test_a_worker_dies_between_commit_and_reply() -> None:
     """The message is delivered again, another worker takes the call up, and the effect happens once."""
     talk = at_confirm().dies().press("Yes please")

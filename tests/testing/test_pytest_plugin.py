@@ -49,6 +49,7 @@ bot = Bot([Flow(
 TESTS = """
 def test_a_visit(conversation):
     assert conversation("whatsapp:1").say("hi", "friday").place == "visit.sure"
+    assert conversation().channel.type == "telegram"
 
 def test_that_fails(conversation):
     assert conversation("whatsapp:1").say("hi", "sunday").place == "visit.sure"
@@ -58,7 +59,7 @@ def test_that_fails(conversation):
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A project with one flow and two tests, one of which fails."""
-    (tmp_path / "pyproject.toml").write_text('[tool.vimbiso]\nflows = "clinic"\n[tool.pytest.ini_options]\n')
+    (tmp_path / "pyproject.toml").write_text('[tool.vimbiso]\nflows = "clinic"\nwho = ["telegram:77"]\n[tool.pytest.ini_options]\n')
     (tmp_path / "clinic.py").write_text(FLOWS)
     (tmp_path / "test_visit.py").write_text(TESTS)
     return tmp_path

@@ -18,6 +18,7 @@ from vimbiso_fsm.cli.store_options import Data, Namespace, opened
 from vimbiso_fsm.cli.store_url import FORMS, checked_url
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.carry_on import CARRY_ON
 from vimbiso_fsm.flow.late_texts import late_texts
 from vimbiso_fsm.flow.state_checks import may_be_empty
 from vimbiso_fsm.flow.text_check import text_faults
@@ -93,7 +94,8 @@ def check(
     else:
         if not github:
             languages = ", ".join(map(clean, sorted(bot.catalogue.languages)))
-            print(f"{len(bot.flows)} flows in {languages}; {_counted(found, strict=strict)}")
+            number = sum(flow.name != CARRY_ON.name for flow in bot.flows)  # the library adds that one
+            print(f"{number} flow{'s' * (number != 1)} in {languages}; {_counted(found, strict=strict)}")
         _print_findings(found, github=github, strict=strict)
         _print_census(census)
     if faults(found, strict=strict) or (census is not None and census.lost):

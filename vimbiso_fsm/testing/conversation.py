@@ -31,7 +31,7 @@ from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.operations.effects import Deliver, RunCall
 from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.base import resolve_bot
-from vimbiso_fsm.store.requests import Commit, FindOwner
+from vimbiso_fsm.store.requests import Commit, FindOwner, Head
 from vimbiso_fsm.testing.awaiting import Awaiting
 from vimbiso_fsm.testing.chat import Chat, Held, choices, words
 from vimbiso_fsm.testing.copies import copy_of
@@ -163,14 +163,17 @@ class Conversation:
     def wait(self, seconds: float = 0.0, *, minutes: float = 0.0, hours: float = 0.0, days: float = 0.0) -> Self:
         """Let time pass, and let a worker do what is due meanwhile: timers, the end of the session, reminders.
 
-        Without a span, time passes until something is due, and not at all if nothing will be.
+        Without a span, time passes until a worker has something to do, and not at all if it never will.
         """
         span = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds).total_seconds()
         clock, self._heard_since = self._chat.clock, len(self._chat.delivered)
-        until = clock.at + span if span else self._next_due()[0]
-        self._transcript.note(f"{round(until - clock.at)} seconds pass")
-        self._wake_until(until)
-        clock.at = max(clock.at, until)
+        if span:
+            until = clock.at + span
+            self._transcript.note(f"{round(span)} seconds pass")
+            self._wake_until(until)
+            clock.at = max(clock.at, until)
+        else:
+            self._wake_next()
         delivered = [reply for delivery in self._delivered() for reply in delivery.replies]
         self._replies = tuple(delivered) or self._replies
         self._transcript.heard(words(delivered))
@@ -375,6 +378,24 @@ class Conversation:
             self._chat.clock.at = at
             self._raise_errors(self._chat.wake(member_id))
         raise AssertionError(f"{_DUE_AT_ONCE} wake-ups, and another one is due\n\n{self.transcript}")
+
+    def _wake_next(self) -> None:
+        """Wake at the next instant at which that changes something: a wake-up may be of what has been done since."""
+        clock, heads = self._chat.clock, self._heads()
+        began, at = clock.at, clock.at
+        try:
+            while heads == self._heads():
+                at, member_id = self._next_due()
+                if not member_id:
+                    at = began
+                    break
+                self._wake_until(at)
+        finally:
+            clock.at = at
+            self._transcript.note(f"{round(at - began)} seconds pass")
+
+    def _heads(self) -> list[Head]:
+        return [member.head for member in self._chat.store._members.values()]
 
     def _raise_errors(self, operation: Held[Any]) -> None:
         """Raise the exception of a callback. That of a call is an answer."""
