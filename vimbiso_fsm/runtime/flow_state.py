@@ -562,8 +562,8 @@ class FlowStateManager(Shell):
     def members(self, cursor: str = "", *, keys: int = KEYS_AT_ONCE) -> Standings:
         """Return a part of the members with their standing: the state, since when, and why they are stuck.
 
-        A store may have a million members, so they come in parts. Give the cursor of a part to get the next one, until a
-        part has none. Each member of a part is read, and nothing is stored.
+        A store may have a million members, so they come in parts. Give the cursor of a part to get the next one, until
+        a part has none. Each member of a part is read, and nothing is stored.
 
         Args:
             cursor: Where the part begins, as the part before has told; empty for the first.
