@@ -105,6 +105,6 @@ def test_a_worker_archives(tmp_path: Path):
     assert b"Held." in start("chat", *words, cwd=tmp_path).communicate(b"hi\n", timeout=LIMIT)[0]
     options: Any = ("--archive", "older", "--hot-entries", "1", "--every", "0.1", "--metrics", "0.2")
     worker = start("worker", *words, *options, cwd=tmp_path)
-    assert "archived=" in until(worker, "archived=")
+    assert "archived=" in until(worker, "archived=", log=True)
     assert ended(worker)[0] == 0
     assert [*(tmp_path / "older").rglob("*.jsonl")] != []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -27,13 +28,19 @@ def deliver(channel, replies):
 """
 
 
-def until(process: subprocess.Popen[bytes], words: str) -> str:
-    """Return the first line of the output that contains these words."""
-    assert process.stdout is not None
-    for line in process.stdout:
+LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00 (DEBUG|INFO|WARNING|ERROR)\s+vimbiso_fsm[.\w]*: \S.*\n")
+"""A line of the log: the time, the level, the logger and the event."""
+
+
+def until(process: subprocess.Popen[bytes], words: str, *, log: bool = False) -> str:
+    """Return the first line of the output, or of the log, that contains these words."""
+    stream = process.stderr if log else process.stdout
+    assert stream is not None
+    for line in stream:
+        assert not log or LINE.fullmatch(line.decode()), line
         if words in line.decode():
             return line.decode()
-    raise AssertionError(f"it ended without {words!r}: {process.communicate()[1].decode()}")
+    raise AssertionError(f"it ended without {words!r}: {process.communicate()}")
 
 
 def ended(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
@@ -54,11 +61,33 @@ def test_a_worker_fires_a_timer_and_stops_when_told(tmp_path: Path):
     assert talk.communicate(b"hi\n", timeout=LIMIT)[0].decode().strip() == "> hi\nHeld."
     worker = start("worker", *words, "--deliver", "seats:deliver", "--every", "0.1", "--metrics", "0.2", cwd=tmp_path)
     assert until(worker, "delivered") == "delivered terminal Lost.\n"
-    assert "shards=1024 workers=1" in until(worker, "timer=1")
+    assert "shards=1024 workers=1" in until(worker, "timer=1", log=True)
     code, out, err = ended(worker)
-    assert (code, err) == (0, "")
-    assert "stopped shards=" in out.splitlines()[-1]
+    assert (code, out) == (0, "")
+    assert "stopped: shards=" in err.splitlines()[-1]
+    assert all(LINE.fullmatch(line) for line in err.splitlines(keepends=True))
 
+
+@pytest.mark.embedded
+@embedded
+def test_the_log_of_a_worker_says_that_and_why_deliveries_fail(tmp_path: Path):
+    """When each delivery fails, the line of the worker is a warning with the number and the reason."""
+    (tmp_path / "seats.py").write_text(BOT + FAILING)
+    (tmp_path / "data").mkdir()
+    words = ("--data", "data", "--flows", "seats")
+    start("chat", *words, cwd=tmp_path).communicate(b"hi\n", timeout=LIMIT)
+    worker = start("worker", *words, "--deliver", "seats:fails", "--every", "0.1", "--metrics", "0.2", cwd=tmp_path)
+    line = until(worker, "undelivered=", log=True)
+    assert " WARNING vimbiso_fsm.worker: worker-" in line
+    assert "failed=0 undelivered=1 (ConnectionRefusedError=1)" in line
+    assert ended(worker)[0] == 0
+
+
+FAILING = r"""
+
+def fails(channel, replies):
+    raise ConnectionRefusedError("263771234567")
+"""
 
 SENDING = r"""
 import contextlib, sys
@@ -118,8 +147,9 @@ def test_a_worker_sends_by_senders_and_passes_on_to_inboxes(tmp_path: Path):
     while left:
         left.discard(until(worker, " "))
     code, out, err = ended(worker)
-    assert (code, err) == (0, "")
+    assert code == 0
     assert "senders closed" in out
+    assert "ERROR" not in err
 
 
 @pytest.mark.embedded
@@ -132,7 +162,7 @@ def test_a_worker_refuses_a_store_a_store_that_would_lose_turns(valkey_url: str,
     assert refused.communicate(timeout=LIMIT)[1].startswith(b"error: ")
     assert refused.returncode == 1
     waived = start("worker", *words, "--unsafe-store", cwd=tmp_path)
-    until(waived, "started")
+    until(waived, "started", log=True)
     assert ended(waived)[0] == 0
     code, out, _ = invoke("incidents", "--redis", valkey_url)
     assert code == 0

@@ -20,6 +20,8 @@ from tests.digests import guest_id
 from tests.engines import Proxy, Server
 from tests.examples import examples
 from tests.shells import Shell, Watched
+from vimbiso_fsm.audit.entries import AuditEntry, entry_for
+from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.errors import NewerState, StoreUnavailable
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import Call, Caller, call
@@ -28,8 +30,9 @@ from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Reply, Text
+from vimbiso_fsm.messages.sending import Answer, Later, Never, Sent
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
-from vimbiso_fsm.runtime.worker import STALLED, AsyncWorker, Metrics, Worker, shards_of
+from vimbiso_fsm.runtime.worker import REASONS, STALLED, AsyncWorker, Metrics, Worker, shards_of
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import Heartbeat, Lease, Leased, Load, ReadDue, Request, SetWakeUp, shard_of
@@ -85,6 +88,17 @@ def test_a_worker_that_is_not_listed_counts_itself():
     """A worker that is not in the list counts itself."""
     assert shards_of("a", []) == tuple(range(SHARDS))
     assert set(shards_of("a", ["b"])) | set(shards_of("b", ["a"])) == set(range(SHARDS))
+
+
+# Deliveries that fail ------------------------------------------------------------------------------------------------
+
+
+def failed_delivery(answer: Never) -> AuditEntry:
+    """Return the entry of a delivery that a channel has refused."""
+    return entry_for(
+        "delivery", "token", member_id="m-1", version=2, at=instant(0), channel=("sms", ""),
+        status="failed", detail={"answer": "never", "reason": answer.reason},
+    )  # fmt: skip
 
 
 # A bot that counts -------------------------------------------------------------------------------------------------
@@ -542,6 +556,40 @@ def test_the_line_of_metrics():
     metrics = Metrics(Counter(timer=2, call=1), 3, 1, 1024, 2)
     assert str(metrics) == "shards=1024 workers=2 woken=3 failed=1 call=1 timer=2"
     assert str(Metrics()) == "shards=0 workers=0 woken=0 failed=0"
+
+
+def test_the_line_says_why_deliveries_fail(kind: Kind):
+    """A worker counts deliveries that fail by reason: an exception, a pause and a refusal of the channel."""
+    clock, answers = Clock(), iter([ConnectionError("10.0.0.7"), Later(60), Never("blocked", code="131026"), Sent()])
+
+    def send(channel: Channel, replies: Sequence[Reply]) -> Answer:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    with Shell(kind, timed(60), MemoryStore(clock, secret=STORE_SECRET), deliver=send) as shell:
+        begin(shell, channels(1))
+        worker = worker_of(shell)
+        for seconds in (61, 300, 300, 300):
+            moves(clock, seconds, shell)
+            rounds(shell, worker)
+        line = str(worker.metrics)
+        shell.run(worker.leave())
+    assert "failed=0 undelivered=3 (ConnectionError=1, later=1, never 131026=1)" in line
+    assert "10.0.0.7" not in line
+
+
+def test_reasons_of_failed_deliveries_are_bounded():
+    """The line shows the most frequent reasons, and a sender that gives a new one each time fills no memory."""
+    metrics = Metrics()
+    for number in range(2 * REASONS):
+        for _ in range(1 + (number == 7)):
+            metrics.count(failed_delivery(Never(f"{number}" + "x" * 500)))
+    assert len(metrics.undelivered) == REASONS + 1
+    assert metrics.undelivered["other"] == REASONS
+    assert len(str(metrics)) < 400
+    assert "never 7x" in str(metrics)
 
 
 def test_names_are_made_up_and_differ():

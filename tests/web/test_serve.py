@@ -191,7 +191,7 @@ def test_a_worker_serves_its_pages(tmp_path: Path) -> None:
         assert statuses == [200, 200, 401, 404]
         assert "vimbiso_wake_duration_seconds" in figures_of(process)
         assert process.stop() == 0
-        assert process.lines[-1].partition(" ")[2].startswith("stopped shards=")
+        assert "stopped: shards=" in process.lines[-1]
 
 
 def _listens(url: str) -> bool:

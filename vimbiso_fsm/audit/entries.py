@@ -125,6 +125,22 @@ def entry_for(
     )
 
 
+def failure_of_delivery(entry: AuditEntry) -> tuple[str, str]:
+    """Return why replies of a member were not sent, or an inbox did not take what was passed on.
+
+    Args:
+        entry: The entry.
+
+    Returns:
+        The answer ("later", "never" or "unknown") and its reason: the code or the words of the channel, or the class of
+        the exception of the sender; two empty texts of any other entry.
+    """
+    answer = entry.detail.get("answer") if entry.status == "failed" else None
+    if answer not in ("later", "never", "unknown"):
+        return "", ""
+    return answer, entry.detail.get("code") or entry.detail.get("reason") or ""
+
+
 def life_of_guest(entries: Iterable[AuditEntry], version: int) -> list[AuditEntry]:
     """Return the entries of the guest, or of the merged member, that a promotion ended.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 from contextlib import AsyncExitStack, suppress
@@ -40,6 +41,8 @@ from vimbiso_fsm.store.retention import SHARD_LEASE
 
 if TYPE_CHECKING:
     from vimbiso_fsm.web.metrics import OpenMetrics
+
+_log = logging.getLogger("vimbiso_fsm.worker")
 
 
 def worker(
@@ -97,14 +100,14 @@ def worker(
             opened = await closing.enter_async_context(await manager(made_bot, closing))
             await opened.start()
             worker = make_worker(opened)
-            printing = asyncio.ensure_future(_print_metrics(worker, metrics))
+            logging_metrics = asyncio.ensure_future(_log_metrics(worker, metrics))
             try:
                 await (_run(worker) if pages is None else pages.run(opened, worker))
             finally:
-                printing.cancel()
+                logging_metrics.cancel()
                 with suppress(asyncio.CancelledError):
-                    await printing
-            _print(worker.name, f"stopped {worker.metrics}")
+                    await logging_metrics
+            _log.info("%s stopped: %s", worker.name, str(worker.metrics))
 
     try:
         with log_to_stderr(log):
@@ -117,7 +120,7 @@ async def _run(worker: AsyncWorker) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stop)
-    _print(worker.name, "started")
+    _log.info("%s started", worker.name)
     await worker.run()
 
 
@@ -138,8 +141,8 @@ class _Pages:
         self.figures.watch_worker(worker)
         stop = Stop()
         with stop.signals():
-            _print(worker.name, "started")
-            _print(worker.name, "serves", self.listening.address(self.bound))
+            _log.info("%s started", worker.name)
+            _log.info("%s serves %s", worker.name, self.listening.address(self.bound))
             app = operator_app(manager, worker, self.figures, self.token)
             await serve(app, worker, self.bound, self.listening, stop)
 
@@ -167,11 +170,11 @@ def _pages(http: str) -> _Pages:
         fail(f"--http {shown(http)} cannot be listened at: {error.strerror}; give another one")
 
 
-async def _print_metrics(worker: AsyncWorker, seconds: float) -> None:
+async def _log_metrics(worker: AsyncWorker, seconds: float) -> None:
+    """Log the counts of a worker again and again, as a warning when work has failed since the line before."""
+    failed = 0
     while True:
         await asyncio.sleep(seconds)
-        _print(worker.name, str(worker.metrics))
-
-
-def _print(*words: str) -> None:
-    print(" ".join(words) + "\n", end="", flush=True)  # one write, because deliveries may print from another thread
+        metrics, before = worker.metrics, failed
+        failed = metrics.failed + metrics.undelivered.total()
+        _log.log(logging.WARNING if failed > before else logging.INFO, "%s: %s", worker.name, str(metrics))

@@ -152,6 +152,7 @@ class Delivered(Value):
         done: Whether the replies were delivered; False on failure or unknown outcome.
         answer: The answer of the channel, if it has taken nothing; None if the outcome is unknown.
         replies: The replies as the outbox keeps them, where only the record of their turn has held them so far.
+        error: The class of the exception that the sender has raised; "" if it has answered.
     """
 
     id: str
@@ -159,6 +160,7 @@ class Delivered(Value):
     done: bool
     answer: Later | Never | None = None
     replies: tuple[Any, ...] = attrs.field(default=(), repr=False)
+    error: str = ""
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -105,6 +105,7 @@ def take_delivered(draft: Draft, event: Delivered) -> None:
             draft.detail = {**draft.detail, "answer": "later"}
             _replace(draft, waiting, _resting(draft, waiting, later.pause(usual), "asked"))
         case None:
+            draft.detail = {**draft.detail, "answer": "unknown", "reason": event.error}
             _replace(draft, waiting, _resting(draft, waiting, usual, "retry"))
 
 

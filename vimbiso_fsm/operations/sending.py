@@ -117,7 +117,8 @@ async def settle(
     if isinstance(known, Later):
         await keep_pause(context, channel, waiting.id, known)
     try:
-        await _store(turns, Delivered(waiting.id, waiting.tries, False, known, replies_to_keep(replies)))
+        error = type(answer).__name__ if known is None else ""
+        await _store(turns, Delivered(waiting.id, waiting.tries, False, known, replies_to_keep(replies), error))
         if isinstance(known, Never) and (fact := failure_of(context.bot, waiting.id, known, channel)) is not None:
             await _store(turns, fact)
     except VimbisoError as error:  # the lease ends, and a worker asks the channel again

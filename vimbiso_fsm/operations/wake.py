@@ -373,7 +373,7 @@ class Waking:
             return Delivered(waiting.id, waiting.tries, done=True)
         if isinstance(answer, BaseException):
             context.errors.append((waiting.id[:10], answer))
-            return Delivered(waiting.id, waiting.tries, done=False)
+            return Delivered(waiting.id, waiting.tries, done=False, error=type(answer).__name__)
         if isinstance(answer, Later):
             await keep_pause(context, channel, waiting.id, answer)
         if isinstance(answer, Never) and (fact := failure_of(context.bot, waiting.id, answer, channel)):

@@ -18,7 +18,7 @@ from weakref import WeakSet
 
 import attrs
 
-from vimbiso_fsm.audit.entries import AuditEntry
+from vimbiso_fsm.audit.entries import AuditEntry, failure_of_delivery
 from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.ids import is_guest_id
 from vimbiso_fsm.errors import Contended, InvalidMessage
@@ -79,7 +79,9 @@ CIRCUITS: Final = Measure(
 SLOW: Final = Measure(
     "vimbiso.callbacks.slow", "{report}", "Reports of callbacks that take long", ("vimbiso.stopped", FLOW, STEP)
 )
-DELIVERIES: Final = Measure("vimbiso.deliveries", "{delivery}", "Deliveries by status", (STATUS, CHANNEL))
+DELIVERIES: Final = Measure(
+    "vimbiso.deliveries", "{delivery}", "Deliveries by status", (STATUS, "vimbiso.answer", ERROR, CHANNEL)
+)
 FACTS: Final = Measure(
     "vimbiso.facts",
     "{fact}",
@@ -161,7 +163,9 @@ class Measures(ABC):
         if outcome := _of_call(entry):
             self.add(CALLS, 1, {"vimbiso.call.outcome": outcome, **flow, **known({STEP: entry.source})})
         if entry.kind == "delivery":
-            self.add(DELIVERIES, 1, {STATUS: entry.status, CHANNEL: entry.channel[0]})
+            answer, reason = failure_of_delivery(entry)
+            why = {"vimbiso.answer": answer, ERROR: reason if answer == "unknown" else ""}
+            self.add(DELIVERIES, 1, {STATUS: entry.status, CHANNEL: entry.channel[0], **known(why)})
 
     def took(self, event: Told, outcome: EventOutcome) -> None:
         """Count a fact that a channel has told."""

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 
-from vimbiso_fsm.audit.entries import AuditEntry, Incident
+from vimbiso_fsm.audit.entries import AuditEntry, Incident, failure_of_delivery
 from vimbiso_fsm.audit.redaction import error_record
 from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.errors import CommitUnknown, Contended, NewerState, StoreUnavailable, VimbisoError
@@ -67,6 +67,12 @@ STALLED: Final = 30.0
 """Seconds without progress after which a worker is stalled, or three of its intervals where that is longer."""
 REST: Final = 60.0
 """Seconds before a member is woken again after a waking has failed."""
+REASONS: Final = 32
+"""The reasons of failed deliveries that a worker counts apart; further ones are counted together."""
+REASONS_SHOWN: Final = 4
+"""The reasons in the line of metrics, the most frequent first."""
+REASON_LENGTH: Final = 60
+"""Characters of a reason that are kept."""
 
 Q = TypeVar("Q", Heartbeat, Lease, ReadDue)
 R = TypeVar("R")
@@ -82,6 +88,8 @@ class Metrics:
         done: The number of turns made, by the kind of their audit entry.
         woken: The number of members woken.
         failed: The number of wakings that ended in an error.
+        undelivered: The number of deliveries that failed, by reason: "later", "never CODE", or the class of the
+            exception that the sender has raised.
         shards: The number of shards leased now.
         workers: The number of workers that run now.
         archived: The number of audit entries moved to the archive.
@@ -95,10 +103,24 @@ class Metrics:
     workers: int = 0
     archived: int = 0
     memory: float | None = None
+    undelivered: Counter[str] = attrs.field(factory=Counter[str])
+
+    def count(self, entry: AuditEntry) -> None:
+        """Count a turn that was made."""
+        self.done[entry.kind] += 1
+        answer, reason = failure_of_delivery(entry)
+        if answer:
+            words = (reason or answer) if answer == "unknown" else f"{answer} {reason}".rstrip()
+            why = words[:REASON_LENGTH]
+            known = why in self.undelivered or len(self.undelivered) < REASONS
+            self.undelivered[why if known else "other"] += 1
 
     def __str__(self) -> str:
         kinds = " ".join(f"{kind}={count}" for kind, count in sorted(self.done.items()))
         known = f"shards={self.shards} workers={self.workers} woken={self.woken} failed={self.failed}"
+        if self.undelivered:
+            reasons = ", ".join(f"{why}={count}" for why, count in self.undelivered.most_common(REASONS_SHOWN))
+            known += f" undelivered={self.undelivered.total()} ({reasons})"
         if self.archived:
             known += f" archived={self.archived}"
         if self.memory is not None:
@@ -292,7 +314,8 @@ class _Rounds:
             self.metrics.woken += 1
             self.metrics.archived += archived
             self._reported.pop(member, None)
-            self.metrics.done.update(entry.kind for entry in entries)
+            for entry in entries:
+                self.metrics.count(entry)
 
     def _failed(self, member: str | None, error: BaseException) -> bool:
         """Count and log a failure. After one that is the member's and not the store's, the member rests.
