@@ -63,7 +63,7 @@ def test_an_archive_that_refuses_is_told(url: str, tmp_path: Path):
     code, out, err = invoke("archive", "m-1", *words)
     assert (code, out) == (1, "members 1, entries archived 0, refused 1\n")
     assert err.startswith(f"m-1: the archive {folder}/default refuses: ")
-    code, out, err = invoke("doctor", url, "--archive", folder)
+    code, out, err = invoke("doctor", "--redis", url, "--archive", folder)
     assert code == 1
     assert f"refused: the archive {folder}/default refuses: " in out
     assert "drops those of a member that are more than 10,000 or older than 400 days" in out
@@ -72,7 +72,7 @@ def test_an_archive_that_refuses_is_told(url: str, tmp_path: Path):
 
 def test_the_doctor_counts_what_waits(url: str, tmp_path: Path):
     """The doctor says that the archive can be written, and how many entries wait for it."""
-    words = ("doctor", url, "--archive", str(tmp_path))
+    words = ("doctor", "--redis", url, "--archive", str(tmp_path))
     assert f"archive: {tmp_path}/default can be written; looked at 1 of 1 members" in invoke(*words)[1]
     assert "wait for the archive" not in invoke(*words)[1]
     commit(url, "m-2", chain(3, "m-2", began=datetime.now(UTC) - timedelta(days=31)))

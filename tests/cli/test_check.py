@@ -93,7 +93,7 @@ def test_a_deploy_that_maps_every_live_step(
     """Each place of live runs is one line with what a deploy makes of it; nothing is written."""
     begin(valkey_url, *WAYS)
     before = everything(valkey_server)
-    code, out, err = invoke("check", "--live", valkey_url, "--flows", package(monkeypatch, errand()))
+    code, out, err = invoke("check", "--redis", valkey_url, "--flows", package(monkeypatch, errand()))
     assert (code, err) == (0, "")
     assert everything(valkey_server) == before
     lines = [line.rstrip().split(maxsplit=6) for line in out.splitlines()]
@@ -111,11 +111,11 @@ def test_a_deploy_that_would_lose_runs_fails(valkey_url: str, monkeypatch: pytes
     begin(valkey_url, "colour", "paying")
     loses = errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "paying": ReplacedBy("confirm")})])
     named = package(monkeypatch, loses)
-    code, out, _ = invoke("check", "--live", valkey_url, "--flows", named)
+    code, out, _ = invoke("check", "--redis", valkey_url, "--flows", named)
     assert code == 1
     assert "NO MAPPING: its call is on its way, and would be lost" in out
     assert out.splitlines()[-1] == "documents 2, broken 0, runs 4, without a mapping 1"
-    code, out, _ = invoke("check", "--live", valkey_url, "--flows", named, "--json")
+    code, out, _ = invoke("check", "--redis", valkey_url, "--flows", named, "--json")
     found = json.loads(out)
     assert code == 1
     assert [(row["step"], row["how"], row["calls"]) for row in found["live"]["runs"] if row["flow"] == "errand"] == [
@@ -137,7 +137,7 @@ def test_broken_documents_are_counted_without_personal_data(
         key = DEFAULT_KEYS.member(digests.guest_id(channels["name"]))[0]
         client.delete(key)
         client.set(key, "no hash")
-    code, out, err = invoke("check", "--live", valkey_url, "--flows", package(monkeypatch, errand()))
+    code, out, err = invoke("check", "--redis", valkey_url, "--flows", package(monkeypatch, errand()))
     assert (code, err) == (0, "")
     assert "broken, 1: state is not what was written" in out
     assert "broken, 1: state is a string, not a hash" in out
@@ -151,7 +151,7 @@ def test_a_store_without_members_stays_empty(
     valkey_server: Server, valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A check of an empty store writes nothing, not even the number of shards."""
-    code, out, _ = invoke("check", "--live", valkey_url, "--flows", package(monkeypatch, errand()))
+    code, out, _ = invoke("check", "--redis", valkey_url, "--flows", package(monkeypatch, errand()))
     assert (code, out.splitlines()[-1]) == (0, "documents 0, broken 0, runs 0, without a mapping 0")
     assert everything(valkey_server) == {}
 
@@ -293,8 +293,8 @@ def test_a_late_text_without_a_template_is_named(monkeypatch: pytest.MonkeyPatch
 def test_wrong_usage_and_a_server_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two stores are wrong usage; a server that cannot be reached is one line on standard error."""
     named = package(monkeypatch, errand())
-    assert invoke("check", "--live", "redis://x", "--data", tmp_path, "--flows", named)[0] == 2
-    code, out, err = invoke("check", "--live", f"unix://{tmp_path}/none", "--flows", named)
+    assert invoke("check", "--redis", "redis://x", "--data", tmp_path, "--flows", named)[0] == 2
+    code, out, err = invoke("check", "--redis", f"unix://{tmp_path}/none", "--flows", named)
     assert (code, out) == (1, "")
     assert err.startswith("error: the store is not available")
 
@@ -317,5 +317,5 @@ def test_a_census_beside_live_traffic_on_a_cluster(monkeypatch: pytest.MonkeyPat
     with cluster(valkey_program()) as nodes:
         url = nodes.url
         begin(url, "handle", "name", "colour", "confirm")
-        code, out, _ = invoke("check", "--live", url, "--flows", package(monkeypatch, errand()))
+        code, out, _ = invoke("check", "--redis", url, "--flows", package(monkeypatch, errand()))
     assert (code, out.splitlines()[-1]) == (0, "documents 4, broken 0, runs 8, without a mapping 0")

@@ -87,7 +87,7 @@ def test_keys_are_rotated_by_the_command(server: Server, monkeypatch: pytest.Mon
     assert document(server.url, old).split()[1] == OLD.current.encode()
     assert document(server.url, plain).split()[1] == NEW.current.encode()
     monkeypatch.setenv("VIMBISO_KEYS", f"{TWO} {ONE}")
-    code, out, _ = invoke("doctor", server.url)
+    code, out, _ = invoke("doctor", "--redis", server.url)
     assert f"{OLD.current} is in use beside the current key {NEW.current}; remedy: vimbiso reencrypt" in out
     code, out, _ = invoke(*command, "--dry-run")
     assert (code, "nothing was changed" in out) == (0, True)
@@ -98,7 +98,7 @@ def test_keys_are_rotated_by_the_command(server: Server, monkeypatch: pytest.Mon
     code, out, _ = invoke(*command)
     assert (code, "encrypted again: 0" in out) == (0, True)
     assert OLD.current not in out
-    code, out, _ = invoke("doctor", server.url)
+    code, out, _ = invoke("doctor", "--redis", server.url)
     assert f"looked at 2 of 2 members; parts by key: {NEW.current} 4" in out
     assert "is in use beside" not in out
 
@@ -106,12 +106,12 @@ def test_keys_are_rotated_by_the_command(server: Server, monkeypatch: pytest.Mon
 def test_the_doctor_says_what_is_plain_or_closed(server: Server, monkeypatch: pytest.MonkeyPatch):
     """With a ring the doctor names plain parts and keys that were not given; an empty server is left empty."""
     monkeypatch.setenv("VIMBISO_KEYS", TWO)
-    assert "encryption" not in invoke("doctor", server.url)[1]
+    assert "encryption" not in invoke("doctor", "--redis", server.url)[1]
     with server.client() as client:
         assert client.dbsize() == 0
     filled(server.url, None)
     filled(server.url, Encryption(OLD), "263771234568")
-    _, out, _ = invoke("doctor", server.url)
+    _, out, _ = invoke("doctor", "--redis", server.url)
     assert "2 parts are plain; remedy: vimbiso reencrypt" in out
     assert f"2 parts are encrypted with {OLD.current}, which was not given" in out
 

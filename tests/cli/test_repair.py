@@ -66,7 +66,7 @@ def refused(server: Server, secret: str | None) -> StoreUnavailable:
 
 def command(name: str, server: Server, *words: str) -> tuple[int, str, str]:
     """Run a command on the store."""
-    where = (server.url,) if name == "doctor" else ("--redis", server.url)
+    where = ("--redis", server.url)
     return invoke(name, *where, *words)
 
 

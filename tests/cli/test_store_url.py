@@ -12,13 +12,13 @@ from vimbiso_fsm.cli.store_url import LEGACY_VARIABLE, VARIABLE
 SECRET = "redis://bot:CANARY@127.0.0.1:1/0"
 """A URL with a password. Nothing listens there."""
 COMMANDS = {
-    "doctor": ("doctor", "{}"),
+    "doctor": ("doctor", "--redis", "{}"),
     "worker": ("worker", "--flows", "flows", "--redis", "{}"),
     "state": ("state", "m-1", "--flows", "flows", "--redis", "{}"),
     "history": ("history", "m-1", "--redis", "{}"),
     "audit verify": ("audit", "verify", "m-1", "--redis", "{}"),
     "recover": ("recover", "m-1", "--flows", "flows", "--redis", "{}"),
-    "check": ("check", "--flows", "flows", "--live", "{}"),
+    "check": ("check", "--flows", "flows", "--redis", "{}"),
     "chat": ("chat", "--flows", "flows", "--redis", "{}"),
     "import-legacy": ("import-legacy", "--from", "{}", "--redis", "redis://127.0.0.1:1", "--find", "7a5b0c1d2e3f4a5b"),
 }
@@ -100,6 +100,6 @@ def test_a_file_without_a_url_is_refused(content: bytes | None, fault: str, tmp_
     file = tmp_path / "url"
     if content is not None:
         file.write_bytes(content)
-    code, _, err = invoke("doctor", f"@{file}")
+    code, _, err = invoke("doctor", "--redis", f"@{file}")
     assert code == 2
     assert fault in " ".join(err.split())

@@ -38,7 +38,7 @@ def test_a_url_whose_host_is_none_is_refused_by_the_manager():
 
 def test_a_url_whose_host_is_none_is_refused_by_the_doctor():
     """`vimbiso doctor` reports an invalid host name of a URL in one line."""
-    assert foreign_error(lambda: invoke("doctor", BAD_HOST), UnicodeError) == ""
+    assert foreign_error(lambda: invoke("doctor", "--redis", BAD_HOST), UnicodeError) == ""
 
 
 @pytest.mark.embedded

@@ -93,7 +93,7 @@ def test_a_secret_inside_a_class_stands_in_no_turn_record():
 
 @pytest.mark.parametrize(
     ("command", "begin", "end"),
-    [("worker", "--redis", "--data"), ("doctor", "URL", "Options")],
+    [("worker", "--redis", "--data"), ("doctor", "--redis", "--data")],
     ids=["worker", "doctor"],
 )
 def test_the_password_of_the_store_need_not_stand_on_the_command_line(command: str, begin: str, end: str):

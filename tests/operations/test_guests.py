@@ -244,8 +244,8 @@ def test_no_number_is_found_in_what_leaves_the_store(
     if secret:
         monkeypatch.setenv("VIMBISO_SECRET", secret)
     shown = [logged(), told]
-    for number, command in enumerate((["audit", "export", "--all"], ["doctor", valkey_url], ["incidents"])):
-        where = [] if command[0] == "doctor" else ["--redis", valkey_url]
+    for number, command in enumerate((["audit", "export", "--all"], ["doctor"], ["incidents"])):
+        where = ["--redis", valkey_url]
         to = ["--to", tmp_path / f"{number}.jsonl"] if command[0] == "audit" else []
         shown += invoke(*command, *where, *to)[1:]
         shown += [path.read_text() for path in tmp_path.iterdir()]

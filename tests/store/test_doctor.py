@@ -441,7 +441,7 @@ def test_the_bots_rights_are_enough_in_a_cluster(shard: OneShard):
 def test_the_command_prints_each_finding_with_its_remedy(program: str):
     """`vimbiso doctor` prints each finding with its remedy."""
     with running(program) as server, server.client() as client:
-        code, out, err = invoke("doctor", server.url)
+        code, out, err = invoke("doctor", "--redis", server.url)
         assert (code, err) == (1, "")
         *findings, sum_ = out.splitlines()
         assert [line.split(":")[0] for line in findings] == ["refused", "refused", "warning"]
@@ -449,10 +449,10 @@ def test_the_command_prints_each_finding_with_its_remedy(program: str):
         assert sum_ == f"local: asked {server.url}; refused 2, warnings 1"
         client.config_set("appendonly", "yes")
         client.config_set("appendfsync", "always")
-        code, out, err = invoke("doctor", server.url)
+        code, out, err = invoke("doctor", "--redis", server.url)
         assert (code, err) == (0, "")
         assert out.startswith("warning: ")
-        assert invoke("doctor", server.url, "--durability", "replicated")[0] == 1
+        assert invoke("doctor", "--redis", server.url, "--durability", "replicated")[0] == 1
 
 
 def test_the_command_says_no_password(program: str, monkeypatch: pytest.MonkeyPatch):
@@ -482,7 +482,7 @@ def test_the_command_says_no_password(program: str, monkeypatch: pytest.MonkeyPa
 
 def test_a_level_there_is_not():
     """`vimbiso doctor` refuses an unknown level."""
-    code, _, err = invoke("doctor", "redis://x", "--durability", "eternal")
+    code, _, err = invoke("doctor", "--redis", "redis://x", "--durability", "eternal")
     assert code == 2
     assert "give local or replicated" in err
 

@@ -15,16 +15,14 @@ from vimbiso_fsm.cli.archive_options import ARCHIVE, Archive, HotDays, HotEntrie
 from vimbiso_fsm.cli.bot_options import OptionalFlows
 from vimbiso_fsm.cli.display import progress_bar
 from vimbiso_fsm.cli.failures import fail
-from vimbiso_fsm.cli.member_argument import member_id_of
+from vimbiso_fsm.cli.member_argument import MemberArguments, member_id_of
 from vimbiso_fsm.cli.plain_text import one_line
 from vimbiso_fsm.cli.store_options import Data, Namespace, Redis, opened_store
 from vimbiso_fsm.store.requests import Load, SetWakeUp
 
 
 def archive(
-    named: Annotated[
-        list[str] | None, typer.Argument(metavar="[MEMBER]...", help="Member ids, or channels as TYPE:IDENTIFIER.")
-    ] = None,
+    named: MemberArguments = None,
     all_members: Annotated[bool, typer.Option("--all", help="All members of the store.")] = False,
     redis: Redis = None,
     data: Data = None,

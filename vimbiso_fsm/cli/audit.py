@@ -17,19 +17,12 @@ from vimbiso_fsm.cli.bot_options import Flows, OptionalFlows
 from vimbiso_fsm.cli.display import progress_bar
 from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.history import OfFlow, OfRun, OnChannel, Since, Until, filters_of, selection
-from vimbiso_fsm.cli.member_argument import MemberArgument, member_id_of
+from vimbiso_fsm.cli.member_argument import MemberArgument, MemberArguments, member_id_of
 from vimbiso_fsm.cli.new_file import To, output
 from vimbiso_fsm.cli.plain_text import one_line, shown
 from vimbiso_fsm.cli.store_options import Data, Namespace, OpenStore, Redis, opened, opened_store
 from vimbiso_fsm.errors import Unreadable
 
-Members: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[MEMBER]...",
-        help="Member ids, or channels as TYPE:IDENTIFIER. The guests that they were before are included.",
-    ),
-]
 All: TypeAlias = Annotated[bool, typer.Option("--all", help="All members of the store, and the store itself.")]
 
 
@@ -56,7 +49,7 @@ def audit_commands(epilog: str) -> typer.Typer:
 
 
 def verify(
-    named: Members = None,
+    named: MemberArguments = None,
     all_members: All = False,
     redis: Redis = None,
     data: Data = None,
@@ -66,8 +59,8 @@ def verify(
 ) -> None:
     """Verify the audit chain of members.
 
-    Each entry must continue the one before it, and the latest must name the stored document. Faults are printed, one
-    per line. Exit code 1 when there is any.
+    The guests that they were before are included. Each entry must continue the one before it, and the latest must name
+    the stored document. Faults are printed, one per line. Exit code 1 when there is any.
     """
     _require_members(named, all_members)
     checked = entries = broken = 0
@@ -83,7 +76,7 @@ def verify(
 
 
 def export(
-    named: Members = None,
+    named: MemberArguments = None,
     all_members: All = False,
     since: Since = None,
     until: Until = None,
@@ -99,8 +92,8 @@ def export(
 ) -> None:
     """Export audit entries and incidents as JSON Lines.
 
-    The trails are verified on the way. Faults are printed to standard error, one per line. Exit code 1 when there is
-    any.
+    Those of the guests that the members were before are included. The trails are verified on the way. Faults are
+    printed to standard error, one per line. Exit code 1 when there is any.
     """
     _require_members(named, all_members)
     filters = filters_of(channel, flow, run, since, until)

@@ -17,7 +17,7 @@ from vimbiso_fsm.cli.member_argument import channel_of
 from vimbiso_fsm.cli.plain_text import clean, lines, shown
 from vimbiso_fsm.cli.reloading import Reloading
 from vimbiso_fsm.cli.services import Services
-from vimbiso_fsm.cli.store_options import Data, Namespace, OptionalRedis, opened
+from vimbiso_fsm.cli.store_options import Namespace, OptionalData, OptionalRedis, opened
 from vimbiso_fsm.errors import DamagedDocument
 from vimbiso_fsm.messages.proof import proven_phone
 from vimbiso_fsm.store.requests import ReadDigests
@@ -27,7 +27,7 @@ DEFAULT_CHANNEL: Final = "terminal:you"
 
 def chat(
     redis: OptionalRedis = None,
-    data: Data = None,
+    data: OptionalData = None,
     namespace: Namespace = "",
     flows: Flows = None,
     services: Services = None,

@@ -14,8 +14,7 @@ from vimbiso_fsm.check.findings import faults, findings
 from vimbiso_fsm.cli.bot_options import Flows, import_bot
 from vimbiso_fsm.cli.display import print_table, progress_bar
 from vimbiso_fsm.cli.plain_text import as_json, clean, one_line
-from vimbiso_fsm.cli.store_options import Data, Namespace, opened
-from vimbiso_fsm.cli.store_url import FORMS, checked_url
+from vimbiso_fsm.cli.store_options import Live, Namespace, OptionalData, OptionalRedis, live_store, opened
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.carry_on import CARRY_ON
@@ -31,16 +30,9 @@ def check(
     package: Annotated[
         str | None, typer.Argument(metavar="[PACKAGE]", help="The package that exports your bot; the same as --flows.")
     ] = None,
-    live: Annotated[
-        str | None,
-        typer.Option(
-            "--live",
-            metavar="URL",
-            callback=checked_url,
-            help=f"Count the open runs of the members on this server; {FORMS}.",
-        ),
-    ] = None,
-    data: Data = None,
+    live: Live = False,
+    redis: OptionalRedis = None,
+    data: OptionalData = None,
     namespace: Namespace = "",
     flows: Flows = None,
     strict: Annotated[bool, typer.Option("--strict", help="A missing translation is a fault, too.")] = False,
@@ -54,13 +46,12 @@ def check(
     Each finding is one line: the file and the line, a code, what is wrong and what to do. Findings are in the
     declaration of the flows, in the code of their callbacks, in their texts, and in what the callbacks return for the
     data that a run begins with. The page on findings in the documentation explains each code. A comment on the line
-    silences one: # vimbiso: ok CODE – reason. With --live or --data, the open runs of members are counted by flow,
-    version and step, with what the deployment would do to them; this only reads, and is safe beside live traffic. Exit
-    code 1 when there is a fault, or when the bot cannot continue a run; advice leaves it at 0, and damaged documents
-    are only counted.
+    silences one: # vimbiso: ok CODE – reason. With --live, --redis or --data, the open runs of members are counted by
+    flow, version and step, with what the deployment would do to them; this only reads, and is safe beside live traffic.
+    Exit code 1 when there is a fault, or when the bot cannot continue a run; advice leaves it at 0, and damaged
+    documents are only counted.
     """
-    if live is not None and data is not None:
-        raise typer.BadParameter("--live and --data name two stores; give one of them")
+    redis, data = live_store(live, redis, data)
     if package is not None and flows not in (None, package):
         raise typer.BadParameter("PACKAGE and --flows name two packages; give one of them")
     if json and github:
@@ -76,8 +67,8 @@ def check(
         raise typer.Exit(1)
 
     bot, census = import_bot(flows, refused), None
-    if live is not None or data is not None:
-        with opened(live, data, namespace, flows) as live_bot:
+    if redis is not None or data is not None:
+        with opened(redis, data, namespace, flows) as live_bot:
             bot = live_bot.manager.bot
             census = _census(bot, live_bot.store)
     found = findings(bot)

@@ -18,9 +18,9 @@ from vimbiso_fsm.cli.bot_options import Flows, import_bot
 from vimbiso_fsm.cli.display import progress_bar
 from vimbiso_fsm.cli.failures import fail, misuse
 from vimbiso_fsm.cli.plain_text import shown
-from vimbiso_fsm.cli.store_options import Data, Namespace, opened_store
-from vimbiso_fsm.cli.store_url import FORMS, checked_url
+from vimbiso_fsm.cli.store_options import Live, Namespace, OptionalData, OptionalRedis, live_store, opened_store
 from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.spelling import did_you_mean
 from vimbiso_fsm.store.requests import Store
 
 _KEYS: Final = ("flow", "source", "trigger", "dest")
@@ -42,36 +42,31 @@ def diagram(
             "--coverage", metavar="FILE", help="Mark how often each transition fired, by this JSON file of a test run."
         ),
     ] = None,
-    live: Annotated[
-        str | None,
-        typer.Option(
-            "--live",
-            metavar="URL",
-            callback=checked_url,
-            help=f"Mark how often each transition fired, by the audit on this server; {FORMS}.",
-        ),
-    ] = None,
-    data: Data = None,
+    live: Live = False,
+    redis: OptionalRedis = None,
+    data: OptionalData = None,
     namespace: Namespace = "",
     archive: Archive = None,
 ) -> None:
     """Print the diagram of a flow as text for Mermaid.
 
-    Guards stand in brackets, calls and sub-flows below the names of their states. With --coverage, --live or --data,
-    each transition has the number of times that it fired, and one that never fired is marked. The audit is only read.
+    Guards stand in brackets, calls and sub-flows below the names of their states. With --coverage, or with --live,
+    --redis or --data, each transition has the number of times that it fired by the tests or by the audit, and one that
+    never fired is marked. The audit is only read.
     """
     if as_dot and to_svg is not None:
         misuse("--dot and --svg are two forms; give one of them")
-    if sum(each is not None for each in (coverage, live, data)) > 1:
-        misuse("--coverage, --live and --data name several counts; give one of them")
+    redis, data = live_store(live, redis, data)
+    if coverage is not None and (redis is not None or data is not None):
+        misuse("--coverage and the store name two counts; give one of them")
     bot = import_bot(flows)
-    if whole and (flow is not None or coverage is not None or live is not None or data is not None):
+    if whole and (flow is not None or coverage is not None or redis is not None or data is not None):
         misuse("--all shows the flows of the bot, without counts; leave FLOW and the counts out")
     fired: Fired | None = None
     if coverage is not None:
         fired = _read_counts(coverage)
-    elif live is not None or data is not None:
-        with opened_store(live, data, namespace, flows, archive) as at:
+    elif redis is not None or data is not None:
+        with opened_store(redis, data, namespace, flows, archive) as at:
             fired = _count(at.store)
     drawn = bot_diagram(bot) if whole else flow_diagram(bot.flow(_named(bot, flow)), fired)
     if to_svg is not None:
@@ -89,7 +84,7 @@ def _named(bot: Bot, name: str | None) -> str:
         if len(names) == 1:
             return names[0]
         misuse(f"name a flow, or give --all; the bot has {', '.join(names)}")
-    fail(f"the bot has no flow {shown(name)}; it has {', '.join(names)}")
+    fail(f"the bot has no flow {shown(name)}; {did_you_mean(name, names)}")
 
 
 def _count(store: Store) -> Fired:

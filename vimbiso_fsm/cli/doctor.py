@@ -15,8 +15,7 @@ from vimbiso_fsm.cli.encryption_options import KEYS, encryption_of_environment
 from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.plain_text import shown
 from vimbiso_fsm.cli.reencrypt import survey_of
-from vimbiso_fsm.cli.store_options import Namespace, secrets_of_environment
-from vimbiso_fsm.cli.store_url import FORMS, VARIABLE, checked_url
+from vimbiso_fsm.cli.store_options import Data, Namespace, Redis, require_store, secrets_of_environment, server_of
 from vimbiso_fsm.encryption.settings import Encryption
 from vimbiso_fsm.errors import ArchiveUnavailable, StoreUnavailable
 from vimbiso_fsm.operations.effects import run
@@ -37,17 +36,8 @@ LEVELS = get_args(Durability)
 
 
 def doctor(
-    url: Annotated[
-        str,
-        typer.Argument(
-            metavar="URL",
-            envvar=VARIABLE,
-            show_envvar=False,
-            callback=checked_url,
-            help="One server or several: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://; "
-            f"{FORMS}. By default it is that of the environment variable {VARIABLE}.",
-        ),
-    ],
+    redis: Redis = None,
+    data: Data = None,
     durability: Annotated[
         str,
         typer.Option(
@@ -74,6 +64,13 @@ def doctor(
     answers; 0 when there are only warnings.
     """
     promised = level(durability)
+    require_store(redis, data)
+    with server_of(redis, data) as url:
+        _examine(url, promised, namespace, memory_alarm, archive)
+
+
+def _examine(url: str, promised: Durability, namespace: str, memory_alarm: float, archive: str | None) -> None:
+    """Print what is found at a server. Exit code 1 when it is refused."""
     from vimbiso_fsm.store.health import ask_url
     from vimbiso_fsm.store.layout import Keys
 

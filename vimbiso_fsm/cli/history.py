@@ -19,7 +19,7 @@ from vimbiso_fsm.cli.archive_options import Archive
 from vimbiso_fsm.cli.bot_options import OptionalFlows
 from vimbiso_fsm.cli.display import print_table
 from vimbiso_fsm.cli.failures import fail
-from vimbiso_fsm.cli.member_argument import MemberArgument, channel_of, member_id_of
+from vimbiso_fsm.cli.member_argument import MemberArgument, OptionalMember, channel_of, member_id_of
 from vimbiso_fsm.cli.plain_text import as_json, clean, shown
 from vimbiso_fsm.cli.store_options import Data, Namespace, OpenStore, Redis, opened_store
 from vimbiso_fsm.document.typed_data import unstructure
@@ -81,10 +81,7 @@ def history(
 
 
 def incidents(
-    member: Annotated[
-        str | None,
-        typer.Argument(metavar="[MEMBER]", help="As for state. Without a member: incidents of the store itself."),
-    ] = None,
+    member: OptionalMember = None,
     redis: Redis = None,
     data: Data = None,
     namespace: Namespace = "",
@@ -97,7 +94,7 @@ def incidents(
     run: OfRun = None,
     channel: OnChannel = None,
 ) -> None:
-    """Print incidents: events that changed no document.
+    """Print incidents of a member, or of the store itself: events that changed no document.
 
     For example, a message id that was used twice, or a start on a server that the doctor refuses. Incidents are printed
     oldest first, one JSON object per line. Exit code 0 also when there is none; 1 when one cannot be read, which is

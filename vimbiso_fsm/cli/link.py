@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from vimbiso_fsm.cli.bot_options import Flows
-from vimbiso_fsm.cli.member_argument import EXAMPLE, MemberArgument, channel_of, member_id_of
+from vimbiso_fsm.cli.member_argument import EXAMPLE, MEMBER_HELP, MemberArgument, channel_of, member_id_of
 from vimbiso_fsm.cli.plain_text import one_line
 from vimbiso_fsm.cli.store_options import Data, Namespace, Redis, opened
 from vimbiso_fsm.operations.link import Linking
@@ -69,7 +69,9 @@ def relink(
 
 def merge(
     member: MemberArgument,
-    into: Annotated[str, typer.Argument(metavar="INTO", help="The member of the same person that goes on.")],
+    into: Annotated[
+        str, typer.Argument(metavar="INTO", help=f"The member of the same person that goes on. {MEMBER_HELP}")
+    ],
     redis: Redis = None,
     data: Data = None,
     namespace: Namespace = "",

@@ -2,10 +2,15 @@
 
 A channel without an account names its conversation with the bot, if there is only one. The index knows channels by
 keyed digests that include the account, so the conversation is found by reading the documents.
+
+A telephone number may be written as people write it, `whatsapp:+263 77 123 4567`: the modules of WhatsApp and SMS store
+its digits.
 """
 
 from __future__ import annotations
 
+import re
+import sys
 from typing import Annotated, Final, TypeAlias
 
 import typer
@@ -20,20 +25,26 @@ from vimbiso_fsm.operations.effects import run
 from vimbiso_fsm.operations.guests import find_guest, is_known
 from vimbiso_fsm.store.requests import Broken, FindOwner, Load, ReadDigests, Scan, Store
 
-EXAMPLE: Final = "whatsapp:263771234567"
+EXAMPLE: Final = "whatsapp:+263771234567"
+MEMBER_HELP: Final = (
+    f"A member id, or a channel as TYPE:IDENTIFIER, e.g. {EXAMPLE}; with the bot's own account as "
+    "TYPE/ACCOUNT:IDENTIFIER."
+)
+"""The help of each argument that names a member."""
+NUMBERS: Final = frozenset({"whatsapp", "sms"})
+"""The types of channels whose modules store a telephone number as its digits."""
 
-MemberArgument: TypeAlias = Annotated[
-    str,
-    typer.Argument(
-        metavar="MEMBER",
-        help=f"A member id, or a channel as TYPE:IDENTIFIER, e.g. {EXAMPLE}; with the bot's own account as "
-        "TYPE/ACCOUNT:IDENTIFIER.",
-    ),
-]
+MemberArgument: TypeAlias = Annotated[str, typer.Argument(metavar="MEMBER", help=MEMBER_HELP)]
+MemberArguments: TypeAlias = Annotated[list[str] | None, typer.Argument(metavar="[MEMBER]...", help=MEMBER_HELP)]
+OptionalMember: TypeAlias = Annotated[str | None, typer.Argument(metavar="[MEMBER]", help=MEMBER_HELP)]
+
+_WRITTEN: Final = re.compile(r"\+?[0-9][0-9 ().-]{5,30}")
+"""A telephone number as people write it."""
+_SIGNS: Final = re.compile(r"[^0-9]")
 
 
 def channel_of(address: str, language: str = "") -> Channel:
-    """Read a channel from `TYPE:IDENTIFIER` or `TYPE/ACCOUNT:IDENTIFIER`.
+    """Read a channel from `TYPE:IDENTIFIER` or `TYPE/ACCOUNT:IDENTIFIER`. A telephone number becomes its digits.
 
     Args:
         address: The text.
@@ -47,6 +58,8 @@ def channel_of(address: str, language: str = "") -> Channel:
     """
     route, _, identifier = address.partition(":")
     type, _, account = route.partition("/")
+    if type in NUMBERS and _WRITTEN.fullmatch(identifier):
+        identifier = _SIGNS.sub("", identifier)
     try:
         return Channel(type, identifier, {"language": language} if language else {}).with_account(account)
     except InvalidMessage as error:
@@ -55,7 +68,7 @@ def channel_of(address: str, language: str = "") -> Channel:
 
 
 def member_id_of(at: OpenStore, member: str) -> str:
-    """Find the id of the member that an argument names.
+    """Find the id of the member that an argument names. A probable typing error is told on standard error.
 
     Args:
         at: The store with the channel types that it knows.
@@ -70,15 +83,51 @@ def member_id_of(at: OpenStore, member: str) -> str:
     """
     if plain(member) != member:
         raise typer.BadParameter(f"{shown(member)!r} is not valid UTF-8; give the member as `vimbiso` prints it")
-    route, colon, _ = member.partition(":")
-    if not colon or route.partition("/")[0] not in at.channel_types:
+    route, colon, rest = member.partition(":")
+    type = route.partition("/")[0]
+    if not colon or type not in at.channel_types:
+        if not is_known(at.store.perform(Load(member))):
+            _hint(_meant(at, type if colon else "", rest if colon else member))
         return member
     channel = channel_of(member)
-    owner = at.store.perform(FindOwner(channel)).member_id
+    found, known = _conversation(at.store, channel)
+    if known:
+        return found
+    if not channel.account and (only := _only_conversation(at.store, channel)):
+        return only
+    _hint(_elsewhere(at, channel))
+    return found
+
+
+def _conversation(store: Store, channel: Channel) -> tuple[str, bool]:
+    """Return the id of the member that owns a channel, or of its guest, and whether anything is stored under it."""
+    owner = store.perform(FindOwner(channel)).member_id
     if owner:
-        return owner
-    guest, stored = run(find_guest(at.store.perform(ReadDigests()), channel), at.store.perform)
-    return guest if channel.account or is_known(stored) else _only_conversation(at.store, channel) or guest
+        return owner, True
+    guest, stored = run(find_guest(store.perform(ReadDigests()), channel), store.perform)
+    return guest, is_known(stored)
+
+
+def _meant(at: OpenStore, type: str, rest: str) -> str:
+    """Return the channel that a text probably means that names nothing stored; "" if there is none."""
+    import difflib  # here, because only a mistake needs it
+
+    if type:
+        close = difflib.get_close_matches(type, sorted(at.channel_types), n=1)
+        return f"{type!r} is no type of channel; did you mean {close[0]}:{rest}?" if close else ""
+    return f"a channel has its type before it, such as whatsapp:{rest}" if _WRITTEN.fullmatch(rest) else ""
+
+
+def _elsewhere(at: OpenStore, channel: Channel) -> str:
+    """Return on which other types of channels the same identifier has a conversation."""
+    others = (f"{type}:{channel.identifier}" for type in sorted(at.channel_types) if type != channel.type)
+    found = [other for other in others if _conversation(at.store, channel_of(other))[1]]
+    return f"nothing is stored of this channel; did you mean {' or '.join(found)}?" if found else ""
+
+
+def _hint(text: str) -> None:
+    if text:
+        print(f"hint: {shown(text)}", file=sys.stderr)
 
 
 def _only_conversation(store: Store, channel: Channel) -> str:

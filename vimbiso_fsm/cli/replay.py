@@ -24,7 +24,7 @@ from vimbiso_fsm.cli.display import progress_bar
 from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.plain_text import MAX_LINE, as_json, clean, lines
 from vimbiso_fsm.cli.services import Services
-from vimbiso_fsm.cli.store_options import Data, Namespace, OptionalRedis, opened
+from vimbiso_fsm.cli.store_options import Namespace, OptionalData, OptionalRedis, opened
 from vimbiso_fsm.errors import (
     CommitUnknown,
     Contended,
@@ -46,7 +46,7 @@ def replay(
         Path, typer.Argument(metavar="FILE", help="Webhook bodies, one JSON object per line; - is standard input.")
     ],
     redis: OptionalRedis = None,
-    data: Data = None,
+    data: OptionalData = None,
     namespace: Namespace = "",
     flows: Flows = None,
     services: Services = None,

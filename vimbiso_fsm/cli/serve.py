@@ -8,7 +8,6 @@ import os
 import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import attrs
@@ -20,7 +19,7 @@ from vimbiso_fsm.cli.bot_options import Flows, import_bot, import_function
 from vimbiso_fsm.cli.failures import fail, misuse
 from vimbiso_fsm.cli.plain_text import shown
 from vimbiso_fsm.cli.services import Inboxes, Senders, Services, made, with_async_services
-from vimbiso_fsm.cli.store_options import Namespace, Redis, require_one_store
+from vimbiso_fsm.cli.store_options import Data, Namespace, Redis, require_one_store
 from vimbiso_fsm.cli.worker_options import (
     METRICS_TOKEN,
     Deliver,
@@ -53,16 +52,7 @@ _log = logging.getLogger("vimbiso_fsm.serve")
 def serve(
     flows: Flows = None,
     redis: Redis = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data",
-            metavar="DIR",
-            envvar="VIMBISO_DATA",
-            show_envvar=False,
-            help="The store is this folder, which is made; an embedded server runs with the command.",
-        ),
-    ] = None,
+    data: Data = None,
     namespace: Namespace = "",
     base_url: Annotated[
         str,

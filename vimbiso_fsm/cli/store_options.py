@@ -23,7 +23,7 @@ from vimbiso_fsm.cli.bot_options import import_bot
 from vimbiso_fsm.cli.encryption_options import MEMBER_KEYS, encryption_of_environment
 from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.services import made_now, with_services
-from vimbiso_fsm.cli.store_url import FORMS, VARIABLE, checked_url
+from vimbiso_fsm.cli.store_url import FOLDER_VARIABLE, FORMS, VARIABLE, checked_folder, checked_url
 from vimbiso_fsm.document.state_validator import CHANNEL_TYPES
 from vimbiso_fsm.errors import StoreUnavailable, VimbisoError
 from vimbiso_fsm.flow.bot import Bot
@@ -53,10 +53,32 @@ OptionalRedis: TypeAlias = Annotated[
         help=f"The store is this server: redis://, rediss:// or unix://; {FORMS}.",
     ),
 ]
-"""`--redis` of a command that begins with an empty store, unless one is named on its command line."""
+"""`--redis` of a command that needs no store, unless one is named on its command line."""
 Data: TypeAlias = Annotated[
     Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        envvar=FOLDER_VARIABLE,
+        show_envvar=False,
+        callback=checked_folder,
+        help="The store is this folder; an embedded server runs for the command. By default it is that of the "
+        f"environment variable {FOLDER_VARIABLE}.",
+    ),
+]
+OptionalData: TypeAlias = Annotated[
+    Path | None,
     typer.Option("--data", metavar="DIR", help="The store is this folder; an embedded server runs for the command."),
+]
+"""`--data` of a command that needs no store, unless one is named on its command line."""
+
+Live: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--live",
+        help=f"Read the store of the environment variable {VARIABLE} or {FOLDER_VARIABLE}; --redis and --data name "
+        "another one.",
+    ),
 ]
 
 SECRETS: Final = "VIMBISO_SECRET"
@@ -78,7 +100,10 @@ Namespace: TypeAlias = Annotated[
     ),
 ]
 
-_TWO_STORES: Final = "--redis and --data name two stores; give one of them"
+_TWO_STORES: Final = (
+    f"--redis and --data, or the environment variables {VARIABLE} and {FOLDER_VARIABLE}, name two stores; give one of "
+    "them"
+)
 
 
 @attrs.frozen
@@ -182,12 +207,40 @@ def opened(
         yield OpenBot(store, bot.validator.channel_types, manager, kept, ahead)
 
 
+@contextmanager
+def server_of(redis: str | None, data: Path | None) -> Generator[str]:
+    """Yield the URL of the named server; that of a folder runs while the block does."""
+    if redis is not None:
+        yield redis
+        return
+    from vimbiso_fsm.store.embedded import EmbeddedServer
+
+    with _reporting(), ExitStack() as closing:
+        yield closing.enter_context(EmbeddedServer.start(data or Path(), fsync="always")).url
+
+
 def secrets_of_environment() -> tuple[str, ...]:
     """Return the secrets of the deployment; none without the variable. One that is too short ends the command."""
     try:
         return secrets_of(os.environ.get(SECRETS, "").split())
     except ValueError as error:
         fail(f"{SECRETS}: {error}")
+
+
+def live_store(live: bool, redis: str | None, data: Path | None) -> tuple[str | None, Path | None]:
+    """Return the store of a command that reads one only if it is asked to.
+
+    It is the named one, or with `--live` that of the environment.
+
+    Raises:
+        typer.BadParameter: Two stores are named, or `--live` is given and none is named.
+    """
+    if live and redis is None and data is None:
+        folder = os.environ.get(FOLDER_VARIABLE)
+        redis, data = os.environ.get(VARIABLE) or None, Path(folder) if folder else None
+    if live or (redis is not None and data is not None):
+        require_one_store(redis, data)
+    return redis, data
 
 
 def require_store(redis: str | None, data: Path | None) -> None:
@@ -203,7 +256,8 @@ def require_one_store(redis: str | None, data: Path | None) -> None:
         raise typer.BadParameter(_TWO_STORES)
     if redis is None and data is None:
         raise typer.BadParameter(
-            f"no store is named; give --redis URL or --data DIR, or set the environment variable {VARIABLE}"
+            f"no store is named; give --redis URL or --data DIR, or set the environment variable {VARIABLE} or "
+            f"{FOLDER_VARIABLE}"
         )
 
 

@@ -16,6 +16,8 @@ from vimbiso_fsm.cli.plain_text import shown
 
 VARIABLE: Final = "VIMBISO_REDIS"
 """The environment variable with the URL of the store."""
+FOLDER_VARIABLE: Final = "VIMBISO_DATA"
+"""The environment variable with the folder of the store."""
 LEGACY_VARIABLE: Final = "VIMBISO_LEGACY_REDIS"
 """The environment variable with the URL of the server of legacy records."""
 FORMS: Final = "@FILE reads the URL from a file, - asks for it"
@@ -36,6 +38,17 @@ def checked_url(context: typer.Context, parameter: typer.CallbackParam, given: s
     if _is_of_environment(context, parameter) and context.params.get("data") is not None:
         return None  # Typer takes what is on the command line first
     return checked_legacy_url(context, parameter, given)
+
+
+def checked_folder(context: typer.Context, parameter: typer.CallbackParam, given: Path | None) -> Path | None:
+    """Return the folder of a store that an option gives (a callback of Typer).
+
+    One from the environment gives way to `--redis` on the command line.
+    """
+    if _is_of_environment(context, parameter) and context.params.get("redis") is not None:
+        source = context.get_parameter_source("redis")
+        return given if source is not None and source.name == "ENVIRONMENT" else None
+    return given
 
 
 def checked_legacy_url(context: typer.Context, parameter: typer.CallbackParam, given: str | None) -> str | None:
