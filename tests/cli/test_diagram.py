@@ -38,12 +38,12 @@ def test_a_flow_is_printed_for_mermaid_or_graphviz() -> None:
 @pytest.mark.parametrize(
     ("given", "code", "said"),
     [
-        (["nowhere"], 1, "the bot has no flow nowhere; it has dashboard, offer,"),
+        (["nowhere"], 1, "the bot has no flow nowhere; known are accept_offer,"),
         ([], 2, "name a flow, or give --all; the bot has dashboard, offer,"),
         (["offer", "--all"], 2, "--all shows the flows of the bot"),
         (["offer", "--dot", "--svg", "x.svg"], 2, "--dot and --svg are two forms"),
         (["offer", "--coverage", "none.json"], 1, "--coverage none.json: No such file or directory"),
-        (["offer", "--coverage", "c.json", "--data", "d"], 2, "name several counts"),
+        (["offer", "--coverage", "c.json", "--data", "d"], 2, "name two counts"),
     ],
 )
 def test_wrong_usage_is_told(

@@ -29,6 +29,7 @@ from vimbiso_fsm.cli.repair import repair
 from vimbiso_fsm.cli.replay import replay
 from vimbiso_fsm.cli.serve import serve
 from vimbiso_fsm.cli.state import state
+from vimbiso_fsm.cli.tail import tail
 from vimbiso_fsm.cli.studio import studio
 from vimbiso_fsm.cli.tell import tell
 from vimbiso_fsm.cli.worker import worker
@@ -50,6 +51,7 @@ COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
     "state": state,
     "history": history,
     "incidents": incidents,
+    "tail": tail,
     "recover": recover,
     "reset": reset,
     "wipe": wipe,

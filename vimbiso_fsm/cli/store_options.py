@@ -101,8 +101,8 @@ Namespace: TypeAlias = Annotated[
 ]
 
 _TWO_STORES: Final = (
-    f"--redis and --data, or the environment variables {VARIABLE} and {FOLDER_VARIABLE}, name two stores; give one of "
-    "them"
+    "--redis and --data name two stores; give one of them (the environment variables "
+    f"{VARIABLE} and {FOLDER_VARIABLE} count too)"
 )
 
 
