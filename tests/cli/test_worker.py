@@ -28,7 +28,9 @@ def deliver(channel, replies):
 """
 
 
-LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00 (DEBUG|INFO|WARNING|ERROR)\s+vimbiso_fsm[.\w]*: \S.*\n")
+LINE = re.compile(
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00 (DEBUG|INFO|WARNING|ERROR)\s+vimbiso_fsm[.\w]*: \S.*\n"
+)
 """A line of the log: the time, the level, the logger and the event."""
 
 

@@ -560,7 +560,9 @@ def test_the_line_of_metrics():
 
 def test_the_line_says_why_deliveries_fail(kind: Kind):
     """A worker counts deliveries that fail by reason: an exception, a pause and a refusal of the channel."""
-    clock, answers = Clock(), iter([ConnectionError("10.0.0.7"), Later(60), Never("blocked", code="131026"), Sent()])
+    clock = Clock()
+    given: list[Answer | ConnectionError] = [ConnectionError("10.0.0.7"), Later(60), Never("no", code="131026"), Sent()]
+    answers = iter(given)
 
     def send(channel: Channel, replies: Sequence[Reply]) -> Answer:
         answer = next(answers)

@@ -29,8 +29,8 @@ from vimbiso_fsm.cli.repair import repair
 from vimbiso_fsm.cli.replay import replay
 from vimbiso_fsm.cli.serve import serve
 from vimbiso_fsm.cli.state import state
-from vimbiso_fsm.cli.tail import tail
 from vimbiso_fsm.cli.studio import studio
+from vimbiso_fsm.cli.tail import tail
 from vimbiso_fsm.cli.tell import tell
 from vimbiso_fsm.cli.worker import worker
 

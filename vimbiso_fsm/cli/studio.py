@@ -6,7 +6,6 @@ import asyncio
 import webbrowser
 from contextlib import AsyncExitStack
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -14,7 +13,7 @@ import typer
 from vimbiso_fsm.cli.archive_options import Archive, archiving_of
 from vimbiso_fsm.cli.bot_options import Flows, import_bot
 from vimbiso_fsm.cli.failures import fail
-from vimbiso_fsm.cli.store_options import Namespace, Redis, require_one_store, require_store
+from vimbiso_fsm.cli.store_options import Data, Namespace, Redis, require_one_store, require_store
 from vimbiso_fsm.cli.worker_options import LogForm, log_to_stderr, manager_maker
 from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.flow.bot import Bot
@@ -35,10 +34,7 @@ HOST: Final = "127.0.0.1"
 def studio(
     flows: Flows = None,
     redis: Redis = None,
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", metavar="DIR", help="The folder of a store that no other process uses now."),
-    ] = None,
+    data: Data = None,
     namespace: Namespace = "",
     archive: Archive = None,
     write: Annotated[bool, typer.Option("--write", help="Let the studio change the live store.")] = False,
