@@ -26,7 +26,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory
 
 .DELETE_ON_ERROR:
-.PHONY: help chat test browser check floors structure figures bench load bounds faults forged docs wheel-test clean
+.PHONY: help chat test browser check floors structure figures bench load bounds faults forged docs wheel-test release clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -83,8 +83,12 @@ forged: $(DEV) ## send 100,000 requests that no channel has made to the app; ARG
 docs: $(DEV) ## make the documentation site, in build/docs; warnings are errors
 	$(BIN)/sphinx-build --builder html --fail-on-warning --keep-going --quiet docs build/docs
 
-wheel-test: $(DEV) ## build the wheel, install it elsewhere and try it
+wheel-test: $(DEV) ## build the wheel twice, compare both, install it elsewhere and try it
 	.ci/wheel-test $(BIN)/python
+
+release: $(DEV) ## make what is published of the latest commit, with a bill of materials, in build/release
+	$(PIP) --group release
+	.ci/release build/release $(BIN)/python
 
 clean: ## remove the environment and the files of the tools
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
