@@ -26,7 +26,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory
 
 .DELETE_ON_ERROR:
-.PHONY: help chat test browser check floors structure figures bench load bounds faults forged docs wheel-test release clean
+.PHONY: help chat test browser check floors structure figures bench load bounds mutation faults forged docs wheel-test release clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -73,6 +73,9 @@ load: $(DEV) ## load an app over HTTP on this machine; ARGS="--requests N --proc
 
 bounds: $(DEV) ## measure what one sender can make the store keep
 	@$(BIN)/python -m tests.bounds
+
+mutation: $(DEV) ## change the flows of VimbisoPay, and print which changes no test finds; ARGS="--only FLOW --without-tests"
+	$(BIN)/python -m tests.mutation $(ARGS)
 
 faults: $(DEV) ## run the fault suite in depth; ARGS="--short --row NAME --seed N"
 	$(BIN)/python -m tests.faults $(ARGS)

@@ -65,7 +65,7 @@ def written(bot: Bot, flow: str, conversations: Sequence[tuple[Channel, Sequence
                 lines.append(_IMPOSSIBLE)
             elif (channel, tuple(moves[:length])) not in shown:
                 shown.add((channel, tuple(moves[:length])))
-                lines += _led(bot, moment)
+                lines += led_to(bot, moment)
         lines.append("")
     return "\n".join(lines)
 
@@ -142,8 +142,8 @@ def _move(mark: str, rest: str, answers: tuple[tuple[int, str], ...]) -> Move:
     return Move("say", json.loads(rest) if rest.startswith('"') else rest, answers=answers)
 
 
-def _led(bot: Bot, moment: Moment) -> Iterator[str]:
-    """Yield what a move has led to."""
+def led_to(bot: Bot, moment: Moment) -> Iterator[str]:
+    """Yield what a move has led to, in the lines of an approved walk."""
     run = moment.document.run if moment.document is not None else None
     gathered = _gathered(bot, run) if run is not None else []
     yield f"    = {moment.place or 'no flow'}" + (f"; {', '.join(gathered)}" if gathered else "")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import count
 from pathlib import Path
@@ -132,7 +132,11 @@ class Walk:
 
 
 def walk(
-    bot: Bot | AnyFlow | str, who: str | Channel | Iterable[str | Channel] = MEMBER, *, turns: int = TURNS
+    bot: Bot | AnyFlow | str,
+    who: str | Channel | Iterable[str | Channel] = MEMBER,
+    *,
+    turns: int = TURNS,
+    each: Callable[[Moment], object] | None = None,
 ) -> Walk:
     """Try all conversations of a bot, as far as they differ.
 
@@ -141,17 +145,18 @@ def walk(
         who: The channels of members of different kinds, as "type:identifier": one who holds much, one who holds
             nothing, one who is unknown. Each conversation is that of one of them.
         turns: The moves at most.
+        each: Is called with the moment to which each move has led, in order.
     """
     resolved = Bot([bot]) if isinstance(bot, Flow) else resolve_bot(bot)
     channels = [channel_of(each) for each in ([who] if isinstance(who, str | Channel) else who)]
-    return _Search(resolved, turns).go(channels)
+    return _Search(resolved, turns, each).go(channels)
 
 
 class _Search:
     """The search, place by place."""
 
-    def __init__(self, bot: Bot, bound: int) -> None:
-        self._bot, self._bound, self._world = bot, bound, World(bot)
+    def __init__(self, bot: Bot, bound: int, each: Callable[[Moment], object] | None = None) -> None:
+        self._bot, self._bound, self._world, self._each = bot, bound, World(bot), each
         self._words: set[str] = set()
         self._known: dict[Hashable, Moment] = {}
         self._visits: Counter[tuple[str, str]] = Counter()
@@ -207,6 +212,8 @@ class _Search:
     def _note(self, moment: Moment, key: Hashable, after: Moment) -> None:
         """Note what a move has done, and go on from where it has led."""
         assert after.move is not None
+        if self._each is not None:
+            self._each(after)
         for step in after.steps:
             self._note_guards(step.flow, step.guards, after)
             if step.dest is not None and step.source:
