@@ -108,7 +108,7 @@ def test_each_response_has_a_strict_policy(inside: TestClient, path: str):
     headers = inside.get(path).headers
     policy = headers["content-security-policy"]
     assert policy.startswith("default-src 'none';")
-    assert "unsafe" not in policy
+    assert "unsafe" not in policy.replace(" 'wasm-unsafe-eval'", "")  # test_machine.py says which pages have that
     assert "frame-ancestors 'none'" in policy
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "no-referrer"

@@ -37,11 +37,13 @@ class Node:
         name: Its name.
         kind: What it is.
         note: The callback that proposes its call, or the name of its sub-flow; may be empty.
+        members: How many members are there; None if they were not counted.
     """
 
     name: str
     kind: Kind
     note: str = ""
+    members: int | None = None
 
 
 @attrs.frozen
@@ -85,21 +87,29 @@ class Diagram:
     edges: tuple[Edge, ...]
 
 
-def flow_diagram(flow: AnyFlow, fired: Fired | None = None) -> Diagram:
+def ways_of(flow: AnyFlow) -> Iterator[tuple[str, AnyTransition]]:
+    """Yield each source and transition of a flow, in the order of the edges of its diagram."""
+    return ((source, transition) for transition in flow.transitions for source in transition.sources)
+
+
+def flow_diagram(flow: AnyFlow, fired: Fired | None = None, members: Mapping[str, int] | None = None) -> Diagram:
     """Return the diagram of a flow: an edge for each transition and source.
 
     Args:
         flow: The flow.
         fired: How often its transitions fired; None if that was not counted. Transitions with the same source, trigger
             and destination share a count.
+        members: How many members are in its states; None if they were not counted.
     """
     edges = (
         Edge(source, transition.dest, _label(flow[source], transition), _count(flow, source, transition, fired))
-        for transition in flow.transitions
-        for source in transition.sources
+        for source, transition in ways_of(flow)
     )
     required = ", ".join(map(name_of, flow.required))
-    nodes = tuple(Node(state.name, *_kind(state)) for state in flow.states)
+    nodes = tuple(
+        Node(state.name, *_kind(state), members=members.get(state.name, 0) if members is not None else None)
+        for state in flow.states
+    )
     return Diagram(flow.name, flow.initial, f"[{required}]" if required else "", nodes, tuple(edges))
 
 

@@ -40,7 +40,12 @@ def dot(diagram: Diagram) -> str:
 
 
 def _node(node: Node) -> str:
-    label = _quoted(node.name) if not node.note else f'"{_escaped(node.name)}\\n({node.kind} {_escaped(node.note)})"'
+    lines = [_escaped(node.name)]
+    if node.note:
+        lines.append(f"({node.kind} {_escaped(node.note)})")
+    if node.members:
+        lines.append(f"{node.members:,} member{'s' if node.members > 1 else ''}")
+    label = '"' + r"\n".join(lines) + '"'
     return f"  {_quoted(node.name)} [id={_quoted(f'state_{node.name}')} label={label}{_LOOKS[node.kind]}]"
 
 

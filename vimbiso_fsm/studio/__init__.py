@@ -5,6 +5,7 @@ The modules, from the app down:
     app.py          the app: the panels behind the access
     board.py, machine.py, timeline.py, simulator.py
                     the panels
+    machine_view.py the pure part of a panel
     access.py       the token and the cookie, the checks of a request, and the headers of a response
     pages.py        templates, and texts of members on a page
     desk.py         what the studio looks at
