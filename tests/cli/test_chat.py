@@ -12,7 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.cli_runs import PROMPT, ROOT, Terminal, embedded, environment, invoke, run
+from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, Message, State, Text, Transition
+from vimbiso_fsm.cli.chat_session import ChatSession
 from vimbiso_fsm.cli.reloading import Reloading
+from vimbiso_fsm.cli.store_options import OpenBot
+from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 
 pytestmark = [pytest.mark.embedded, embedded]
 
@@ -231,3 +235,25 @@ def pytest_in(shop: Path, *words: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
     )
+
+
+def test_members_who_talk_elsewhere_are_left_to_their_workers(valkey_url: str) -> None:
+    """On a kept store, the chat does what is due at its own members, and delivers to no other one."""
+    seat = Flow(
+        "seat",
+        initial="held",
+        states=[State("held", ask=Text("Held."), timeout=0.01), State("lost", say=Text("Lost."), final=True)],
+        transitions=[Transition("timeout", "held", "lost")],
+    )
+    with AtomicStateManager.from_url(valkey_url) as store, FlowStateManager(Bot([seat]), store) as elsewhere:
+        there = elsewhere.handle(Message(Channel("whatsapp", "263771000001"), "1", "hi"))
+        opened = OpenBot(store, elsewhere.bot.validator.channel_types, elsewhere, kept=True)
+        session = ChatSession(opened, Channel("terminal", "you"), Reloading("vimbiso_fsm.cli.starter"))
+        session.say("hi")
+        heard = session.heard()
+        while not heard:
+            heard = session.heard()
+        assert [(channel.type, reply.text) for channel, replies in heard for reply in replies] == [
+            ("terminal", "Lost.")
+        ]
+        assert elsewhere.state(there.member_id) == there.state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import sys
 from collections.abc import Sequence
@@ -15,13 +16,13 @@ from vimbiso_fsm.cli.plain_text import clean
 from vimbiso_fsm.cli.reloading import Reloading
 from vimbiso_fsm.cli.store_options import OpenBot
 from vimbiso_fsm.document.document import Document
-from vimbiso_fsm.errors import CommitUnknown, DamagedDocument, NotRecovered, VimbisoError
+from vimbiso_fsm.engine.schedule import wake_at
+from vimbiso_fsm.errors import CommitUnknown, DamagedDocument, MemberNotFound, NotRecovered, VimbisoError
 from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.messages.message import Address, Channel, Message
 from vimbiso_fsm.messages.replies import Reply, Text
 from vimbiso_fsm.operations.recover import Recovery
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
-from vimbiso_fsm.runtime.worker import Worker
 from vimbiso_fsm.store.requests import ReadDigests, Store
 from vimbiso_fsm.testing.conversation import Conversation
 from vimbiso_fsm.testing.copies import copy_of
@@ -29,9 +30,11 @@ from vimbiso_fsm.testing.copies import copy_of
 NOT_SAVED: Final = Text("Sorry, that could not be saved. Please say it again.")
 NOT_KNOWN: Final = Text("Sorry, we do not know whether that was saved. Say menu to see where you are.")
 _ROUNDS: Final = 100
-"""Rounds of a worker after which members that are still due wait for the next look."""
-_STEPS: Final = 20
-"""Steps in which time passes, so that what is due earlier comes earlier."""
+"""Wakings after which a member who is still due waits for the next look."""
+_DUE_MEANWHILE: Final = 200
+"""Instants at which something is done while time passes; the rest of it passes at once."""
+_HALF_A_SECOND: Final = 0.5
+"""Seconds of the shortest step in which time passes. What stays due after it was done is looked at again then."""
 
 
 class ChatSession:
@@ -53,7 +56,8 @@ class ChatSession:
         self.replies: Sequence[Reply] = ()
         self.unsaved = 0
         self.said: list[str] = [f"@ {self.name}"]
-        self._heard: list[tuple[Channel, Sequence[Reply]]] = []
+        self._screen = _Screen()
+        self._members: dict[str, None] = {}
         self._ids = (f"{nonce}-{number}" for nonce in [secrets.token_hex(8)] for number in count(1))
         self._versions: dict[str, list[tuple[int, int]]] = {}
         self._untouched = copy_of(opened.manager.bot.services)  # before a service holds what this chat makes it hold
@@ -105,8 +109,11 @@ class ChatSession:
             if (document := self.document) is not None:
                 self._versions.setdefault(document.member_id, []).append((document.version, len(self.said)))
         self.said.append(f"> {text}")
+        self._screen.channels.add(self.channel.address)
         try:
-            self.replies = self.manager.handle(Message(self.channel, next(self._ids), text=text)).replies
+            outcome = self.manager.handle(Message(self.channel, next(self._ids), text=text))
+            self.replies = outcome.replies
+            self._members[outcome.member_id] = None
         except VimbisoError as error:
             self.unsaved += 1
             print(f"error: {clean(str(error))}", file=sys.stderr)
@@ -114,18 +121,17 @@ class ChatSession:
         return self.replies
 
     def heard(self) -> list[tuple[Channel, Sequence[Reply]]]:
-        """Do what is due now, and return the replies that answer no message, each with its channel."""
-        worker = Worker(self.manager)
-        try:
+        """Do what is due now at the members of this chat, and return the replies that answer no message.
+
+        The members of a kept store who talk elsewhere are left to its workers.
+        """
+        for member_id in [*self._members]:
             for _ in range(_ROUNDS):
-                waking = [*worker.round(), *worker.send_next()]
-                for each in waking:
-                    each.result()
-                if not waking:
-                    break
-        finally:
-            worker.leave()
-        heard, self._heard = self._heard, []
+                with suppress(MemberNotFound):  # erased, or merged into another one
+                    if self.manager.wake(member_id):
+                        continue
+                break
+        heard, self._screen.heard = self._screen.heard, []
         return heard
 
     def wait(self, seconds: float) -> list[tuple[Channel, Sequence[Reply]]]:
@@ -137,10 +143,15 @@ class ChatSession:
         if self.ahead is None:
             raise ValueError("the clock of a store that is kept is not moved; leave --redis and --data out")
         self.said.append(f"* {round(seconds)} seconds pass")
-        heard: list[tuple[Channel, Sequence[Reply]]] = []
-        for _ in range(_STEPS):
-            self.ahead.pass_time(seconds / _STEPS)
+        heard, left = list[tuple[Channel, Sequence[Reply]]](), seconds
+        for _ in range(_DUE_MEANWHILE):
+            step = min(left, self._next_due())
+            self.ahead.pass_time(step)
             heard += self.heard()
+            left -= step
+            if left <= 0:
+                break
+        self.ahead.pass_time(max(left, 0))
         return heard
 
     def turn_to(self, channel: Channel) -> None:
@@ -203,13 +214,37 @@ class ChatSession:
         return played.play("\n".join(self.said[1:])).transcript
 
     def _use(self, bot: Bot) -> None:
-        def deliver(channel: Channel, replies: Sequence[Reply], /) -> None:
-            self._heard.append((channel, replies))
-
-        self.manager = FlowStateManager(bot, self.store, rates=None, paces={}, debug=True, deliver=deliver)
+        self.manager = FlowStateManager(bot, self.store, rates=None, paces={}, debug=True, deliver=self._screen)
         if self.ahead is not None:
             self.manager._base.clock.follow(self.ahead)
+
+    def _next_due(self) -> float:
+        """Return the seconds until something is due at a member of this chat; infinite if nothing is."""
+        found = [math.inf]
+        for member_id in self._members:
+            with suppress(VimbisoError):
+                document = self.manager.state(member_id)
+                at = None if document is None else wake_at(document)
+                if at is not None:
+                    found.append(max(at.timestamp() - self.manager.now(), _HALF_A_SECOND))
+        return min(found)
 
     def _proven(self, channel: Channel) -> Channel:
         proves = self._opened.manager.bot.proofs.get("terminal") == "phone"
         return Channel("whatsapp", channel.identifier) if proves and channel.type == "terminal" else channel
+
+
+class _Screen:
+    """The replies that answer no message. It reaches the channels of this chat, and no other member of the store."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[Channel, Sequence[Reply]]] = []
+        self.channels: set[Address] = set()
+
+    def __call__(self, channel: Channel, replies: Sequence[Reply], /) -> None:
+        """Keep the replies until they are shown."""
+        self.heard.append((channel, replies))
+
+    def reaches(self, channel: Channel) -> bool:
+        """Return whether somebody talks on the channel in this chat."""
+        return channel.address in self.channels
