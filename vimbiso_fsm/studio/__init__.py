@@ -5,7 +5,10 @@ The modules, from the app down:
     app.py          the app: the panels behind the access
     board.py, machine.py, timeline.py, simulator.py
                     the panels
-    machine_view.py the pure part of a panel
+    board_view.py   what the board shows, computed
+    processes.py    the figures of the processes that serve a bot
+    read_only.py    a store that refuses what would change it
+    machine_view.py what the panel of a flow shows, computed
     access.py       the token and the cookie, the checks of a request, and the headers of a response
     pages.py        templates, and texts of members on a page
     desk.py         what the studio looks at

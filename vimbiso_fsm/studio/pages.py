@@ -18,6 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from vimbiso_fsm.studio.board_view import spoken
 from vimbiso_fsm.studio.desk import Desk
 
 LONGEST: Final = 1_000
@@ -67,7 +68,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["seen"] = seen
+    made.filters["seen"], made.filters["spoken"] = seen, spoken
     made.globals["file"] = address_of
     return made
 

@@ -7,12 +7,13 @@ Prometheus: `vimbiso.handle.duration` in seconds is `vimbiso_handle_duration_sec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.openmetrics.exposition import generate_latest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from vimbiso_fsm.runtime.measures import COUNTS, GAUGES, HISTOGRAMS, Measure, Measures
 from vimbiso_fsm.runtime.worker import AsyncWorker
@@ -24,12 +25,22 @@ SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """The upper bounds of the buckets of requests, in seconds."""
 
 _written: Callable[[CollectorRegistry], bytes] = generate_latest  # it has no annotations
+_families: Callable[[str], Iterable[Metric]] = text_string_to_metric_families  # nor has this
 _UNITS: Final[Mapping[str, str]] = {"s": "seconds", "By": "bytes", "1": "ratio"}
 
 
 def _name(name: str) -> str:
     """Return a name of OpenTelemetry as one of Prometheus."""
     return name.replace(".", "_")
+
+
+def samples_of(text: str) -> Sequence[tuple[str, Mapping[str, str], float]]:
+    """Return the samples of a text as OpenMetrics: the name, the labels and the value of each.
+
+    Raises:
+        ValueError: It is no such text.
+    """
+    return [(sample.name, sample.labels, sample.value) for family in _families(text) for sample in family.samples]
 
 
 class OpenMetrics(Measures, Counts):
