@@ -30,6 +30,7 @@ AUTHORS = [
 """Files as an author writes them: flows and examples, but neither the command nor the simulated service."""
 ELSEWHERE = {
     "EntryNotFound": "explaining an audit is a tool beside the bot",
+    "StateNotKept": "looking back at a member is a tool beside the bot",
     "RequestRefused": "a client of `vimbiso_fsm.web` raises it to the embedder",
     "SendUnknown": "the manager takes it for an unknown outcome, and sends again",
     "RecordNotImported": "the import of legacy records has a front door of its own",

@@ -549,6 +549,24 @@ class EntryNotFound(VimbisoError, LookupError):
         super().__init__(f"the audit of member {member_id!r} has no entry of version {version}: {fault}")
 
 
+class StateNotKept(VimbisoError, LookupError):
+    """The state of a member at a version cannot be shown, or nothing can go on from it.
+
+    Attributes:
+        member_id: The member.
+        version: The version.
+        fault: Why.
+    """
+
+    member_id: str
+    version: int
+    fault: str
+
+    def __init__(self, member_id: str, version: int, fault: str) -> None:
+        self.member_id, self.version, self.fault = member_id, version, fault
+        super().__init__(f"the state of member {member_id!r} at version {version} cannot be used: {fault}")
+
+
 class RecordNotImported(VimbisoError, ValueError):
     """A record of the previous release was not imported. The record is unchanged.
 

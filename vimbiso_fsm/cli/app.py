@@ -28,6 +28,7 @@ from vimbiso_fsm.cli.reencrypt import reencrypt
 from vimbiso_fsm.cli.repair import repair
 from vimbiso_fsm.cli.replay import replay
 from vimbiso_fsm.cli.serve import serve
+from vimbiso_fsm.cli.show import show
 from vimbiso_fsm.cli.state import state
 from vimbiso_fsm.cli.studio import studio
 from vimbiso_fsm.cli.tail import tail
@@ -49,6 +50,7 @@ COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
     "worker": worker,
     "replay": replay,
     "state": state,
+    "show": show,
     "history": history,
     "incidents": incidents,
     "tail": tail,

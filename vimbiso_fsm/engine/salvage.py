@@ -272,6 +272,30 @@ def put_back(bot: Bot, core: Salvage, remains: Remains, to: int) -> Salvage:
         NoSuchState: The state of that version is not kept or cannot be used.
     """
     latest = core.document.version
+    document, version, names = kept_state(bot, core, remains, to)
+    made = effect_between(bot, remains.entries, version, latest)
+    if made is not None:
+        raise NoSuchState(f"a call with an effect was made in turn {made}, or may have been", made)
+    turns = (f"turn {number}" for number in range(to + 1, latest + 1))
+    lost = (*(name for name in core.lost if name not in names), *turns)
+    kept_names = tuple(dict.fromkeys((*core.kept, *names)))
+    return attrs.evolve(core, document=document, kept=kept_names, lost=lost, source=f"version {to}")
+
+
+def kept_state(bot: Bot, core: Salvage, remains: Remains, to: int) -> tuple[Document, int, tuple[str, ...]]:
+    """Return the document at an earlier version, the version after which its effects count, and the restored fields.
+
+    A call with an effect that was made since would be made again from there, so a member is not put back over one.
+
+    Args:
+        bot: The bot whose flows are current.
+        core: What is kept of the member's document.
+        remains: The data beside it.
+        to: The version.
+
+    Raises:
+        NoSuchState: The state of that version is not kept or cannot be used.
+    """
     before = faults(bot, remains.previous)[0] if remains.previous is not None else None
     records = [record for record in remains.records if remains.versions.get(record.token) == to]
     found: _Found | str = f"no state of version {to} is kept"
@@ -286,14 +310,7 @@ def put_back(bot: Bot, core: Salvage, remains: Remains, to: int) -> Salvage:
         if before is not None:
             kept.add(before.version)
         raise NoSuchState(found + f"; kept are those of {', '.join(map(str, sorted(kept))) or 'none'}")
-    document, version, names = found
-    made = effect_between(bot, remains.entries, version, latest)
-    if made is not None:
-        raise NoSuchState(f"a call with an effect was made in turn {made}, or may have been", made)
-    turns = (f"turn {number}" for number in range(to + 1, latest + 1))
-    lost = (*(name for name in core.lost if name not in names), *turns)
-    kept_names = tuple(dict.fromkeys((*core.kept, *names)))
-    return attrs.evolve(core, document=document, kept=kept_names, lost=lost, source=f"version {to}")
+    return found
 
 
 def resumed(bot: Bot, document: Document, version: int, now: datetime, token: str) -> Document:

@@ -228,7 +228,7 @@ def _planned_back(bot: Bot, member_id: str, found: _Found, core: Salvage, to: in
     run = saved.document.run
     assert run is not None
     if now is not None:
-        waiting = saved.document.suspended or _waiting_for(now, run)
+        waiting = saved.document.suspended or waiting_for(now, run)
         if not waiting and run.id in sub_flow_runs(bot, found.remains.entries):
             fault = f"at version {to} they were in a flow that another had called, of which no record is kept"
             raise NotRecovered(member_id, to, fault, remedy="choose the version before that flow began")
@@ -246,8 +246,13 @@ def _same_place(run: Run, wanted: Run) -> bool:
     return (run.id, run.step) == (wanted.id, wanted.step) and same
 
 
-def _waiting_for(now: Document, run: Run) -> tuple[Run, ...]:
-    """Return the runs that are suspended under `run` in the stored document."""
+def waiting_for(now: Document, run: Run) -> tuple[Run, ...]:
+    """Return the runs that are suspended under a run in the stored document.
+
+    Args:
+        now: The stored document.
+        run: A run of the same member, which may have ended since.
+    """
     ids = [open_run.id for open_run in (*now.suspended, now.run) if open_run]
     return now.suspended[: ids.index(run.id)] if run.id in ids else ()
 
