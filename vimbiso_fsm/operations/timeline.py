@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import attrs
@@ -304,9 +305,10 @@ async def _incidents(
     return tuple(sorted(found, key=lambda incident: incident.at))
 
 
-def _instant(told: Sequence[Told], place: int) -> Any:
-    read = read_entry(told[place].entry)
-    return None if isinstance(read, str) else read.at
+def _instant(told: Sequence[Told], place: int) -> datetime:
+    """Return the instant of the first entry from a place on that can be read."""
+    read = (read_entry(each.entry) for each in told[place:])
+    return next((found.at for found in read if not isinstance(found, str)), datetime.max.replace(tzinfo=UTC))
 
 
 def _standing(stored: Stored | Broken, faults: list[str]) -> Standing | None:
