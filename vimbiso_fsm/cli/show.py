@@ -133,9 +133,9 @@ def lines_of(moment: Moment) -> Iterator[str]:
             yield one_line(f"    [{'] ['.join(reply.choices)}]")
     if moment.reference:
         yield one_line(f"  reference {moment.reference}")
-    rest = {name: fact for name, fact in moment.detail.items() if name not in SAID}
-    if rest:
-        yield one_line(f"  {as_json(rest)}")
+    facts = {name: fact for name, fact in moment.detail.items() if name not in SAID}
+    if facts:
+        yield one_line(f"  {as_json(facts)}")
 
 
 def in_words(standing: Standing) -> str:
