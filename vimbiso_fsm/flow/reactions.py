@@ -1,8 +1,8 @@
 """Reactions to what a channel tells: `Bot(on={ChatOpened: …})` and `Flow(on={Paid: …})`.
 
 A reaction is a pure function of the turn and the fact. What it may do is bounded, because a fact is no word of the
-member and proves nothing of who acts: it says something, changes the member, or refuses. It logs nobody in and leaves
-the data of the open flow as they are, on which the member has been asked.
+member and proves nothing of who acts: it says something, changes the member, or refuses. It logs no member in and
+leaves the data of the open flow as they are, on which the member has been asked.
 """
 
 from __future__ import annotations

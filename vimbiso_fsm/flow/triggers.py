@@ -34,7 +34,7 @@ class Trigger:
     Attributes:
         name: The name of the trigger.
         does: A pure function of the turn and the data, which returns words, a change of the member, both in a list, or
-            `Refused`, as a reaction does. It logs nobody in.
+            `Refused`, as a reaction does. It logs no member in.
         by: The names of the systems that may pull it.
         takes: The type of its data; None if it has none.
         made: The file and the line at which the trigger was made.

@@ -74,7 +74,7 @@ class SlowCallback(Value):
     stopped: bool
 
 
-def _nobody(slow: SlowCallback) -> None:
+def _untold(slow: SlowCallback) -> None:
     return None
 
 
@@ -94,7 +94,7 @@ class Watchdog(Value):
 
     warn: float = 1.0
     stop: float | None = 10.0
-    told: Callable[[SlowCallback], None] = _nobody
+    told: Callable[[SlowCallback], None] = _untold
 
     def __attrs_post_init__(self) -> None:
         check_seconds("Watchdog", "warn", self.warn)
@@ -114,7 +114,7 @@ class Watched:
 
     def __init__(self, bounds: Watchdog) -> None:
         self.bounds = bounds
-        self.count: Callable[[SlowCallback], None] = _nobody
+        self.count: Callable[[SlowCallback], None] = _untold
 
 
 Stretch: TypeAlias = list[Any]
