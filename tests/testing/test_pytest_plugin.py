@@ -59,7 +59,9 @@ def test_that_fails(conversation):
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A project with one flow and two tests, one of which fails."""
-    (tmp_path / "pyproject.toml").write_text('[tool.vimbiso]\nflows = "clinic"\nwho = ["telegram:77"]\n[tool.pytest.ini_options]\n')
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.vimbiso]\nflows = "clinic"\nwho = ["telegram:77"]\n[tool.pytest.ini_options]\n'
+    )
     (tmp_path / "clinic.py").write_text(FLOWS)
     (tmp_path / "test_visit.py").write_text(TESTS)
     return tmp_path

@@ -17,7 +17,7 @@ from vimbiso_fsm import READ_ONLY, Bot, Call, Flow, Refused, State, Text, Transi
 from vimbiso_fsm.check.finding import Finding
 from vimbiso_fsm.testing import Conversation, Verdicts, Way, walk
 from vimbiso_fsm.testing.approved import conversations_of, differences
-from vimbiso_fsm.testing.moments import Moment
+from vimbiso_fsm.testing.moments import Moment, emptied
 from vimbiso_fsm.testing.walk_findings import conversation
 
 WHO = [f"whatsapp:26377{number}" for number in ("1000001", "1000002", "1000003", "1000005", "0000001")]
@@ -53,6 +53,29 @@ def test_a_walk_covers_a_bot() -> None:
     assert not found.exhausted
     assert all(moves > 0 for moves in found.cut.values())
     assert "cut at 4000 turns" in str(found)
+
+
+def test_a_call_is_answered_with_nothing_to_choose_from() -> None:
+    """A call that only reads is answered with empty lists too: each transition of the new bot of an author fires."""
+    found = walk("vimbiso_fsm.cli.starter", turns=1_500)
+    assert found.never == ()
+    assert "* call 1 answers call.empty" in found.approved("visit")
+
+
+def test_an_answer_without_items() -> None:
+    """The items go from the outer lists of an answer, or from the lists within them; no other value changes."""
+
+    @attrs.frozen
+    class Shelf:
+        name: str = ""
+        fruits: tuple[str, ...] = ()
+
+    shelves = (Shelf("left", ("fig",)), Shelf("right"))
+    assert emptied(shelves, within=False) == ()
+    assert emptied(shelves, within=True) == (Shelf("left"), Shelf("right"))
+    assert emptied(["fig"], within=True) == emptied(["fig"], within=False) == []
+    for value in ("fig", None, 7, Shelf("left")):
+        assert emptied(value, within=True) == emptied(value, within=False) == value
 
 
 def test_a_walk_reaches_what_a_member_can_reach() -> None:

@@ -6,9 +6,9 @@ same moment, as a walk does. The replies that answer no message are delivered at
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import attrs
 
@@ -18,7 +18,7 @@ from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.events import Delivered, DeliveryDue, Event, ReplyRoute
 from vimbiso_fsm.engine.schedule import due
-from vimbiso_fsm.flow.annotations import result_type
+from vimbiso_fsm.flow.annotations import called, parts_of, result_type
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.interrupts import is_interrupt
 from vimbiso_fsm.flow.state import AnyState
@@ -41,6 +41,12 @@ LOST: Final = "call.lost"
 """Stands for an answer that is lost after the effect."""
 DONE: Final = "call.done"
 """Stands for an answer of the type that a method returns, without a call of the service."""
+EMPTY: Final = "call.empty"
+"""Stands for the answer of a call that only reads, with no item in its lists."""
+EMPTY_WITHIN: Final = "call.empty-within"
+"""Stands for such an answer with no item in the lists within its lists."""
+NOTHING: Final = "call.nothing"
+"""Stands for the answer None, of a call that only reads and may return it."""
 _PLAIN: Final[Mapping[type, object]] = {bool: True, int: 1, str: "done"}
 """An answer of each plain type."""
 CALLS_IN_A_MOVE: Final = 20
@@ -57,7 +63,7 @@ class Move:
             payload. Empty for "wait", which goes to the next instant at which something is due.
         by: The system that pulls a trigger.
         answers: The codes with which calls of this move are refused, by the place of the call in the move, from 0;
-            or `LOST`, or `DONE`.
+            or `LOST`, `DONE`, `EMPTY`, `EMPTY_WITHIN` or `NOTHING`.
         is_global: Whether it is a global word.
     """
 
@@ -85,6 +91,7 @@ class Call:
         arguments: The arguments, as text.
         effect: Whether it has an effect.
         code: The code of the refusal that it was answered with; "" if it was not refused.
+        others: What else it may answer: `EMPTY`, `EMPTY_WITHIN` and `NOTHING`.
     """
 
     place: str
@@ -93,6 +100,7 @@ class Call:
     arguments: str
     effect: bool
     code: str
+    others: tuple[str, ...] = attrs.field(default=(), eq=False)
 
 
 @attrs.frozen(eq=False)
@@ -305,8 +313,15 @@ class _Moving:
         code = self._faults.get(len(self._calls), "")
         run = self._document.run
         answer: object = Refused(code)
-        if code in ("", LOST):
+        others: tuple[str, ...] = ()
+        if code in ("", LOST, EMPTY, EMPTY_WITHIN):
             answer, self._services = self._world.run(self._services, request, self._now)
+            if run is not None and not request.policy.effect:
+                others = tuple(_others(self._bot.definition(run)[run.step], answer))
+        if code in (EMPTY, EMPTY_WITHIN):
+            answer = emptied(answer, within=code == EMPTY_WITHIN)
+        if code == NOTHING:
+            answer = None
         if code == LOST:
             answer = TimeoutError("the answer was lost")
         if code == DONE and run is not None:
@@ -316,6 +331,7 @@ class _Moving:
                 f"{run.flow}.{run.step}" if run else "", request.call.method, request.caller.key,
                 repr(sorted(request.call.arguments.items())), request.policy.effect,
                 answer.code if isinstance(answer, Refused) else type(answer).__name__ * isinstance(answer, Exception),
+                others,
             )
         )  # fmt: skip
         return answered(request, answer)
@@ -332,6 +348,44 @@ class _Moving:
             raw = decision.delivery.replies
             self._replies += self._bot.catalogue.replies(replies_from_raw(raw))
             self._decide(Delivered(decision.delivery.id, decision.delivery.tries, done=True), "deliver")
+
+
+def _others(state: AnyState, answer: object) -> Iterator[str]:
+    """Yield what a call that only reads may answer in place of what it has answered."""
+    if isinstance(answer, Refused | BaseException):
+        return
+    outer, inner = emptied(answer, within=False), emptied(answer, within=True)
+    if outer != answer:
+        yield EMPTY
+    if inner not in (answer, outer):
+        yield EMPTY_WITHIN
+    if answer is not None and state.call is not None and type(None) in parts_of(called(state.call)):
+        yield NOTHING
+
+
+def emptied(value: object, *, within: bool) -> object:
+    """Return a value without the items of its lists; with `within`, only of those whose items hold no list."""
+    if type(value) in (tuple, list):
+        items = cast("Sequence[object]", value)
+        if within and any(_holds_list(each) for each in items):
+            return type(items)(emptied(each, within=within) for each in items)  # type: ignore[call-arg]
+        return type(items)()
+    if not attrs.has(type(value)):
+        return value
+    record = cast("attrs.AttrsInstance", value)
+    fields = [field for field in attrs.fields(type(record)) if field.init and _holds_list(getattr(record, field.name))]
+    changes = {str(field.alias): emptied(getattr(record, field.name), within=within) for field in fields}
+    try:
+        return attrs.evolve(cast("Any", record), **changes) if changes else record
+    except Exception:  # noqa: BLE001  # a validator of the author that takes no empty list
+        return record
+
+
+def _holds_list(value: object) -> bool:
+    if attrs.has(type(value)):
+        record = cast("attrs.AttrsInstance", value)
+        return any(_holds_list(getattr(record, field.name)) for field in attrs.fields(type(record)))
+    return type(value) in (tuple, list)
 
 
 def plain_answers(state: AnyState) -> tuple[object, ...]:

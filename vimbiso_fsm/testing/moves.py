@@ -135,7 +135,7 @@ def answers_of(bot: Bot, call: Call) -> Iterator[str]:
     """Yield other answers of a call, as codes.
 
     They are the codes of refusals that transitions name, one that none names, that of a token that is not accepted,
-    `LOST`, and `DONE` for a call that the service has refused.
+    `LOST`, `DONE` for a call that the service has refused, and for one that only reads what else it may answer.
     """
     flow_name, _, name = call.place.partition(".")
     machine = bot.machines.get(flow_name)
@@ -150,5 +150,6 @@ def answers_of(bot: Bot, call: Call) -> Iterator[str]:
         yield bot.tokens.unauthorised
     if call.effect:
         yield LOST
+    yield from call.others
     if call.code and machine is not None and plain_answers(machine.flow[name]):
         yield DONE
