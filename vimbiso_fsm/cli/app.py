@@ -21,6 +21,7 @@ from vimbiso_fsm.cli.history import history, incidents
 from vimbiso_fsm.cli.import_legacy import import_legacy
 from vimbiso_fsm.cli.index import index
 from vimbiso_fsm.cli.link import link, merge, relink, unlink
+from vimbiso_fsm.cli.members import members
 from vimbiso_fsm.cli.new import new
 from vimbiso_fsm.cli.owner import owner
 from vimbiso_fsm.cli.recover import erase, quarantine, recover, reset, wipe
@@ -49,6 +50,7 @@ COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
     "serve": serve,
     "worker": worker,
     "replay": replay,
+    "members": members,
     "state": state,
     "show": show,
     "history": history,
