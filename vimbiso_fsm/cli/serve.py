@@ -17,6 +17,7 @@ from vimbiso_fsm.archive.keeping import HOT_DAYS, HOT_KEPT
 from vimbiso_fsm.cli.archive_options import Archive, HotDays, HotEntries, archiving_of
 from vimbiso_fsm.cli.bot_options import Flows, import_bot, import_function
 from vimbiso_fsm.cli.failures import fail, misuse
+from vimbiso_fsm.cli.otel import Otel, exported
 from vimbiso_fsm.cli.plain_text import shown
 from vimbiso_fsm.cli.services import Inboxes, Senders, Services, made, with_async_services
 from vimbiso_fsm.cli.store_options import Data, Namespace, Redis, require_one_store
@@ -40,6 +41,7 @@ from vimbiso_fsm.store.retention import SHARD_LEASE
 
 if TYPE_CHECKING:
     from vimbiso_fsm.runtime.measured import AsyncMeasuredManager
+    from vimbiso_fsm.runtime.measures import Measures
     from vimbiso_fsm.web.deployment import Deployed
     from vimbiso_fsm.web.serving import Listening
 
@@ -98,14 +100,16 @@ def serve(
     archive: Archive = None,
     hot_entries: HotEntries = HOT_KEPT,
     hot_days: HotDays = HOT_DAYS,
+    otel: Otel = False,
     log: LogForm = "text",
 ) -> None:
     """Serve the webhooks of channels, and run the worker, in one process.
 
     A channel is served if its variables are set: VIMBISO_WHATSAPP_…, VIMBISO_TELEGRAM_…, VIMBISO_TWILIO_…,
     VIMBISO_REST_SECRETS and VIMBISO_CHAT_SECRETS. Secrets stand in the environment, or in a file that it names as
-    @FILE. VIMBISO_METRICS_TOKEN is the token of /metrics. It ends in order, with exit code 0, on SIGTERM and on Ctrl-C;
-    a second one ends it at once. Exit code 2 means wrong settings, with which it need not be started again.
+    @FILE. VIMBISO_METRICS_TOKEN is the token of /metrics. With --otel, spans and metrics go to the collector that the
+    variables of OpenTelemetry name. The folder of --data is made. It ends in order, with exit code 0, on SIGTERM and on
+    Ctrl-C; a second one ends it at once. Exit code 2 means wrong settings, with which it need not be started again.
     """
     try:
         from vimbiso_fsm.runtime.measured import AsyncMeasuredManager
@@ -130,7 +134,8 @@ def serve(
         found, settings, listening, bound, make, deliverer, services, senders, inboxes, every, lease, memory_alarm
     )
     try:
-        with bound, log_to_stderr(log):
+        with bound, log_to_stderr(log), exported(otel) as telemetry:
+            process.telemetry.extend(telemetry)
             if data is not None:
                 _log.info("the store is the folder %s, of this machine; --redis URL is one for several machines", data)
             asyncio.run(process.run(bot))
@@ -188,6 +193,7 @@ class _Process:
     every: float
     lease: float
     memory_alarm: float
+    telemetry: list[Measures] = attrs.field(factory=list["Measures"])
 
     async def run(self, bot: Bot) -> None:
         """Serve until the process is told to stop."""
@@ -228,7 +234,7 @@ class _Process:
         manager = await closing.enter_async_context(
             self.make(
                 bot,
-                measures=[metrics],
+                measures=[metrics, *self.telemetry],
                 deliver=chat or self.deliver,
                 senders={**self.found.senders(sends), **own},
                 inboxes=await made("--inboxes", self.inboxes, "inboxes", closing),

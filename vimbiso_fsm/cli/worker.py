@@ -17,6 +17,7 @@ from vimbiso_fsm.archive.keeping import HOT_DAYS, HOT_KEPT
 from vimbiso_fsm.cli.archive_options import Archive, HotDays, HotEntries, archiving_of
 from vimbiso_fsm.cli.bot_options import Flows, import_bot, import_function
 from vimbiso_fsm.cli.failures import fail, misuse
+from vimbiso_fsm.cli.otel import Otel, exported
 from vimbiso_fsm.cli.plain_text import shown
 from vimbiso_fsm.cli.services import Inboxes, Senders, Services, made, with_async_services
 from vimbiso_fsm.cli.store_options import Data, Namespace, Redis, require_store
@@ -40,6 +41,7 @@ from vimbiso_fsm.store.doctor import MEMORY_ALARM
 from vimbiso_fsm.store.retention import SHARD_LEASE
 
 if TYPE_CHECKING:
+    from vimbiso_fsm.runtime.measures import Measures
     from vimbiso_fsm.web.metrics import OpenMetrics
 
 _log = logging.getLogger("vimbiso_fsm.worker")
@@ -67,29 +69,32 @@ def worker(
         str | None,
         typer.Option("--http", metavar="[HOST:]PORT", help="Serve /healthz, /readyz and /metrics there."),
     ] = None,
+    otel: Otel = False,
     log: LogForm = "text",
 ) -> None:
     """Run timers, session expiry and pending deliveries, and move older audit entries to an archive.
 
     Any number of workers may run on any number of machines; each takes a share of the members. A bot can also run the
     same loop in its own process. The worker ends in order, with exit code 0, on SIGTERM and on Ctrl-C. With --http,
-    VIMBISO_METRICS_TOKEN is the token of /metrics, and a second signal ends it at once.
+    VIMBISO_METRICS_TOKEN is the token of /metrics, and a second signal ends it at once. With --otel, spans and metrics
+    go to the collector that the variables of OpenTelemetry name.
     """
     require_store(redis, data)
     bot, archiving = import_bot(flows), archiving_of(archive, hot_entries, hot_days)
     deliverer = None if deliver is None else import_function("--deliver", deliver)
     pages = None if http is None else _pages(http)
     kind: type[AsyncFlowStateManager] = AsyncFlowStateManager
-    measured: dict[str, Any] = {}
-    if pages is not None:
+    measures: list[Measures] = [] if pages is None else [pages.figures]
+    if otel or measures:
         from vimbiso_fsm.runtime.measured import AsyncMeasuredManager
 
-        kind, measured = AsyncMeasuredManager, {"measures": [pages.figures]}
+        kind = AsyncMeasuredManager
     make_manager = manager_maker(kind, redis, data, namespace, durability, unsafe_store, archiving)
 
     async def manager(bot: Bot, closing: AsyncExitStack) -> AsyncFlowStateManager:
         sending = await made("--senders", senders, "senders", closing)
         taking = await made("--inboxes", inboxes, "inboxes", closing)
+        measured = {"measures": measures} if measures else {}
         return make_manager(bot, deliver=deliverer, senders=sending, inboxes=taking, **measured)
 
     make_worker = partial(AsyncWorker, every=every, lease=lease, memory_alarm=memory_alarm)
@@ -110,7 +115,8 @@ def worker(
             _log.info("%s stopped: %s", worker.name, str(worker.metrics))
 
     try:
-        with log_to_stderr(log):
+        with log_to_stderr(log), exported(otel) as telemetry:
+            measures += telemetry
             asyncio.run(work())
     except (VimbisoError, ModuleNotFoundError) as error:  # the extra of an archive in a database
         fail(error)

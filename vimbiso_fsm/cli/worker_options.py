@@ -98,7 +98,8 @@ def log_to_stderr(form: str) -> Generator[None]:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(forms[form]())
     with ExitStack() as closing:
-        for name, lowest in (("vimbiso_fsm", logging.INFO), ("uvicorn", logging.WARNING)):
+        lowests = {"vimbiso_fsm": logging.INFO, "uvicorn": logging.WARNING, "opentelemetry": logging.WARNING}
+        for name, lowest in lowests.items():
             log = logging.getLogger(name)
             closing.callback(log.setLevel, log.level)
             closing.callback(log.removeHandler, handler)
