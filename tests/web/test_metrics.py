@@ -153,6 +153,7 @@ async def test_the_figures_of_a_worker(world: World) -> None:
     await worker.round()
     text = world.metrics.text()
     assert sample(text, "vimbiso_worker_shards") == 1024
+    assert sample(text, "vimbiso_worker_workers") == 1
     assert sample(text, "vimbiso_worker_woken_total") == 0
     assert sample(text, "vimbiso_worker_stalled_seconds") >= 0
     await worker.leave()

@@ -136,3 +136,5 @@ class OpenMetrics(Measures, Counts):
         idle = max(each.stalled_for() for each in self._workers)
         yield GaugeMetricFamily("vimbiso_worker_shards", "Shards leased now", sum(each.shards for each in counts))
         yield GaugeMetricFamily("vimbiso_worker_stalled_seconds", words, idle, unit="seconds")
+        words = "Workers of the store that run now, in any process"
+        yield GaugeMetricFamily("vimbiso_worker_workers", words, max(each.workers for each in counts))
