@@ -8,9 +8,7 @@ import pytest
 
 from tests.cli_runs import invoke
 from tests.engines import Server
-from tests.studio import members
-from tests.studio.members import HIDDEN, NUMBER, Channels, Till, everything
-from vimbiso_fsm import FlowStateManager
+from tests.studio.members import HIDDEN, NUMBER, lived
 
 FLOWS = "tests.studio.members"
 
@@ -19,14 +17,10 @@ FLOWS = "tests.studio.members"
 def test_the_command_shows_a_timeline(valkey_server: Server, valkey_url: str):
     """`vimbiso show` prints what happened, page by page, in the terminal and as JSON, and no secret."""
     at = ("--flows", FLOWS, "--redis", valkey_url)
-    till = Till()
-    with FlowStateManager.from_url(
-        valkey_url, members.bot, services={"till": till}, senders={"whatsapp": Channels()}, rates=None
-    ) as manager:
-        member_id = everything(manager, till, lambda seconds: None)
+    member_id = lived(valkey_url)
     code, out, said = invoke("show", f"whatsapp:{NUMBER}", *at)
     assert (code, said) == (0, "")
-    for words in ("guard right_pin: refused pin.wrong", "call at payment.paying, try 1", "blocked: •", "‹ How much?"):
+    for words in ("guard right_pin: refused pin.wrong", "call at payment.paying, try 3", "blocked: •", "‹ How much?"):
         assert words in out
     assert "now at version" in out
     assert not [text for text in (*HIDDEN, "\u202e", "\x1b") if text in out]

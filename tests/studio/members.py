@@ -26,6 +26,7 @@ from vimbiso_fsm import (
     call,
 )
 from vimbiso_fsm.messages.sending import Answer, Never, Sent
+from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 
 PIN: Final = "4711-canary-pin"
 NAME: Final = "Emmy Canary-Noether"
@@ -156,3 +157,12 @@ def everything(manager: FlowStateManager, till: Till, later: Callable[[float], o
     version = next(entry.version for entry in reversed(manager.history(member_id)) if entry.dest == "pin")
     manager.recover(member_id, to=version - 1)
     return member_id
+
+
+def lived(url: str) -> str:
+    """Lead a member through everything in the store of a server, whose clock is moved meanwhile; return their id."""
+    till = Till()
+    with AtomicStateManager.from_url(url) as store:
+        options: dict[str, Any] = {"services": {"till": till}, "senders": {"whatsapp": Channels()}}
+        manager = FlowStateManager(bot, store, rates=None, cache=0, **options)
+        return everything(manager, till, store.move_clock)

@@ -9,12 +9,12 @@ its digits.
 
 from __future__ import annotations
 
-import re
 import sys
 from typing import Annotated, Final, TypeAlias
 
 import typer
 
+from vimbiso_fsm.channels.written import as_stored, is_number
 from vimbiso_fsm.cli.plain_text import shown
 from vimbiso_fsm.cli.store_options import OpenStore
 from vimbiso_fsm.document.codec import decode
@@ -31,16 +31,10 @@ MEMBER_HELP: Final = (
     "TYPE/ACCOUNT:IDENTIFIER."
 )
 """The help of each argument that names a member."""
-NUMBERS: Final = frozenset({"whatsapp", "sms"})
-"""The types of channels whose modules store a telephone number as its digits."""
 
 MemberArgument: TypeAlias = Annotated[str, typer.Argument(metavar="MEMBER", help=MEMBER_HELP)]
 MemberArguments: TypeAlias = Annotated[list[str] | None, typer.Argument(metavar="[MEMBER]...", help=MEMBER_HELP)]
 OptionalMember: TypeAlias = Annotated[str | None, typer.Argument(metavar="[MEMBER]", help=MEMBER_HELP)]
-
-_WRITTEN: Final = re.compile(r"\+?[0-9][0-9 ().-]{5,30}")
-"""A telephone number as people write it."""
-_SIGNS: Final = re.compile(r"[^0-9]")
 
 
 def channel_of(address: str, language: str = "") -> Channel:
@@ -58,10 +52,10 @@ def channel_of(address: str, language: str = "") -> Channel:
     """
     route, _, identifier = address.partition(":")
     type, _, account = route.partition("/")
-    if type in NUMBERS and _WRITTEN.fullmatch(identifier):
-        identifier = _SIGNS.sub("", identifier)
     try:
-        return Channel(type, identifier, {"language": language} if language else {}).with_account(account)
+        return Channel(type, as_stored(type, identifier), {"language": language} if language else {}).with_account(
+            account
+        )
     except InvalidMessage as error:
         form = f"a channel is TYPE:IDENTIFIER, e.g. {EXAMPLE}, or TYPE/ACCOUNT:IDENTIFIER"
         raise typer.BadParameter(f"{form}; {error.field} {error.fault}") from None
@@ -115,7 +109,7 @@ def _meant(at: OpenStore, type: str, rest: str) -> str:
     if type:
         close = difflib.get_close_matches(type, sorted(at.channel_types), n=1)
         return f"{type!r} is no type of channel; did you mean {close[0]}:{rest}?" if close else ""
-    return f"a channel has its type before it, such as whatsapp:{rest}" if _WRITTEN.fullmatch(rest) else ""
+    return f"a channel has its type before it, such as whatsapp:{rest}" if is_number(rest) else ""
 
 
 def _elsewhere(at: OpenStore, channel: Channel) -> str:

@@ -15,9 +15,11 @@ from typing import Any, Final
 import attrs
 
 from vimbiso_fsm.audit.entries import Incident
+from vimbiso_fsm.audit.explain import Explanation, explain
 from vimbiso_fsm.audit.masked_replies import ReplyMask
 from vimbiso_fsm.audit.timeline import LOOK_BACK, Moment, Told, masked_fields, shown_state, timeline
-from vimbiso_fsm.audit.trail import read_entry, read_incident
+from vimbiso_fsm.audit.trail import Trail, read_entry, read_incident
+from vimbiso_fsm.channels.written import as_stored
 from vimbiso_fsm.document.codec import decode
 from vimbiso_fsm.document.document import Document, Fields
 from vimbiso_fsm.document.ids import instant
@@ -25,11 +27,24 @@ from vimbiso_fsm.engine.reading import Encrypted, Foreign, Newer, Sound, open_do
 from vimbiso_fsm.engine.salvage import NoSuchState, Salvage, kept_state, sub_flow_runs
 from vimbiso_fsm.errors import DamagedDocument, EntryNotFound, StateNotKept, Unreadable
 from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.value import Value
+from vimbiso_fsm.operations.guests import find_guest
 from vimbiso_fsm.operations.history import read_lives
 from vimbiso_fsm.operations.mend import read_remains
 from vimbiso_fsm.operations.recover import waiting_for
-from vimbiso_fsm.store.requests import Broken, Entry, Load, ReadAudit, ReadIncidents, ReadRecords, Record, Stored
+from vimbiso_fsm.store.requests import (
+    Broken,
+    Entry,
+    FindOwner,
+    Load,
+    ReadAudit,
+    ReadDigests,
+    ReadIncidents,
+    ReadRecords,
+    Record,
+    Stored,
+)
 from vimbiso_fsm.store.retention import RECORDS_KEPT
 
 PAGE: Final = 50
@@ -116,6 +131,41 @@ async def read_timeline(
     moments = timeline(bot, mask or ReplyMask(bot), shown, incidents, skip=begin - context)
     older = f"{told[begin].member_id}/{told[begin].entry.version}" if begin else ""
     return Page(member_id, moments, older, end < len(told), _standing(stored, faults), tuple(faults))
+
+
+async def find_member(bot: Bot, name: str) -> str:
+    """Return the id of the member that a text names; the text itself if it names no channel.
+
+    Args:
+        bot: The bot.
+        name: An id, or a channel as `TYPE:IDENTIFIER` or `TYPE/ACCOUNT:IDENTIFIER`.
+
+    Raises:
+        InvalidMessage: The text has the form of a channel, and is none.
+        StoreUnavailable: The store did not answer.
+    """
+    route, colon, identifier = name.partition(":")
+    type, _, account = route.partition("/")
+    if not colon or type not in bot.validator.channel_types:
+        return name
+    channel = Channel(type, as_stored(type, identifier)).with_account(account)
+    owner = (await FindOwner(channel)).member_id
+    if owner:
+        return owner
+    guest, _ = await find_guest(await ReadDigests(), channel)
+    return guest
+
+
+async def read_explanation(bot: Bot, member_id: str, version: int) -> Explanation:
+    """Explain the entry of a version. See `audit.explain.explain`.
+
+    Raises:
+        DamagedDocument: The audit cannot be read as a whole.
+        EntryNotFound: No entry of this version is kept.
+        Unreadable: The entry cannot be read.
+    """
+    entries = await ReadAudit(member_id, tolerant=True)
+    return explain(bot, Trail(member_id, None, tuple(entry for entry in entries if entry.version)), version)
 
 
 async def read_state(bot: Bot, member_id: str, version: int) -> Fields:
