@@ -7,8 +7,8 @@ what is stored and how long a turn takes, early and late in a long conversation 
 at once and a count of what is wrong afterwards (`members.py`); `--threads`, how many turns each
 of many threads on one manager makes (`threads.py`); `--sending`, turns whose replies the manager sends itself beside
 turns whose replies its caller sends; `--pace`, timers that are due at once (`pace.py`); `--growth`, a turn's cost as a
-deployment grows (`growth.py`), with `--plots FOLDER` also as an SVG (`plots.py`); `--sizing`, the machines that a
-number of members needs (`sizing.py`).
+deployment grows (`growth.py`), also drawn as an SVG in the folder `--plots` (`plots.py`); `--sizing`, the machines that
+a number of members needs (`sizing.py`).
 """
 
 from __future__ import annotations
@@ -145,15 +145,14 @@ def _threads(server: Server, options: argparse.Namespace, load: str) -> int:
 
 
 def _growth(options: argparse.Namespace, load: str) -> int:
-    """Print what a turn costs at each size, and draw it where that is asked for."""
+    """Print what a turn costs at each size, and draw it."""
     growth = GROWTHS[options.growth]
     print(f"client    {_client()}", f"load      {load}", sep="\n", flush=True)
     points = grow(growth, options.sizes or growth.sizes, options.seconds, options.blocks)
     print(*lines(growth, points), sep="\n")
-    if options.plots:
-        from tests.bench.plots import draw  # loads a library that nothing else here needs
+    from tests.bench.plots import draw  # loads a library that nothing else here needs
 
-        print(draw(growth, points, options.plots))
+    print(draw(growth, points, options.plots))
     return 0
 
 
@@ -216,7 +215,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--growth", choices=[*GROWTHS], help="instead: the cost of a turn as this grows")
     parser.add_argument("--sizes", type=int, nargs="+", metavar="SIZE", help="of --growth, the smallest first")
-    parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw what --growth measured, there")
+    parser.add_argument(
+        "--plots", type=Path, default=Path("build/plots"), metavar="FOLDER", help="of the SVG of --growth (%(default)s)"
+    )
     parser.add_argument("--sizing", type=int, nargs="*", metavar="MEMBERS", help="instead: what so many members need")
     parser.add_argument("--members", type=int, metavar="NUMBER", help="instead: so many at once, 2 or more")
     parser.add_argument("--seed", type=int, default=0, help="of what the members say (%(default)s)")

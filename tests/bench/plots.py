@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from tests.bench.growth import Growth, Point
+from tests.plots import begun, saved
 
 __all__ = ["draw"]
 
@@ -24,15 +23,11 @@ def draw(growth: Growth, points: Sequence[Point], folder: Path) -> Path:
         [point.factor.median - point.factor.lower for point in points],
         [point.factor.upper - point.factor.median for point in points],
     ]
-    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
-    axes = figure.subplots()
+    more = "" if tuple(sizes) == growth.sizes else f" --sizes {' '.join(map(str, sizes))}"
+    figure, axes = begun(f'make bench ARGS="--growth {growth.name}{more}"')
     axes.errorbar(sizes, factors, yerr=spread, marker="o", capsize=4)
     axes.set_xscale("symlog" if sizes[0] == 0 else "log")
     axes.set_ylim(0, max(1.5, *(point.factor.upper * 1.1 for point in points)))
     axes.set_xlabel(growth.unit)
     axes.set_ylabel(f"time of a turn, over that at {sizes[0]:,}")
-    axes.grid(visible=True, alpha=0.3)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"cost-by-{growth.name}.svg"
-    figure.savefig(path, metadata={"Date": None, "Creator": None})  # the same figures give the same file
-    return path
+    return saved(figure, folder, f"cost-by-{growth.name}")

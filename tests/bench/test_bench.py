@@ -167,6 +167,7 @@ def test_a_growth_is_measured_and_drawn(growth: str, tmp_path: Path):
     assert printed[-3].split()[2:] == ["1.00", "1.00–1.00"]
     drawn = ET.parse(printed[-1]).getroot()
     assert drawn.tag == "{http://www.w3.org/2000/svg}svg"
+    assert f"growth {growth} " in Path(printed[-1]).read_text("utf-8")  # in a comment, as matplotlib writes texts
 
 
 def test_a_deployment_is_sized_from_what_was_measured():

@@ -4,7 +4,7 @@ Two processes of `vimbiso serve` share an embedded server, which forces each tur
 signed and each of another message, come to both; their replies go to a server that stands for WhatsApp's API. Printed
 are the requests per second at most, and the time until the acknowledgement, which comes after the commit, at half of
 that: the requests then begin at fixed instants, and a request's time counts from its instant, so that a server that
-stalls is not asked less. All numbers and times are bounded.
+stalls is not asked less. Their percentiles are drawn as an SVG (`plots.py`). All numbers and times are bounded.
 """
 
 from __future__ import annotations
@@ -149,6 +149,10 @@ async def measure(options: argparse.Namespace, stack: ExitStack) -> int:
         )
         for each in begun:
             assert await asyncio.to_thread(each.stop) == 0, each.text
+        from tests.load.plots import draw  # loads a library that nothing else here needs
+
+        drawn = draw({"maximum": most, "half of it": half}, options.command, options.plots)
+        print(f"drawn            {drawn}", flush=True)
         return 1 if most.errors or half.errors else 0
 
 
@@ -160,9 +164,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--members", type=int, default=500)
     parser.add_argument("--requests", type=int, default=3000)
     parser.add_argument("--dir", default=None, help="the folder of the store; by default a temporary one")
+    parser.add_argument("--plots", type=Path, default=Path("build/plots"), help="the folder of the SVG (%(default)s)")
     options = parser.parse_args(arguments)
     if not all(0 < each <= 100_000 for each in (options.processes, options.connections, options.requests)):
         parser.error("each number is from 1 to 100,000")
+    numbers = {name: getattr(options, name) for name in ("processes", "connections", "members", "requests")}
+    given = [f"--{name} {number}" for name, number in numbers.items() if number != parser.get_default(name)]
+    options.command = f'make load ARGS="{" ".join(given)}"' if given else "make load"
     with ExitStack() as stack:
         return asyncio.run(measure(options, stack))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -35,9 +36,12 @@ def test_the_figures_are_those_of_the_requests() -> None:
 
 @pytest.mark.embedded
 @embedded
-def test_the_command_prints_the_figures(capsys: pytest.CaptureFixture[str]) -> None:
-    """A short load has no error, and prints the maximum and the times at half of it."""
-    assert main(["--requests", "60", "--members", "10", "--connections", "4", "--processes", "1"]) == 0
+def test_the_command_prints_and_draws_the_figures(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A short load has no error, and prints the maximum and the times at half of it. The SVG names its command."""
+    few = ["--processes", "1", "--connections", "4", "--members", "10", "--requests", "60"]
+    assert main([*few, "--plots", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[0] for line in lines[1:3]] == ["maximum", "half of it"]
     assert all(line.endswith("errors 0") for line in lines[1:3])
+    drawn = Path(lines[-1].removeprefix("drawn").strip()).read_text("utf-8")
+    assert f'make load ARGS="{" ".join(few)}"' in drawn.replace("- -", "--")  # in a comment, which has no two hyphens
