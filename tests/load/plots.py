@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from matplotlib.ticker import LogLocator
+
 from tests.plots import begun, saved
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ def draw(loads: Mapping[str, Measured], command: str, folder: Path) -> Path:
     axes.set_yscale("log")
     axes.set_xticks(places, [f"{100 * share:g} %" for share in SHARES])
     axes.minorticks_off()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("share of the requests")
     axes.set_ylabel("acknowledged within, in ms")
