@@ -8,7 +8,7 @@ from flows.members import logged_in, me, of_nobody, owns_several, using
 from flows.numbers import has_number, proved, proven_number
 from flows.onboard import onboard
 from flows.prove import prove_number
-from vimbiso_fsm import READ_ONLY, Call, Flow, Refused, State, Text, Transition, Turn, authenticated, call
+from vimbiso_fsm import READ_ONLY, Call, Flow, Refused, State, Text, Transition, Turn, call
 
 
 def log_in(turn: Turn[object, Dashboard]) -> Call[Session | Refused | None]:
@@ -19,6 +19,11 @@ def log_in(turn: Turn[object, Dashboard]) -> Call[Session | Refused | None]:
 def known(turn: Turn[object]) -> bool:
     """Guard: credex-core knows the member."""
     return turn.answer is not None
+
+
+def registered(turn: Turn[object]) -> bool:
+    """Guard: the onboarding has made the speaker a member. It gives no reason: otherwise they are logged in at once."""
+    return turn.member.authenticated
 
 
 def chooses(turn: Turn[object, Dashboard]) -> bool:
@@ -48,7 +53,7 @@ login = Flow(
         Transition("answer",    "unavailable", "arriving"),
         Transition("done",      "choosing",    "known",      prepare=using),
         Transition("cancelled", "choosing",    "known"),
-        Transition("done",      "onboarding",  "known",      conditions=authenticated),
+        Transition("done",      "onboarding",  "known",      conditions=registered),
         Transition("done",      "onboarding",  "arriving"),
     ],
 )  # fmt: skip

@@ -733,6 +733,17 @@ def test_an_outage_while_onboarding_keeps_the_names():
     assert talk.say("yes")[0].startswith("Welcome, Emmy!")
 
 
+def test_a_guest_who_is_a_member_by_now_is_logged_in_and_not_told_to_log_in():
+    """If the number belongs to a member when the guest confirms, the member is logged in, with no other request."""
+    talk = Talk(STRANGER)
+    talk.say("hi", "1", "Emmy", "Noether")
+    talk.core.onboard_member(firstname="Emmy", lastname="Noether", phone=STRANGER)
+    said = talk.say("yes")
+    assert said[0] == ENGLISH["core.member_exists"]
+    assert talk.place == "dashboard.menu"
+    assert "Please log in first." not in said
+
+
 @pytest.mark.parametrize("typed", ["E", "R2D2", "Emmy😀", "<script>", "\u202eEmmy", " ", "x" * 51])
 def test_a_name_that_is_none_is_refused(typed):
     """A text that is not a name is refused."""
