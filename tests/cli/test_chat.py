@@ -14,9 +14,9 @@ import pytest
 from tests.cli_runs import PROMPT, ROOT, Terminal, embedded, environment, invoke, run
 from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, Message, State, Text, Transition
 from vimbiso_fsm.cli.chat_session import ChatSession
-from vimbiso_fsm.cli.reloading import Reloading
 from vimbiso_fsm.cli.store_options import OpenBot
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
+from vimbiso_fsm.testing.reloading import Reloading
 
 pytestmark = [pytest.mark.embedded, embedded]
 

@@ -102,6 +102,15 @@ def test_a_worker_dies_between_commit_and_reply() -> None:
     assert talk.say("buy").place == "order.name"
 
 
+def test_faults_are_played_again() -> None:
+    """A lost reply, a death and a repeated message have their effect again when the transcript is played."""
+    talk = at_confirm().loses().press("Yes please").again().say("buy").dies().say("vip")
+    assert [call.method for call in talk.calls] == ["pay"]
+    played = at_confirm().play(talk.transcript.split("= order.confirm")[1].partition("\n")[2])
+    assert played.transcript == talk.transcript
+    assert "* the reply to the commit is lost" in talk.transcript
+
+
 def test_a_press_of_an_unknown_title_names_the_choices() -> None:
     """The failure of a press has the near title, or all of them, and the transcript."""
     talk = at_confirm()

@@ -15,12 +15,12 @@ from vimbiso_fsm.cli.chat_session import ChatSession
 from vimbiso_fsm.cli.chat_terminal import at_terminal, heard_lines
 from vimbiso_fsm.cli.member_argument import channel_of
 from vimbiso_fsm.cli.plain_text import clean, lines, shown
-from vimbiso_fsm.cli.reloading import Reloading
 from vimbiso_fsm.cli.services import Services
 from vimbiso_fsm.cli.store_options import Namespace, OptionalData, OptionalRedis, opened
 from vimbiso_fsm.errors import DamagedDocument
 from vimbiso_fsm.messages.proof import proven_phone
 from vimbiso_fsm.store.requests import ReadDigests
+from vimbiso_fsm.testing.reloading import Reloading
 
 DEFAULT_CHANNEL: Final = "terminal:you"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Final, TypeAlias
 
 from vimbiso_fsm.audit.explain import explain
@@ -18,6 +17,7 @@ from vimbiso_fsm.cli.plain_text import shown
 from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Reply
+from vimbiso_fsm.testing.saved import NAME, saved_as
 from vimbiso_fsm.testing.transcript import Transcript
 
 Heard: TypeAlias = Sequence[tuple[Channel, Sequence[Reply]]]
@@ -27,19 +27,6 @@ Answer: TypeAlias = tuple[list[str], Heard]
 _LINE: Final = re.compile(r":([a-z]+)(?:\s+(.*))?\s*", re.IGNORECASE)
 _SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(s|sec|m|min|h|d)?")
 _SECONDS: Final = {None: 1, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400}
-_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,60}")
-_TEST: Final = '''"""A conversation that was saved from `vimbiso chat`."""
-
-from typing import Any
-
-SCRIPT = """\\
-{transcript}"""
-
-
-def test_{name}(conversation: Any) -> None:
-    talk = conversation({channel!r}).play(SCRIPT)
-    assert talk.transcript == SCRIPT
-'''
 
 
 def answer(session: ChatSession, line: str) -> Answer | None:
@@ -134,20 +121,16 @@ def _findings(session: ChatSession, _: str) -> Answer:
 
 
 def _save(session: ChatSession, argument: str) -> Answer:
-    if not _NAME.fullmatch(argument):
+    if not NAME.fullmatch(argument):
         return ["give the test a name of small letters, digits and _, such as :save an_offer"], ()
-    path = Path("tests") / f"test_{argument}.py"
-    if path.exists():
-        return [f"{path} exists; give another name"], ()
     try:
         transcript = session.rehearsed()
     except Exception as error:  # noqa: BLE001  # a callback of the bot may raise anything
         return [f"it cannot be played again: {error}"], ()
-    written = transcript.replace("\\", "\\\\").replace('"""', '\\"""')
-    channel = session.said[0].removeprefix("@ ")
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(_TEST.format(transcript=written, name=argument, channel=channel), encoding="utf-8")
-    return [f"wrote {path}"], ()
+    try:
+        return [f"wrote {saved_as(argument, transcript, source='`vimbiso chat`')}"], ()
+    except ValueError as error:
+        return [str(error)], ()
 
 
 def _help(_session: ChatSession, _: str) -> Answer:

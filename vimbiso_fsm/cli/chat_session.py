@@ -13,7 +13,6 @@ from typing import Final
 import attrs
 
 from vimbiso_fsm.cli.plain_text import clean
-from vimbiso_fsm.cli.reloading import Reloading
 from vimbiso_fsm.cli.store_options import OpenBot
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.engine.schedule import wake_at
@@ -24,8 +23,9 @@ from vimbiso_fsm.messages.replies import Reply, Text
 from vimbiso_fsm.operations.recover import Recovery
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.store.requests import ReadDigests, Store
-from vimbiso_fsm.testing.conversation import Conversation
 from vimbiso_fsm.testing.copies import copy_of
+from vimbiso_fsm.testing.reloading import Reloading
+from vimbiso_fsm.testing.saved import rehearsed
 
 NOT_SAVED: Final = Text("Sorry, that could not be saved. Please say it again.")
 NOT_KNOWN: Final = Text("Sorry, we do not know whether that was saved. Say menu to see where you are.")
@@ -210,8 +210,7 @@ class ChatSession:
         Raises:
             Exception: A callback of the bot raised it.
         """
-        played = Conversation(self.bot, self.said[0].removeprefix("@ "), services=self._untouched.services())
-        return played.play("\n".join(self.said[1:])).transcript
+        return rehearsed(self.bot, self.said, self._untouched.services())
 
     def _use(self, bot: Bot) -> None:
         self.manager = FlowStateManager(bot, self.store, rates=None, paces={}, debug=True, deliver=self._screen)

@@ -12,6 +12,10 @@ The modules, from the app down:
     access.py       the token and the cookie, the checks of a request, and the headers of a response
     pages.py        templates, and texts of members on a page
     desk.py         what the studio looks at
+    simulations.py  the simulations of a studio, and the fork of a live member
+    simulation.py   a simulation: members, a store in memory, the clock and the faults
+    member_view.py  the state of a member, as it is shown beside a chat
+    looks.py        replies in the look of a channel
 """
 
 from vimbiso_fsm.studio.app import studio_app

@@ -39,6 +39,12 @@ from vimbiso_fsm.testing.transcript import Transcript
 
 MEMBER: Final = "whatsapp:263771234567"
 """The channel of the member, unless a test names another."""
+AGAIN: Final = "delivered again"
+"""The note of a message that is delivered again."""
+DIED: Final = "the worker dies after the commit"
+"""The note of a worker that dies."""
+LOST: Final = "the reply to the commit is lost"
+"""The note of a commit whose outcome is unknown."""
 _DUE_AT_ONCE: Final = 1000
 """Wake-ups within one wait; more of them are a timer without an end."""
 
@@ -158,7 +164,7 @@ class Conversation:
             AssertionError: Nothing was said yet.
         """
         assert self._latest is not None, "nothing was said yet that could be delivered again"
-        return self._take(self._latest, "", note="delivered again")
+        return self._take(self._latest, "", note=AGAIN)
 
     def wait(self, seconds: float = 0.0, *, minutes: float = 0.0, hours: float = 0.0, days: float = 0.0) -> Self:
         """Let time pass, and let a worker do what is due meanwhile: timers, the end of the session, reminders.
@@ -203,7 +209,16 @@ class Conversation:
         The channel then delivers the message again, to another worker, when the lease of the first one is over.
         """
         self._dies = True
-        self._transcript.note("the worker dies after the commit")
+        self._transcript.note(DIED)
+        return self
+
+    def loses(self) -> Self:
+        """Let the reply of the store to the commit of the next message be lost, so that its outcome is unknown.
+
+        The process gives the message up, and the channel delivers it again.
+        """
+        self._dies = True
+        self._transcript.note(LOST)
         return self
 
     def deploy(self, bot: Bot | AnyFlow | str) -> Self:
@@ -216,7 +231,8 @@ class Conversation:
     def play(self, script: str) -> Self:
         """Do what the lines of a transcript say: `> text`, `> [title]`, `@ channel`, `* 60 seconds pass`.
 
-        Other lines, such as replies and places, are passed over, so that a transcript is a script.
+        The notes of `again`, `dies` and `loses` have their effect again. Other lines, such as replies and places, are
+        passed over, so that a transcript is a script.
         """
         for line in script.splitlines():
             mark, _, rest = line.partition(" ")
@@ -225,6 +241,8 @@ class Conversation:
                     self.on(rest)
             elif mark == "*" and rest.endswith(" seconds pass"):
                 self.wait(float(rest.split()[0]))
+            elif mark == "*" and rest in (AGAIN, DIED, LOST):
+                {AGAIN: self.again, DIED: self.dies, LOST: self.loses}[rest]()
             elif mark == ">" and rest.startswith("[") and rest.endswith("]"):
                 self.press(rest[1:-1])
             elif mark == ">":
