@@ -163,9 +163,9 @@ def test_workers_with_their_shards_and_what_is_due(studio: Studio):
     studio.store.perform(SetWakeUp(member, stored.head, stored.at - 100))
     before = dump(studio.server)
     text = studio.text("/board/store")
-    assert "The worker dead holds 1 shards and is not present." in text
+    assert "The worker dead holds 1 shard and is not present." in text
     assert '<td class="said">here</td><td class="number">1023</td>' in text
-    assert "1 members have been due for more than 1 min." in text
+    assert "1 member has been due for more than 1 min." in text
     assert "0 of 1,024 shards have no worker" in text
     assert "MB, without a limit" in text
     assert dump(studio.server) == before

@@ -20,6 +20,8 @@ MOST_STUCK: Final = 100
 """Stuck members that are listed: the gravest, and of the same reason those that are stuck for longest."""
 WAITS: Final = (1, 10, 60, 600, 3600)
 """Seconds for which members that are counted as late have been due."""
+NAME_SHOWN: Final = 60
+"""Characters of the name of a worker in a sentence."""
 DUE_PER_SHARD: Final = 100
 """Members of one shard that are counted."""
 
@@ -189,18 +191,20 @@ def findings(workers: Attendance, rows: Sequence[Late], memory: float, alarm: fl
     elif workers.free == SHARDS:
         found.append(Finding("The workers hold no shard.", "Look at the log of a worker."))
     for name, count in workers.gone:
+        shards = "1 shard" if count == 1 else f"{count} shards"
         found.append(
             Finding(
-                f"The worker {name} holds {count} shards and is not present.",
+                f"The worker {name[:NAME_SHOWN]} holds {shards} and is not present.",
                 "Its leases end by themselves; start it again if it has died.",
             )
         )
     if lag(rows) >= 60:
-        late_ones = next(row for row in reversed(rows) if row.members)
-        number = f"{'At least ' if late_ones.is_least else ''}{late_ones.members:,}"
+        longest = next(row for row in reversed(rows) if row.members)
+        number = f"{'At least ' if longest.is_least else ''}{longest.members:,}"
+        late_ones = "member has" if longest.members == 1 else "members have"
         found.append(
             Finding(
-                f"{number} members have been due for more than {spoken(late_ones.seconds)}.",
+                f"{number} {late_ones} been due for more than {spoken(longest.seconds)}.",
                 "Look at the log of the workers, and start more of them if they are busy.",
             )
         )
