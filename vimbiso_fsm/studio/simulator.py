@@ -153,9 +153,6 @@ def _fault(fields: Form) -> Fault:
 
 
 def _say(simulation: Simulation, fields: Form) -> str:
-    """Type the text, or press the choice if the form was sent by its button."""
-    if "choice" in fields:
-        return _press(simulation, fields)
     text = fields.get("text", "")
     if not text.strip():
         raise ValueError("type a message first")
