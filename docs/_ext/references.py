@@ -34,16 +34,16 @@ def names_of_group(group: str) -> list[str]:
 
 
 class PublicNames(SphinxDirective):
-    """Document the names of a group of `vimbiso_fsm`, or those that a module exports."""
+    """Document the names of a group of `vimbiso_fsm`, those that a module exports, or some names of a module."""
 
     required_arguments = 1
+    optional_arguments = 9
 
     def run(self) -> list[nodes.Node]:
         """Return the documentation of each name."""
-        given = self.arguments[0]
+        given, *chosen = self.arguments
         if "." in given:
-            module = import_module(given)
-            named = [(given, name) for name in module.__all__]
+            named = [(given, name) for name in chosen or import_module(given).__all__]
         else:
             named = [("vimbiso_fsm", name) for name in names_of_group(given)]
         lines: list[str] = []
