@@ -18,7 +18,7 @@ from flows.refresh import refresh
 from flows.texts.english import ENGLISH
 from flows.texts.shona import SHONA
 from flows.upgrade import upgrade
-from vimbiso_fsm import Bot, Commands, Shortcut, Tokens
+from vimbiso_fsm import Bot, Shortcut, Tokens
 
 bot = Bot(
     flows=[
@@ -27,9 +27,6 @@ bot = Bot(
     ],
     home=dashboard,
     entry=login,
-    commands=Commands().also(
-        yes=["hongu", "ehe"], no=["kwete", "aiwa"], back=["dzokera"], cancel=["kanzura"], help=["rubatsiro"]
-    ),
     shortcuts=[Shortcut(offer, quick, examples="0.5=>alan"), Shortcut(language, named, examples=["language", "shona"])],
     tokens=Tokens(renew=log_in, renewed=logged_in, unauthorised="core.unauthorised"),
     texts={"en": ENGLISH, "sn": SHONA},

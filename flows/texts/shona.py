@@ -1,4 +1,4 @@
-"""The texts of VimbisoPay in Shona, and those of the framework."""
+"""The texts of VimbisoPay in Shona."""
 
 from __future__ import annotations
 
@@ -183,7 +183,6 @@ SHONA: Final[Templates] = {
     # what each conversation is called where it is offered back
     "accept_offer.title": "kugamuchira ofa",
     "cancel_offer.title": "kudzosa ofa",
-    "carry_on.title": "kuenderera mberi",
     "choose_account.title": "kusarudza akaundi",
     "dashboard.title": "peji rekutanga",
     "decline_offer.title": "kuramba ofa",
@@ -195,162 +194,5 @@ SHONA: Final[Templates] = {
     "prove_number.title": "kuratidza nhamba yenyu",
     "refresh.title": "kutarisa akaundi",
     "upgrade.title": "kukwira chikamu",
-    # what was typed, and why it is no answer (vimbiso_fsm.messages.readers)
-    "amount.currency": "Hatizivi {currency}. Munogona kushandisa {known}.",
-    "amount.decimals": "{currency} ine manhamba anosvika {decimals} chete mushure me poindi.",
-    "amount.digits": "Nhamba iyoyo yakareba; ndapota isai manhamba asingapfuure {limit}.",
-    "amount.format": "Ndapota nyorai mari yakaita se 10 kana 10.50 {currency}, pasina makoma.",
-    "amount.least": "Mari iyoyo ishoma; mari shoma inobvira ndi {least}.",
-    "amount.most": "Mari iyoyo yakawanda; mari yakawanda inobvira ndi {most}.",
-    "amount.zero": "Mari inofanira kupfuura 0.",
-    "choice.unknown": "Icho hachisi chimwe chezvamungasarudza.",
-    "number.digits": "Nhamba iyoyo yakareba; ndapota isai manhamba asingapfuure {limit}.",
-    "number.format": "Ndapota nyorai nhamba yakazara, yakaita se 12.",
-    "number.least": "Nhamba iyoyo idiki; nhamba diki inobvira ndi {least}.",
-    "number.most": "Nhamba iyoyo yakura; nhamba huru inobvira ndi {most}.",
-    "date.early": "Zuva iroro rinokurumidza; zuva rekutanga rinobvira ndi {earliest}.",
-    "date.format": "Ndapota nyorai zuva rakaita se 2026-11-22 kana 22 November 2026.",
-    "date.late": "Zuva iroro rinononoka; zuva rekupedzisira rinobvira ndi {latest}.",
-    "date.unknown": "Hapana zuva rakadaro.",
-    "handle.format": "Handle ine mabhii, manhamba na _ chete, asingapfuure {limit}; semuenzaniso shop_one.",
-    "name.format": "Zita rine mabhii, mipata, tudhashi, maapositirofi nemapoindi chete.",
-    "name.length": "Ndapota nyorai mabhii ari pakati pe {shortest} ne {longest}.",
-    "phone.format": "Ndapota nyorai nhamba nekodhi yenyika, se +263 77 123 4567.",
-    "phone.unknown": "Hapana nhamba yenhare yakadaro.",
-    "text.empty": "Ndapota nyorai chimwe chinhu.",
-    "text.format": "Ndapota siyai mabhii asingaonekwi.",
-    "text.length": "Zvakarebesa; ndapota musapfuure mabhii {limit}.",
-    # what every conversation says (vimbiso_fsm.messages.catalogue)
-    "back.earlier": "Mhinduro yenyu yekutanga: {answer}",
-    "back.made": "Zvanga zviri mberi kweizvi zvakatotumirwa, saka hapana nzira yekudzokera.",
-    "back.nowhere": "Uyu ndiwo mubvunzo wekutanga; hapana kwekudzokera.",
-    "call.again": "Hatizviiti kechipiri toga; ndapota tiudzei kana muchizvida zvakare.",
-    "call.busy": "Hazvigoneki parizvino. Ndapota edzai zvakare mushure meminiti imwe.",
-    "call.done": "Zvaitwa.",
-    "call.failed": "Hazvina kushanda; ndapota edzai zvakare.",
-    "call.too_much": "Zvakawandisa zvekuti zviratidzwe pano.",
-    "call.unavailable": "Hatisi kukwanisa kuzviziva parizvino; ndapota edzai zvakare mushure mechinguva.",
-    "call.unsure": "Hatina kukwanisa kuziva kana zvaitwa. Ndapota tarisai musati maedza zvakare.",
-    "call.waiting": "Tichiri kushanda pamhinduro yenyu yekupedzisira; tichakuzivisai.",
-    "content.audio": "meseji yezwi",
-    "content.contact": "nhamba yemunhu kubva mufoni yenyu",
-    "content.contacts": "nhamba dzevanhu kubva mufoni yenyu",
-    "content.document": "gwaro",
-    "content.either": "Ndapota tumirai chimwe cheizvi:\n{wanted}",
-    "content.form": "fomu rakazadzwa",
-    "content.image": "mufananidzo",
-    "content.large": "Faira iroro rakakura; rinobvumirwa rinosvika {limit}.",
-    "content.location": "nzvimbo yamuri pamepu",
-    "content.many": "Zvakawandisa; ndapota tumirai zvisingapfuure {limit}.",
-    "content.order": "odha kubva mukatarogi yedu",
-    "content.sticker": "chisitika",
-    "content.text": "mhinduro yakanyorwa",
-    "content.type": "Hatigoni kuvhura faira remhando iyoyo pano. Ndapota tumirai {wanted}.",
-    "content.video": "vhidhiyo",
-    "content.wanted": "Ndapota tumirai {wanted}.",
-    "choice.closed": "Mubvunzo iwoyo wavharwa.",
-    "choice.late": "Izvozvo zvasvika mubvunzo wekutanga wapera; hezvino zvamuri zvino.",
-    "choice.menu": "Menu",
-    "choice.none": "Hapana zvekusarudza pano parizvino. Itii menu kuti muone zvimwe zvamungaita.",
-    "choice.several": "Izvozvo zvinogona kureva zvinopfuura chimwe cheizvi; ndapota sarudzai chimwe.",
-    "choice.typed": "Mhinduro yangu: {answer}",
-    "carry_on.ask": "Hamuna kupedza: {flow}. Moenderera mberi here?",
-    "carry_on.dropped": "Tazvisiya ipapo; hapana chimwe chatumirwa.",
-    "carry_on.offered.help": "Itii hongu kuti muenderere mberi pamanga muri, kwete kuti muzvisiye.",
-    "carry_on.offered.yes": "Hongu, enderera",
-    "carry_on.offered.no": "Kwete, zvisiye",
-    "command.back": "Dzokerai kumubvunzo wapfuura",
-    "command.cancel": "Kanzurai zvakavhurika",
-    "command.help": "Onai zvamungaita pano",
-    "command.menu": "Endai kumenu",
-    "cancel.done": "Zvakanzurwa; hapana chatumirwa.",
-    "cancel.made": "Zvakanzurwa; zvanga zvatoitwa zvinoramba zvakadaro.",
-    "flow.next": "Pane chimwe chinhu chenyu iye zvino: {flow}.",
-    "flow.restarted": "Tachinja mashandiro azvo ({flow}); ndapota tangai patsva.",
-    "flow.dropped": "Zvamanga matanga hazvichawanikwi pano, saka zvapera.",
-    "failure": "Pane chakanganisika kwatiri; hapana chachinjwa. Ndapota edzai zvakare. Referensi: {reference}",
-    "failure.done": (
-        "Zvaitwa, asi pane chakanganisika kwatiri uye hatisati takwanisa kukuratidzai mhedzisiro yacho. Hamufaniri "
-        "kuzvitumira zvakare; itii menu kuti mupfuurire nezvimwe. Referensi: {reference}"
-    ),
-    "failure.timed_out": (
-        "Zvatora nguva yakareba kwatiri, uye hatina kuzvipedza. Ndapota zvitumirei zvakare gare gare; "
-        "zvinoverengwa kamwe chete. Referensi: {reference}"
-    ),
-    "failure.unsure": (
-        "Pane chakanganisika kwatiri, uye hatina kukwanisa kuziva kana chikumbiro chenyu chekupedzisira chakaitwa. "
-        "Ndapota tarisai musati machitumira zvakare. Referensi: {reference}"
-    ),
-    "consent.given": "Muchatanga kugamuchira mameseji edu zvakare. Pindurai STOP kuti musagamuchira.",
-    "handed.said": "{words}",
-    "handed.over": "Munhu achakupindurai pano. Taurai {word} kuti mudzokere kubhoti.",
-    "handed.back": "Madzokera kubhoti.",
-    "handed.nobody": "Hapana munhu anowanikwa iye zvino. Madzokera kubhoti.",
-    "handed.full": (
-        "Izvi hazvisati zvasvika kumunhu; tumirai zvakare gare gare, kana kuti taurai {word} kuti mudzokere kubhoti."
-    ),
-    "consent.taken_back": "Hamuchagamuchiri mameseji edu. Pindurai START kuti mugamuchire zvakare.",
-    "help.words": "Nguva dzose munogona kuti: menu, dzokera, kanzura, rubatsiro.",
-    "help.words.sms": "Nguva dzose munogona kuti: menu, dzokera, kanzura, rubatsiro.",
-    "link.open": "Vhura",
-    "limits.menu": "Zvinoita sezvisiri kushanda. Itii menu kuti mubude muone zvimwe zvamungaita.",
-    "member.login": "Ndapota pindai kutanga.",
-    "menu.left": "Tasiya zvanga zvakavhurika.",
-    "address.several": (
-        "Munozivikanwa pano nenhengo dzinopfuura imwe, uye hatigoni kuziva kuti ndeipi iri kureva. Hapana chachinjwa; "
-        "ndapota tikumbirei kuti tigadzirise."
-    ),
-    "message.reused": "Meseji iyoyo yakatopindurwa.",
-    "message.too_late": "Meseji iyoyo yasvika yanonoka zvikuru, haina kutorwa; ndapota itumirei zvakare.",
-    "message.too_long": "Zvakarebesa; ndapota musapfuure mabhii {limit}.",
-    "merge.too_much": "Hatina kukwanisa kuchengeta zvese zvamanga matanga, saka zvimwe zvacho zvamiswa.",
-    "message.too_much": "Zvakawandisa zvekuti tizvichengete; ndapota tumirai zvishoma, kana kuti itii menu mubude.",
-    "message.unsupported": "Tinogona kuverenga mashoko chete pano: ndapota nyorai, kana kudzvanya bhatani.",
-    "pages.next": "Kumberi",
-    "pages.prev": "Kumashure",
-    "rate.address": (
-        "Muri kutumira mameseji nekukurumidza zvatisingakwanise; yekupedzisira haina kutorwa. "
-        "Ndapota mirai kwemineti moitumira zvakare."
-    ),
-    "recovered": (
-        "Taifanira kugadzirisa zvatakanyora pamusoro pehurukuro iyi; ngatitangei patsva kubva pano. "
-        "Referensi: {reference}"
-    ),
-    "recovered.put_back": "Tadzosera hurukuro iyi pamubvunzo wekutanga; ngatienderere mberi kubva pano.",
-    "recovered.unsure": (
-        "Taifanira kugadzirisa zvatakanyora pamusoro pehurukuro iyi, uye hatina kukwanisa kuziva kana chikumbiro "
-        "chenyu chekupedzisira chakaitwa. Ndapota tarisai musati maedza zvakare. Referensi: {reference}"
-    ),
-    "store.newer": (
-        "Basa redu riri kuvandudzwa parizvino; hapana chachengetwa. Ndapota itumirei zvakare mushure mechinguva. "
-        "Referensi: {reference}"
-    ),
-    "store.foreign": (
-        "Hurukuro yenyu yekupedzisira pano ndeyechikamu chebasa redu chisiri kushanda parizvino, saka meseji iyoyo "
-        "haina kutorwa. Hapana chachinjwa. Ndapota edzai zvakare pashure. Referensi: {reference}"
-    ),
-    "store.contended": (
-        "Zvinhu zvakawanda zvauya panguva imwe chete; icho hachina kutorwa. Ndapota itumirei zvakare. "
-        "Referensi: {reference}"
-    ),
-    "store.unavailable": (
-        "Hatina kukwanisa kuzvichengeta; hapana chachinjwa. Ndapota itumirei zvakare mushure mechinguva. "
-        "Referensi: {reference}"
-    ),
-    "store.unknown": (
-        "Hatizivi kana zvachengetwa. Ndapota itumirei zvakare; zvinoverengwa kamwe chete. Referensi: {reference}"
-    ),
-    "request.contact": "Tumira nhamba yangu",
-    "request.location": "Tumira pandiri",
-    "session.ended": "Hurukuro yenyu yapera mushure mekunyarara kwechinguva.",
-    "session.ending": Plural(
-        "seconds",
-        one="Hurukuro yenyu inopera mukati mesekondi {seconds}; zvamusina kusimbisa ({flow}) hazvizotumirwa.",
-        other="Hurukuro yenyu inopera mukati memasekondi {seconds}; zvamusina kusimbisa ({flow}) hazvizotumirwa.",
-    ),
-    "session.kept": "Izvi zvichiri zvakavhurika: {flow}.",
-    "session.limit": "Hurukuro yenyu yapera, nokuti yanga yavhurika kwenguva refu.",
-    "session.lost": "Hurukuro yenyu yapera. Zvamanga musati masimbisa hazvina kutumirwa.",
-    "session.unsent": "Zvamanga musati masimbisa ({flow}) hazvina kutumirwa.",
 }
 """The texts by key. A member reads them if the profile or the channel names Shona."""

@@ -35,7 +35,7 @@ from vimbiso_fsm.flow.commands import Shortcut
 from vimbiso_fsm.flow.flow import Flow, NoData
 from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.turn import Turn
-from vimbiso_fsm.messages.catalogue import ENGLISH
+from vimbiso_fsm.messages.languages.english import ENGLISH
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.operations.handle import Outcome

@@ -12,7 +12,8 @@ import flows
 from tests.changed_flows import bot_of, errand
 from vimbiso_fsm import Bot, Call, Flow, Refused, Row, State, Text, Transition, Turn, call
 from vimbiso_fsm.flow.text_check import TextFault, text_faults
-from vimbiso_fsm.messages.catalogue import ENGLISH, Catalogue, Plural, Templates
+from vimbiso_fsm.messages.catalogue import Catalogue, Plural, Templates
+from vimbiso_fsm.messages.languages.english import ENGLISH
 
 NONE, BETWEEN = "there is none; members would read the key", "there is none; members would read 'en' in between"
 
@@ -159,10 +160,13 @@ def faults(english: Templates, other: Templates, language: str = "sn") -> list[T
 
 
 def test_a_second_language_needs_each_text_of_the_first() -> None:
-    """A second language needs each text of the first, those of the framework included."""
+    """A second language needs each text of the first; those of the framework ship in six languages."""
     flow: Flow[Any] = Flow("f", initial="a", states=[State("a", final=True)], transitions=[])
     lacking = missing(Bot([flow], texts={"en": {"one": "1"}, "sn": {}}), "sn")
-    assert {"one", "f.title", *ENGLISH} <= set(lacking)
+    assert set(lacking) == {"one", "f.title"}
+    assert {"one", "f.title", *ENGLISH} <= set(missing(Bot([flow], texts={"en": {"one": "1"}, "de": {}}), "de"))
+    [fault] = [each for each in text_faults(Bot([flow], texts={"de": {}})) if each.key == "cancel.done"]
+    assert fault.fault == "there is none; members would read English in between"
     assert faults({"one": "1"}, {}) == [TextFault("sn", "one", BETWEEN)]
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tests.strategies import texts
 from vimbiso_fsm.messages import catalogue as catalogues
-from vimbiso_fsm.messages.catalogue import ENGLISH, Catalogue, Plural
+from vimbiso_fsm.messages.catalogue import Catalogue, Plural
+from vimbiso_fsm.messages.languages.english import ENGLISH
 from vimbiso_fsm.messages.money import Money
 from vimbiso_fsm.messages.replies import Button, Buttons, Menu, Row, Text
 
@@ -117,7 +118,7 @@ def test_money_is_written_as_the_language_does():
 
 def test_the_language_is_the_first_that_there_is():
     """A tag finds the language that its readers understand; without one, the default language is spoken."""
-    catalogue = Catalogue.of({"sn": {}, "pt-BR": {}})
+    catalogue = Catalogue.of({"sn": {}, "pt-BR": {}, "en": {}})
     assert [catalogue.language(tags) for tags in (["sn"], ["SN_zw"], ["sn-Latn-ZW"], ["fr", "sn"])] == ["sn"] * 4
     assert catalogue.language(["pt-br"]) == "pt-BR"
     assert [catalogue.language(tags) for tags in (["pt"], ["sna"])] == ["pt-BR", "sn"]

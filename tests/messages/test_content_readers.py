@@ -111,7 +111,7 @@ def test_either_tries_the_readers_of_texts_in_order() -> None:
     assert str(either("2026-11-22")) == "2026-11-22"
     assert either("LATER") == "later"
     assert words(either("x")).startswith("Please write a date")
-    assert either.of(PHOTO) == PHOTO
+    assert either.at(None).of(PHOTO) == PHOTO
 
 
 def test_either_may_depend_on_the_turn() -> None:

@@ -37,7 +37,7 @@ from vimbiso_fsm.flow.calls import READ_ONLY, STANDARD, Call, Caller, CallPolicy
 from vimbiso_fsm.flow.flow import NoData
 from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.turn import Turn
-from vimbiso_fsm.messages.catalogue import ENGLISH
+from vimbiso_fsm.messages.languages.english import ENGLISH
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Text

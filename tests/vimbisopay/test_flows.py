@@ -47,7 +47,7 @@ from vimbiso_fsm.flow.flow import Flow, NoData
 from vimbiso_fsm.flow.machine import Machine
 from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.turn import Turn, authenticated
-from vimbiso_fsm.messages.catalogue import ENGLISH as FRAMEWORK
+from vimbiso_fsm.messages.languages.english import ENGLISH as FRAMEWORK
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.money import Money
 from vimbiso_fsm.messages.readers import ANSWER_TEXTS

@@ -148,7 +148,7 @@ def _turn(bot: Bot, named: Named) -> Turn[Any]:
     member: Member[Any] = bot.typed(Member("guest"))
     return Turn(
         flow.data(), member, Channel("whatsapp", "263770000000"), NOW, flow.name, named.state.name,
-        zone_of=bot.zone_for, proof_of=bot.proves,
+        zone_of=bot.zone_for, proof_of=bot.proves, language_of=bot.language,
     )  # fmt: skip
 
 

@@ -12,8 +12,7 @@ from vimbiso_fsm.check.parts import at, flows_of
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.flow import AnyFlow
 from vimbiso_fsm.flow.text_check import TextUse, text_faults, text_uses
-from vimbiso_fsm.messages.catalogue import ENGLISH
-from vimbiso_fsm.messages.readers import ANSWER_TEXTS
+from vimbiso_fsm.messages.languages.english import TEXTS
 from vimbiso_fsm.messages.words import normalise
 
 
@@ -34,7 +33,7 @@ def _texts(bot: Bot, uses: Sequence[TextUse]) -> Iterator[Finding]:
     framework: Counter[str] = Counter()
     for fault in text_faults(bot, uses):
         use = lines.get(fault.key)
-        is_own = fault.key not in ENGLISH and fault.key not in ANSWER_TEXTS
+        is_own = fault.key not in TEXTS
         if not is_own or (use is not None and use.flow and use.flow not in own):
             framework[fault.language] += 1
             continue
@@ -86,7 +85,7 @@ def _unused(bot: Bot, uses: Sequence[TextUse]) -> Iterator[Finding]:
     """Yield the texts of the default language that no code of the bot's package names, not even in part."""
     known = bot.catalogue.languages.get(bot.catalogue.default, {})
     names = {flow.name for flow in bot.flows}
-    own = {key for key in known if key not in ENGLISH and key not in ANSWER_TEXTS}
+    own = {key for key in known if key not in TEXTS}
     titles = {f"{name}.title" for name in names}
     helps = {f"{flow.name}.{state.name}.help" for flow in bot.flows for state in flow.states}
     left = own - titles - helps - {use.key for use in uses}

@@ -7,7 +7,7 @@ A run stands in a state. Runs form a stack: below the current run are those that
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 import attrs
@@ -274,8 +274,12 @@ class Draft:
         bot, data = self.bot, self.typed.get(run.id)
         return Turn(
             self.data(run) if data is None else data, self.member, self.channel, self.now, run.flow, run.step,
-            message=self.message, zone_of=bot.zone_for, proof_of=bot.proves,
+            message=self.message, zone_of=bot.zone_for, proof_of=bot.proves, language_of=bot.language,
         )  # fmt: skip
+
+    def zone(self) -> tzinfo:
+        """Return the time zone of the member."""
+        return self.bot.zone_for(self.member)
 
     # The replies --------------------------------------------------------------------------------------------------
 
@@ -291,7 +295,7 @@ class Draft:
                 break
         else:
             return tuple(self.replies)
-        return self.bot.say(self.replies, self.member.stored_profile, self.channel)
+        return self.bot.say(self.replies, self.member.stored_profile, self.channel, self.zone)
 
     def ask(self) -> None:
         """Ask the current state's question. If the member can answer nothing, say so first.

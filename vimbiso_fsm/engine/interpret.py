@@ -196,7 +196,7 @@ def _as_kept(draft: Draft) -> Any:
     """Return the current question as the outbox keeps it."""
     run = draft.standing
     reply = question.build(draft.bot, draft.here, run, draft.turn(run)).reply
-    [asked] = replies_to_keep(draft.bot.say([reply], draft.member.stored_profile, draft.channel))
+    [asked] = replies_to_keep(draft.bot.say([reply], draft.member.stored_profile, draft.channel, draft.zone))
     return asked
 
 

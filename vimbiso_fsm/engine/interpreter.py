@@ -69,6 +69,7 @@ def fire(draft: Draft, trigger: str, answer: Any = None, *, reason: Refused | No
     turn = Turn(
         data, draft.member, draft.channel, draft.now, flow.name, state.name, trigger, answer, reason,
         message=draft.message, by=draft.by, zone_of=draft.bot.zone_for, proof_of=draft.bot.proves,
+        language_of=draft.bot.language,
     )  # fmt: skip
     fired = here.fire(turn)
     version, print_ = flow.version, flow.fingerprint

@@ -90,7 +90,7 @@ def _names(draft: Draft) -> list[_Name]:
         for row in question.rows_of(here.state, draft.turn(run)):
             choice = question.ROW + row.id
             rows.add(choice)
-            found.append(_Name(choice, normalise(draft.bot.catalogue.say(row.title, language).text)))
+            found.append(_Name(choice, normalise(draft.bot.catalogue.say(row.title, language, draft.zone).text)))
             found.append(_Name(choice, normalise(row.id), is_read=False))
     for place, shown in enumerate(run.shown, 1):
         choice, title = shown.choice, normalise(shown.title)

@@ -13,6 +13,7 @@ A question is narrowed when a typed text can mean several of its choices: it is 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -62,7 +63,7 @@ def rows_of(state: State[Any], turn: Turn[Any]) -> tuple[Row, ...]:
 def body_of(bot: Bot, here: AnyPosition, turn: Turn[Any], language: str) -> Reply:
     """Return what a state asks, without its choices, with its final words in a language."""
     asked = text_of("ask", here.state.ask, turn) if here.state.ask is not None else Text("")
-    return bot.catalogue.say(asked, language) if isinstance(asked, Text) else bot.catalogue.reply(asked, language)
+    return bot.catalogue.reply(asked, language, partial(bot.zone_for, turn.member))
 
 
 def build(bot: Bot, here: AnyPosition, run: Run, turn: Turn[Any], language: str | None = None) -> Question:
@@ -86,16 +87,17 @@ def build(bot: Bot, here: AnyPosition, run: Run, turn: Turn[Any], language: str 
     few = narrowed_to(run)
     choices = _narrow([*map(_offer, rows), *ways, *buttons], few) if few else []
     choices = choices or [*map(_offer, on_page), *ways, *buttons]
-    say, fence = bot.catalogue.say, run.fence
+    zone = partial(bot.zone_for, turn.member)
+    fence = run.fence
     is_menu = state.rows is not None and not empty
     shown: list[Shown] = []
     rows_said: list[Row] = []
     buttons_said: list[Button] = []
     for choice, title, about in choices:
-        said = title if title.text else say(title, language)
+        said = title if title.text else bot.catalogue.say(title, language, zone)
         shown.append(Shown(choice, said.text))
         if is_menu:
-            rows_said.append(Row(fence + choice, said, about and say(about, language)))
+            rows_said.append(Row(fence + choice, said, about and bot.catalogue.say(about, language, zone)))
         else:
             buttons_said.append(Button(fence + choice, said))
     reply: Reply = body

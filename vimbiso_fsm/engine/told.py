@@ -83,7 +83,17 @@ def of_bot(draft: Draft) -> Turn[Any]:
     """Return the turn as a reaction of the bot sees it. A session that is over has no login."""
     _end_login(draft)
     bot = draft.bot
-    return Turn(None, draft.member, draft.channel, draft.now, "", "", zone_of=bot.zone_for, proof_of=bot.proves)
+    return Turn(
+        None,
+        draft.member,
+        draft.channel,
+        draft.now,
+        "",
+        "",
+        zone_of=bot.zone_for,
+        proof_of=bot.proves,
+        language_of=bot.language,
+    )
 
 
 def _end_login(draft: Draft) -> None:

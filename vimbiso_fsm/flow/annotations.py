@@ -24,7 +24,7 @@ from vimbiso_fsm.messages.refusals import Refused
 def returned(callback: Callable[..., object]) -> object:
     """Return the annotated result of a callback; `Any` if it is unknown. The result of a class is the class."""
     if isinstance(callback, TurnReader):
-        return callback.returns
+        return callback.returns if callback.plain is None else returned(callback.plain)
     if isinstance(callback, ContentReader):
         return _union([*(way.returns for way in callback.ways), *map(returned, callback.texts)])
     return callback if isinstance(callback, type) else _hints(callback).get("return", Any)

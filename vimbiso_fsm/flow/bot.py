@@ -33,6 +33,7 @@ from vimbiso_fsm.flow.zones import ZoneOf, declared_zone, declared_zone_of, memb
 from vimbiso_fsm.made import Made, caller
 from vimbiso_fsm.messages import locales
 from vimbiso_fsm.messages.catalogue import Catalogue, Templates
+from vimbiso_fsm.messages.catalogue import Zone as ZoneNow
 from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.proof import KINDS, PROOFS, Proof, proof_of, proven_phone
@@ -159,7 +160,8 @@ class Bot:
             whose rest answers the first question. `Shortcut(flow, reads)` reads more answers from the rest. A link is
             followed at every question. Anyone can write one, so each answer goes through its reader and guards.
         texts: Templates by key, or by language and key. A reply is in the `language` that the member's profile names,
-            otherwise in the one that the channel reports.
+            otherwise in the one that the channel reports, otherwise in English, or in the first language of the texts
+            if none are English. The framework's own texts come with each language in which they ship.
         services: The services that calls are made to, by the name of the port in snake case.
         service_limits: The bounds of what one process asks of a service, by its name; `ServiceLimits()` for others.
         channels: Channel types beyond the built-in ones, or the same as a mapping to what the identifier of each proves
@@ -240,17 +242,18 @@ class Bot:
     def __attrs_post_init__(self) -> None:
         fill = functools.partial(object.__setattr__, self)  # the class is frozen
         fill("linked", declared_links(self.links))
-        names, words = declared_inboxes(self.inboxes, self.commands)
-        fill("inbox_names", names)
-        fill("inbox_words", words)
         fill("pulled", declared_triggers(self.triggers))
         fill("everywhere", tuple(shortcut for shortcut in self.shortcuts if shortcut.anywhere))
-        fill("is_heard_anywhere", bool(words or self.linked or self.everywhere))
         fill("flows", tuple(_all_flows(self)))
         _check_home(self.home)
         fill("proofs", {**PROOFS, **self.channels})
         check_windows(self.windows, self.proofs)
         fill("catalogue", Catalogue.of(self.texts, [flow.name for flow in self.flows]))
+        fill("commands", self.commands.spoken(self.catalogue.languages))
+        names, words = declared_inboxes(self.inboxes, self.commands)
+        fill("inbox_names", names)
+        fill("inbox_words", words)
+        fill("is_heard_anywhere", bool(words or self.linked or self.everywhere))
         fill("machines", {flow.name: Machine(flow) for flow in self.flows})
         for name in sorted(self.dropped & self.machines.keys()):
             raise FlowError(name, "bot", "it is dropped and among the flows", "take it out of one of the two")
@@ -348,9 +351,11 @@ class Bot:
             return self.catalogue.default
         return self.catalogue.language(locales.preferred(profile, channel.metadata))
 
-    def say(self, replies: Iterable[Reply], profile: Mapping[str, object], channel: Channel) -> tuple[Reply, ...]:
-        """Return the replies with all texts written out in the member's language."""
-        return self.catalogue.replies(replies, self.language(profile, channel))
+    def say(
+        self, replies: Iterable[Reply], profile: Mapping[str, object], channel: Channel, zone: ZoneNow | None = None
+    ) -> tuple[Reply, ...]:
+        """Return the replies with all texts written out in the member's language and time zone."""
+        return self.catalogue.replies(replies, self.language(profile, channel), zone)
 
     def with_services(self, services: Mapping[str, object]) -> Bot:
         """Return this bot with some services replaced, by name.

@@ -19,6 +19,7 @@ from vimbiso_fsm.flow.flow import AnyFlow, Flow
 from vimbiso_fsm.flow.state import texts
 from vimbiso_fsm.made import Made, caller
 from vimbiso_fsm.messages.consent import START_WORDS, STOP_WORDS
+from vimbiso_fsm.messages.languages import shipped
 from vimbiso_fsm.messages.value import Value
 from vimbiso_fsm.messages.words import normalise, slash_command
 
@@ -40,7 +41,7 @@ _GREETINGS: Final = (
 
 @attrs.frozen(eq=False, repr=False)
 class Commands(Value):
-    """The global words.
+    """The global words. A bot adds the framework's words of its languages (`vimbiso_fsm.messages.languages`).
 
     Attributes:
         menu: Words that lead home.
@@ -77,6 +78,23 @@ class Commands(Value):
             raise TypeError(f"{', '.join(map(repr, unknown))} is not a command; known are {', '.join(known)}")
         return attrs.evolve(self, **{name: getattr(self, name) | _words(more) for name, more in words.items()})
 
+    def spoken(self, languages: Iterable[str]) -> Commands:
+        """Return these and the framework's words of the languages of a bot.
+
+        A command whose default words an author has replaced keeps the author's words only. A word that has a meaning
+        already keeps it.
+
+        Args:
+            languages: Tags of the languages.
+        """
+        taken = {word: name for name in _FIELDS for word in cast("frozenset[str]", getattr(self, name))}
+        more: dict[str, set[str]] = {}
+        for language in filter(None, map(shipped, languages)):
+            for name, words in language.words.items():
+                if getattr(self, name) >= getattr(_DEFAULT, name):
+                    more.setdefault(name, set()).update(w for w in _words(words) if taken.get(w, name) == name)
+        return self.also(**more) if more else self
+
     def command(self, word: str) -> str:
         """Return the command that a normalised text is: "menu", "cancel", "back", "help" or ""."""
         return self.by_word.get(word, "")
@@ -98,6 +116,10 @@ class Commands(Value):
     def button(self, word: str) -> str:
         """Return the trigger that a normalised text presses: "yes", "no" or ""."""
         return "yes" if word in self.yes else "no" if word in self.no else ""
+
+
+_DEFAULT: Final = Commands()
+_FIELDS: Final = tuple(attrs.fields_dict(Commands))
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -21,7 +21,8 @@ from vimbiso_fsm.flow.flow import AnyFlow
 from vimbiso_fsm.flow.source import Source, sources
 from vimbiso_fsm.made import Made
 from vimbiso_fsm.messages import locales
-from vimbiso_fsm.messages.catalogue import Plural, Template
+from vimbiso_fsm.messages.catalogue import ENGLISH, Plural, Template
+from vimbiso_fsm.messages.languages import LANGUAGES, shipped
 from vimbiso_fsm.messages.readers import ContentReader, TurnReader
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import SAID, Text
@@ -118,8 +119,11 @@ def _titles_as_words(bot: Bot, uses: Iterable[TextUse]) -> Iterator[TextFault]:
 def _faults(bot: Bot, language: str, key: str) -> Iterator[tuple[str, str]]:
     catalogue = bot.catalogue
     own = catalogue.languages.get(language, {}).get(key)
-    if own is None:
+    if language == catalogue.default and own is LANGUAGES[ENGLISH].texts.get(key) and shipped(language) is None:
+        own, read = None, "English in between"
+    else:
         read = "the key" if key not in catalogue else f"{catalogue.default!r} in between"
+    if own is None:
         yield "text-missing", f"there is none; members would read {read}"
         return
     try:

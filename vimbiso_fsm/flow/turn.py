@@ -7,7 +7,7 @@ the turn is stored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, tzinfo
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
@@ -16,6 +16,7 @@ import attrs
 from vimbiso_fsm.document.data_types import data_type
 from vimbiso_fsm.document.document import Member, P_co, StoredProfile, language_of
 from vimbiso_fsm.document.typed_data import unstructure
+from vimbiso_fsm.messages.locales import preferred
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.proof import PROOFS, Proof, proof_of, proven_phone
 from vimbiso_fsm.messages.refusals import Refused
@@ -32,6 +33,14 @@ def _declared(channel: Channel) -> Proof:
 
 def _utc(member: Member[Any]) -> tzinfo:
     return UTC
+
+
+def _english(profile: Mapping[str, object], channel: Channel) -> str:
+    return "en"
+
+
+LanguageOf: TypeAlias = Callable[[Mapping[str, object], Channel], str]
+"""Returns the language of the replies to a member with a stored profile on a channel."""
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -83,6 +92,17 @@ class Turn(Value, Generic[D_co, P_co]):
     by: str = ""
     _zone_of: Callable[[Member[Any]], tzinfo] = attrs.field(default=_utc, alias="zone_of", eq=False, repr=False)
     _proof_of: Callable[[Channel], Proof] = attrs.field(default=_declared, alias="proof_of", eq=False, repr=False)
+    _language_of: LanguageOf = attrs.field(default=_english, alias="language_of", eq=False, repr=False)
+
+    @property
+    def language(self) -> str:
+        """The language of the replies: the member's, as far as the bot has texts in it, otherwise the bot's."""
+        return self._language_of(self.member.stored_profile, self.channel)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The language tags that the profile and the channel name, such as "fr-CA", the preferred one first."""
+        return preferred(self.member.stored_profile, self.channel.metadata)
 
     @property
     def proves(self) -> Proof:

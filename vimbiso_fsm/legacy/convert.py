@@ -134,7 +134,17 @@ def _with_timer(bot: Bot, document: Document, old: LegacyState, now: datetime) -
         return document
     data = structure(run.fields, bot.flow(run.flow).data)
     member = bot.typed(document.member)
-    turn = Turn(data, member, document.channel, now, run.flow, run.step, zone_of=bot.zone_for, proof_of=bot.proves)
+    turn = Turn(
+        data,
+        member,
+        document.channel,
+        now,
+        run.flow,
+        run.step,
+        zone_of=bot.zone_for,
+        proof_of=bot.proves,
+        language_of=bot.language,
+    )
     try:
         due = fires_at(state.timeout, turn)
     except BaseException as error:  # a function of the author, called with data of any shape

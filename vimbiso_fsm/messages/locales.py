@@ -1,17 +1,20 @@
-"""The conventions of languages, from the Unicode CLDR: the meaning of a tag, plurals, amounts of money.
+"""The conventions of languages, from the Unicode CLDR: the meaning of a tag, plurals, amounts, dates and times.
 
 This is the only import of Babel. A language that the CLDR does not know counts and writes as English does.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import decimal
+import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from babel import Locale, UnknownLocaleError
 from babel.core import get_global, parse_locale
+from babel.dates import format_date, format_time
 from babel.numbers import NumberPattern, parse_pattern
 
 from vimbiso_fsm.messages.money import Money
@@ -124,6 +127,104 @@ def money(value: Money, language: str) -> str:
     with decimal.localcontext(_EXACT):
         words = _pattern(language, max(0, -exponent)).apply(amount, _locale(language))
     return f"{words} {value.currency}"
+
+
+def number(value: decimal.Decimal, language: str) -> str:
+    """Format a decimal number as the language writes numbers, with all its decimals: "1,250.50"."""
+    if not value.is_finite():
+        return str(value)
+    return money(Money(value, ""), language).rstrip()
+
+
+_YEAR: Final = re.compile(r"(?<!y)y(?!y)")
+_LONG_DATES: Final = {"sn": "d MMMM y"}
+"""Patterns of dates that the CLDR has not yet from the speakers of a language."""
+
+
+def date(value: dt.date, language: str) -> str:
+    """Format a date in words: "4 January 2027", "4 de enero de 2027". A year has at least four digits."""
+    found = _spoken(language)
+    pattern = _LONG_DATES.get(found.language) or found.date_formats["long"].pattern
+    return format_date(value, _YEAR.sub("yyyy", pattern), locale=found)
+
+
+def time(value: dt.time, language: str) -> str:
+    """Format a time of day: "15:30", with seconds unless they are 0."""
+    return format_time(value.replace(tzinfo=None), "medium" if value.second else "short", locale=_spoken(language))
+
+
+def datetime(value: dt.datetime, language: str) -> str:
+    """Format a date and a time in the time zone of the value: "4 January 2027, 15:30".
+
+    A time that the clocks of the zone show twice on that day is followed by its difference to UTC.
+    """
+    words = f"{date(value.date(), language)}, {time(value.time(), language)}"
+    before, after = value.replace(fold=0).utcoffset(), value.replace(fold=1).utcoffset()
+    return words if before is None or after is None or before <= after else f"{words} {_offset(value)}"
+
+
+def _offset(value: dt.datetime) -> str:
+    """Return the difference of an instant to UTC: "+02:00"."""
+    return value.isoformat()[-6:] if value.utcoffset() else "+00:00"
+
+
+class Names(NamedTuple):
+    """The names of the months and of the days of the week, by number: January is 1, Monday is 0.
+
+    The particles are the words that the language writes between the parts of a date.
+    """
+
+    months: Mapping[str, int]
+    short_months: Mapping[str, int]
+    weekdays: Mapping[str, int]
+    particles: frozenset[str]
+
+
+@lru_cache(maxsize=64)
+def names(language: str) -> Names:
+    """Return the names of months and weekdays in a language, as they stand in a date and by themselves."""
+    found = _locale(language)
+    kinds = ("format", "stand-alone")
+    return Names(
+        {name: number for kind in kinds for number, name in found.months[kind]["wide"].items()},
+        {name: number for kind in kinds for number, name in found.months[kind]["abbreviated"].items()},
+        {name: number for kind in kinds for number, name in found.days[kind]["wide"].items()},
+        frozenset(re.findall("'([^']+)'", found.date_formats["long"].pattern)),
+    )
+
+
+_ORDERS: Final = {"sn": "dm"}
+"""The orders of languages whose CLDR data have another one than their speakers."""
+
+
+def order(tags: Iterable[str]) -> str:
+    """Return the order of day and month in numbers, "dm" or "md", by the first tag that is known; "" without one.
+
+    English without a territory tells none: 04/01 is the 4th of January in Harare and the 1st of April in Chicago. Nor
+    does a language that writes the year first.
+    """
+    for tag in tags:
+        parts = _parts(tag)
+        if (parts[0] == "en" and len(parts) == 1) or not _is_known(tag):
+            continue
+        found = _locale(tag)
+        pattern = found.date_formats["short"].pattern
+        day, month, year = pattern.find("d"), pattern.find("M"), pattern.find("y")
+        return _ORDERS.get(found.language) or ("" if year < max(day, month) else "dm" if day < month else "md")
+    return ""
+
+
+def _spoken(language: str) -> Locale:
+    """Return the locale of dates and times: English without a territory is written as in most English countries."""
+    return _locale("en-GB" if _parts(language) == ("en",) else language)
+
+
+def _is_known(tag: str) -> bool:
+    try:
+        Locale.parse("_".join(_parts(tag)))
+    except (UnknownLocaleError, TypeError, ValueError):
+        return False
+    return True
 
 
 @lru_cache(maxsize=64)

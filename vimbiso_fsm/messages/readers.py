@@ -16,16 +16,13 @@ A reader of texts has `examples`, which it accepts, and `near`, which it refuses
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from typing import Any, Final
 
-import attrs
-
-from vimbiso_fsm.errors import FlowError, WrongCallback
+from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.messages.bounds import check_count, check_range
 from vimbiso_fsm.messages.content_readers import (
     CONTENT_TEXTS,
@@ -41,10 +38,12 @@ from vimbiso_fsm.messages.content_readers import (
     photo,
     video,
 )
+from vimbiso_fsm.messages.date_readers import DATE_TEXTS, date, datetime, time
 from vimbiso_fsm.messages.examples import TextReader, exemplified
 from vimbiso_fsm.messages.money import Money
 from vimbiso_fsm.messages.refusals import Refused
-from vimbiso_fsm.messages.words import BLANK, is_selector, normalise, without_stop
+from vimbiso_fsm.messages.turn_readers import Bound, Reader, TurnReader, bounded, of_turn
+from vimbiso_fsm.messages.words import BLANK, collapse, is_selector, normalise, without_stop
 
 __all__ = [
     "AMOUNT_DIGITS",
@@ -60,6 +59,7 @@ __all__ = [
     "contact",
     "contacts",
     "date",
+    "datetime",
     "document",
     "either",
     "file",
@@ -73,20 +73,13 @@ __all__ = [
     "order",
     "phone",
     "photo",
+    "time",
     "video",
 ]
 
-T = TypeVar("T")
-R = TypeVar("R")
-
-Reader: TypeAlias = Callable[[str], T | Refused]
-"""Reads a typed answer: returns its value, or the reason why it is refused."""
-
-Bound: TypeAlias = T | Callable[[Any], T] | None
-"""A bound of a reader: a value, a function of the turn that returns one, or None for no bound."""
-
 ANSWER_TEXTS: Final[Mapping[str, str]] = {
     **CONTENT_TEXTS,
+    **DATE_TEXTS,
     "amount.currency": "We do not know {currency}. You can use {known}.",
     "amount.decimals": "{currency} has at most {decimals} digits after the point.",
     "amount.digits": "That number is too long; please keep it to {limit} digits.",
@@ -95,10 +88,6 @@ ANSWER_TEXTS: Final[Mapping[str, str]] = {
     "amount.format": "Please write an amount like 10 or 10.50 {currency}, without commas.",
     "amount.zero": "The amount must be more than 0.",
     "choice.unknown": "That is not one of the choices.",
-    "date.early": "That is too early; the first possible day is {earliest}.",
-    "date.format": "Please write a date like 2026-11-22 or 22 November 2026.",
-    "date.late": "That is too late; the last possible day is {latest}.",
-    "date.unknown": "There is no such day.",
     "handle.format": "A handle has only letters, digits and _ and at most {limit} of them; for example shop_one.",
     "name.format": "A name has only letters, spaces, hyphens, apostrophes and full stops.",
     "name.length": "Please write between {shortest} and {longest} characters.",
@@ -113,102 +102,6 @@ ANSWER_TEXTS: Final[Mapping[str, str]] = {
     "text.length": "That is too long; please keep it to {limit} characters.",
 }
 """The words of every refusal of a reader; the texts of a bot may replace any of them."""
-
-
-# Readers of the turn ------------------------------------------------------------------------------------------------
-
-
-@attrs.frozen
-class TurnReader(Generic[T]):
-    """A reader that is made anew for each answer, because its bounds are functions of the turn.
-
-    Attributes:
-        make: Makes the reader of a turn. It is pure.
-        returns: The type of the values that it returns, to compare with the field that takes them; `Any` if unknown.
-        examples: Texts that it accepts, if some are accepted in each turn. `reader.at(turn)` has those of a turn.
-        near: Texts that it refuses in each turn.
-    """
-
-    make: Callable[[Any], Reader[T]]
-    returns: object = Any
-    examples: tuple[str, ...] = ()
-    near: tuple[str, ...] = ()
-
-    def at(self, turn: object) -> Reader[T]:
-        """Return the reader of a turn.
-
-        Raises:
-            WrongCallback: The function of `of_turn` returned no reader, or one of a bound no bound.
-        """
-        made: object = self.make(turn)
-        if not callable(made) or isinstance(made, TurnReader):
-            raise WrongCallback("of_turn(…)", type(made).__name__, "a reader of texts")
-        return made
-
-    def __call__(self, text: str) -> T | Refused:
-        """Raise `TypeError`: without a turn, nothing can be read."""
-        raise TypeError("the bounds of this reader are functions of the turn; read with reader.at(turn)(text)")
-
-
-def of_turn(make: Callable[[Any], Reader[T]]) -> Reader[T]:
-    """Make a reader that depends on the turn: `of_turn(lambda turn: date(earliest=turn.today))`.
-
-    Args:
-        make: Makes the reader of a turn. It is pure, and is called for each answer.
-    """
-    return TurnReader(make)
-
-
-def _bounded(
-    name: str,
-    kind: type[R],
-    bounds: Mapping[str, Any],
-    make: Callable[..., TextReader[R]],
-    fault: Callable[[Any], str | None],
-) -> TextReader[R]:
-    """Make a reader with two bounds, at once if both are fixed, otherwise of each turn.
-
-    Args:
-        name: The name of the reader, for errors.
-        kind: The type of its values.
-        bounds: The lower bound and the upper one, by name; None for no bound.
-        make: Makes the reader of fixed bounds, by name.
-        fault: Returns what a bound must be, None if the value is one.
-
-    Raises:
-        FlowError: A fixed bound is none, or the lower one is above the upper one.
-    """
-    low, high = bounds
-    fixed = {key: bound for key, bound in bounds.items() if bound is not None and not callable(bound)}
-    for key, bound in fixed.items():
-        if wanted := fault(bound):
-            raise FlowError("", f"{name}()", f"{key} is {bound!r}", f"give {wanted}, or a function of the turn")
-    check_range(f"{name}()", (low, fixed.get(low)), (high, fixed.get(high)))
-    if not any(map(callable, bounds.values())):
-        return make(**bounds)
-
-    def at_turn(turn: object) -> Reader[R]:
-        found: dict[str, Any] = {low: None, high: None, **fixed}
-        for key, bound in bounds.items():
-            if callable(bound):
-                value = found[key] = bound(turn)
-                if wanted := fault(value):
-                    raise WrongCallback(f"{name}({key}=…)", type(value).__name__, wanted)
-        if found[low] is not None and found[high] is not None and found[low] > found[high]:
-            raise WrongCallback(f"{name}({low}=…, {high}=…)", "a lower bound above the upper one", "bounds in order")
-        return make(**found)
-
-    return TurnReader(at_turn, kind)
-
-
-def _no_date(bound: object) -> str | None:
-    return (
-        None if isinstance(bound, dt.date) and not isinstance(bound, dt.datetime) else "a date; of an instant, .date()"
-    )
-
-
-def _no_number(bound: object) -> str | None:
-    return None if type(bound) is int else "a whole number"
 
 
 # Several kinds of answers --------------------------------------------------------------------------------------------
@@ -228,8 +121,11 @@ def either(*readers: Callable[[str], Any]) -> Reader[Any]:
         raise FlowError("", "either()", f"it has {len(readers)} readers", "give two readers or more")
     if not any(isinstance(each, TurnReader) for each in readers):
         return _either(readers)
+    plain = [each.plain if isinstance(each, TurnReader) else each for each in readers]
+    without = [each for each in plain if each is not None]
     return TurnReader(
-        lambda turn: _either([each.at(turn) if isinstance(each, TurnReader) else each for each in readers])
+        lambda turn: _either([each.at(turn) if isinstance(each, TurnReader) else each for each in readers]),
+        plain=_either(without) if len(without) == len(plain) else None,
     )
 
 
@@ -297,13 +193,13 @@ def amount(
     def of(least: Money | None, most: Money | None) -> TextReader[Money]:
         return _amount(decimals, default, least, most)
 
-    return _bounded("amount", Money, {"least": least, "most": most}, of, no_amount)
+    return bounded("amount", Money, {"least": least, "most": most}, of, no_amount)
 
 
 def _amount(decimals: Mapping[str, int], default: str, least: Money | None, most: Money | None) -> TextReader[Money]:
     @exemplified(*_amounts(decimals, default, least, most), near=("0", "ten", f"1.{'5' * (decimals[default] + 1)}"))
     def read_amount(text: str) -> Money | Refused:
-        text = _collapse(text)
+        text = collapse(text)
         found = _AMOUNT.fullmatch(text) if len(text) <= _AMOUNT_LENGTH else None
         if found is None or (found["before"] and found["after"]):
             if len(text) > _AMOUNT_LENGTH and re.match(f"[0-9.]{{{AMOUNT_DIGITS + 2}}}", text):
@@ -342,6 +238,10 @@ def _amounts(decimals: Mapping[str, int], default: str, least: Money | None, mos
 _NUMBER: Final = re.compile("-?[0-9]+")
 
 
+def _no_number(bound: object) -> str | None:
+    return None if type(bound) is int else "a whole number"
+
+
 def number(*, least: Bound[int] = 0, most: Bound[int] = None) -> TextReader[int]:
     """Make a reader of whole numbers: ASCII digits without separators, with a minus sign for a negative one.
 
@@ -354,7 +254,7 @@ def number(*, least: Bound[int] = 0, most: Bound[int] = None) -> TextReader[int]
     Raises:
         FlowError: A bound is no whole number, or the lower one is above the upper one.
     """
-    return _bounded("number", int, {"least": least, "most": most}, _number, _no_number)
+    return bounded("number", int, {"least": least, "most": most}, _number, _no_number)
 
 
 def _number(least: int | None, most: int | None) -> TextReader[int]:
@@ -364,7 +264,7 @@ def _number(least: int | None, most: int | None) -> TextReader[int]:
 
     @exemplified(*map(str, [*between, *bounds]) if bounds or between else "0", near=("many", *map(str, beyond)))
     def read_number(text: str) -> int | Refused:
-        text = _collapse(text) if len(text) <= 1000 else ""
+        text = collapse(text) if len(text) <= 1000 else ""
         if _NUMBER.fullmatch(text) is None:
             return Refused("number.format")
         if len(text.lstrip("-")) > AMOUNT_DIGITS:
@@ -384,15 +284,6 @@ _JOINERS: Final = frozenset("\u200c\u200d")
 """Invisible characters without which several languages, and emoji, cannot be written."""
 _MARKS_IN_A_ROW: Final = 30
 """Combining marks in a row (Unicode's stream-safe format); normalisation of longer rows takes quadratic time."""
-
-
-_SPACE: Final = re.compile("[ \\t\\r\\n\\u00a0\\u1680\\u2000-\\u200a\\u202f\\u205f\\u3000]+")
-"""White space, without the other control characters."""
-
-
-def _collapse(text: str) -> str:
-    """Trim `text` and make each run of white space one space."""
-    return _SPACE.sub(" ", text).strip(" ")
 
 
 # Names and handles -------------------------------------------------------------------------------------------------
@@ -419,7 +310,7 @@ def name(shortest: int = 2, longest: int = 50) -> TextReader[str]:
     @exemplified("Ada Lovelace"[:longest].rstrip().ljust(shortest, "a"), near=("4", "x" * (longest + 1)))
     def read_name(text: str) -> str | Refused:
         too_long = Refused("name.length", shortest=shortest, longest=longest)
-        text = _collapse(text)
+        text = collapse(text)
         if len(text) > 4 * longest:  # NFC makes at most four characters one
             return too_long
         text = unicodedata.normalize("NFC", text)
@@ -457,7 +348,7 @@ def handle(text: str) -> str | Refused:
 
     A leading @ is left out, and the rest is returned in lower case, because handles are compared without case.
     """
-    found = _HANDLE.fullmatch(_collapse(text))
+    found = _HANDLE.fullmatch(collapse(text))
     return found[1].lower() if found else Refused("handle.format", limit=30)
 
 
@@ -486,64 +377,6 @@ def choice(*options: str) -> TextReader[str]:
         return Refused("choice.unknown") if option is None else option
 
     return read_choice
-
-
-# Dates -------------------------------------------------------------------------------------------------------------
-
-_ISO: Final = re.compile(r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})")
-_SPELT: Final = re.compile(r"([0-9]{1,2})\.? ([A-Za-z]{3,9})\.? ([0-9]{4})")
-_MONTHS: Final = (
-    "january", "february", "march", "april", "may", "june",
-    "july", "august", "september", "october", "november", "december",
-)  # fmt: skip
-
-
-def date(*, earliest: Bound[dt.date] = None, latest: Bound[dt.date] = None) -> TextReader[dt.date]:
-    """Make a reader of dates that mean the same everywhere: `2026-11-22`, `22 November 2026`, `22 nov 2026`.
-
-    Nothing is guessed: `1/2/2026` is refused.
-
-    Args:
-        earliest: The first possible day, or a function of the turn that returns it.
-        latest: The last possible day, in the same way.
-
-    Raises:
-        FlowError: A bound is no date, or the first day is after the last one.
-    """
-    return _bounded("date", dt.date, {"earliest": earliest, "latest": latest}, _date, _no_date)
-
-
-def _date(earliest: dt.date | None, latest: dt.date | None) -> TextReader[dt.date]:
-    days = [day for day in (earliest, latest) if day is not None] or [dt.date(2026, 11, 22)]
-
-    @exemplified(*(day.isoformat() for day in days), near=("1/2/2026", "2026-02-30"))
-    def read_date(text: str) -> dt.date | Refused:
-        numbers = _numbers(_collapse(text) if len(text) <= 1000 else "")
-        if numbers is None:
-            return Refused("date.format")
-        try:
-            day = dt.date(*numbers)
-        except ValueError:
-            return Refused("date.unknown")
-        if earliest is not None and day < earliest:
-            return Refused("date.early", earliest=earliest)
-        if latest is not None and day > latest:
-            return Refused("date.late", latest=latest)
-        return day
-
-    return read_date
-
-
-def _numbers(text: str) -> tuple[int, int, int] | None:
-    """Return year, month and day; None if one of them is missing."""
-    if found := _ISO.fullmatch(text):
-        return int(found[1]), int(found[2]), int(found[3])
-    if found := _SPELT.fullmatch(text):
-        word = found[2].lower()
-        months = [place for place, month in enumerate(_MONTHS, 1) if word in (month, month[:3], month[:4])]
-        if months:
-            return int(found[3]), months[0], int(found[1])
-    return None
 
 
 # Text --------------------------------------------------------------------------------------------------------------
@@ -610,7 +443,7 @@ def phone(region: str = "") -> TextReader[str]:
 
     @exemplified(example, near=("12", "a number"))
     def read_phone(text: str) -> str | Refused:
-        text = _collapse(text)
+        text = collapse(text)
         if len(text) > 40 or not re.fullmatch(r"\+?[0-9 ()./-]+", text):
             return Refused("phone.format")
         try:

@@ -92,3 +92,12 @@ def number(word: str) -> int | None:
 def numbers_in(word: str) -> frozenset[int]:
     """Return the whole numbers of at most three digits that stand in a normalised text, such as 3 in "3 guests"."""
     return frozenset(map(int, _WHOLE.findall(word)))
+
+
+_SPACE: Final = re.compile("[ \\t\\r\\n\\u00a0\\u1680\\u2000-\\u200a\\u202f\\u205f\\u3000]+")
+"""White space, without the other control characters."""
+
+
+def collapse(text: str) -> str:
+    """Trim `text` and make each run of white space one space."""
+    return _SPACE.sub(" ", text).strip(" ")
