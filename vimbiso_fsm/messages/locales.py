@@ -14,7 +14,6 @@ from typing import Any, Final, NamedTuple
 
 from babel import Locale, UnknownLocaleError
 from babel.core import get_global, parse_locale
-from babel.dates import format_date, format_time
 from babel.numbers import NumberPattern, parse_pattern
 
 from vimbiso_fsm.messages.money import Money
@@ -143,6 +142,8 @@ _LONG_DATES: Final = {"sn": "d MMMM y"}
 
 def date(value: dt.date, language: str) -> str:
     """Format a date in words: "4 January 2027", "4 de enero de 2027". A year has at least four digits."""
+    from babel.dates import format_date  # it reads the time zones of the system; only a bot that says dates pays for it
+
     found = _spoken(language)
     pattern = _LONG_DATES.get(found.language) or found.date_formats["long"].pattern
     return format_date(value, _YEAR.sub("yyyy", pattern), locale=found)
@@ -150,6 +151,8 @@ def date(value: dt.date, language: str) -> str:
 
 def time(value: dt.time, language: str) -> str:
     """Format a time of day: "15:30", with seconds unless they are 0."""
+    from babel.dates import format_time
+
     return format_time(value.replace(tzinfo=None), "medium" if value.second else "short", locale=_spoken(language))
 
 
