@@ -7,6 +7,9 @@ from typing import Final
 WALK: Final = frozenset({"loop", "never-fired", "said-empty", "sent-empty", "trap"})
 """Codes that only a walk finds. A silencer of one of them is not judged where no walk was made."""
 
+ALSO_WALK: Final = frozenset({"callback-raises", "guard-raises"})
+"""Codes that a walk finds too. A silencer of one of them may be for what only a walk finds."""
+
 ADVICE: Final = frozenset(
     {
         "callback-unused",
@@ -41,7 +44,9 @@ FOUND: Final = frozenset(
         "answer-wrong-type", "auto-loop", "call-wrong-arguments", "callback-impure", "callback-raises",
         "callback-returns-other", "confirm-skipped", "default-mutable", "effect-unasked", "guard-impure",
         "guard-raises", "guard-returns-other",
-        "home-ends", "loop-without-exit", "migration-missing", "plural-form", "reader-raises", "reader-wrong-type",
+        "home-ends", "loop-without-exit", "migration-missing", "plural-form", "read-before-written",
+        "reader-raises", "reader-wrong-type",
+        "reason-misplaced", "requires-unsatisfiable",
         "secret-is-public", "service-missing", "shadowed-transition", "shortcut-cannot-parse", "silencer-unused",
         "silencer-without-reason", "text-missing", "text-parameters", "title-is-global-word", "titles-equal",
         "transition-contradicts", "trigger-is-global-word",

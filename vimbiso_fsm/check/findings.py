@@ -7,13 +7,15 @@ import gc
 from collections.abc import Generator, Iterable, Iterator
 
 from vimbiso_fsm.check.code import code_findings
-from vimbiso_fsm.check.codes import FOUND
+from vimbiso_fsm.check.codes import ALSO_WALK, FOUND
 from vimbiso_fsm.check.declaration import declaration_findings
 from vimbiso_fsm.check.finding import Finding
+from vimbiso_fsm.check.guard_code import guard_findings
 from vimbiso_fsm.check.package import package_findings
 from vimbiso_fsm.check.parts import callbacks_of, flows_of
 from vimbiso_fsm.check.probe import probe_findings
 from vimbiso_fsm.check.silencers import silenced
+from vimbiso_fsm.check.unwritten import unwritten_findings
 from vimbiso_fsm.check.words import word_findings
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.made import made_of
@@ -29,8 +31,8 @@ def findings(bot: Bot, more: Iterable[Finding] = (), *, also: frozenset[str] = f
     """
     with _uncollected():
         found = [*declaration_findings(bot), *word_findings(bot), *package_findings(bot)]
-        found += [*code_findings(bot), *probe_findings(bot), *more]
-        return tuple(sorted(silenced(found, _files(bot), FOUND | also)))
+        found += [*code_findings(bot), *guard_findings(bot), *unwritten_findings(bot), *probe_findings(bot), *more]
+        return tuple(sorted(silenced(found, _files(bot), (FOUND - ALSO_WALK) | also)))
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ import attrs
 
 from vimbiso_fsm.check.code import is_pure, looks_at_nothing
 from vimbiso_fsm.check.finding import Finding
+from vimbiso_fsm.check.guard_code import returns_nothing_at
 from vimbiso_fsm.check.parts import Named, at, callbacks_of, flows_of
 from vimbiso_fsm.document.data_types import data_type
 from vimbiso_fsm.document.document import Member
@@ -101,6 +102,8 @@ def _probed(bot: Bot, named: Named) -> Iterator[Finding]:
         return
     found = _called(judge, _turn(bot, named))
     name = getattr(named.callback, "__name__", named.slot)
+    if isinstance(found, WrongCallback) and named.slot == "guard" and returns_nothing_at(named.callback) is not None:
+        return  # it is found in the code, in its line
     if isinstance(found, WrongCallback):
         fault = f"{named.slot} {name!r} returned a {found.returned}"
         yield named.finding(f"{named.kind}-returns-other", fault, f"let it return {found.wanted}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from vimbiso_fsm.channels import sms, telegram
 from vimbiso_fsm.channels.whatsapp import BUTTON_TITLE_LENGTH, BUTTONS, ROW_TITLE_LENGTH
 from vimbiso_fsm.check.finding import Finding
 from vimbiso_fsm.check.package import package_files, strings
@@ -77,8 +78,14 @@ def _titles(bot: Bot, flow: AnyFlow, name: str, language: str) -> Iterator[Findi
             fault = f"its title in {language!r} is that of button {earlier!r}, {title!r}"
             yield at(flow, way.made, place, "titles-equal", fault, "give one of them another title")
         if len(title) > limit:
-            fault = f"its title in {language!r} has {len(title)} characters, and WhatsApp shows {limit}"
+            fault = f"its title in {language!r} has {len(title)} characters, and {_cuts(title, limit)}"
             yield at(flow, way.made, place, "title-too-long", fault, "shorten it")
+
+
+def _cuts(title: str, limit: int) -> str:
+    """Return which channels cut a title, each with its limit."""
+    limits = {"WhatsApp": limit, "SMS": sms.TITLE_LENGTH, "Telegram": telegram.TITLE_LENGTH}
+    return ", ".join(f"{channel} shows {most}" for channel, most in limits.items() if len(title) > most)
 
 
 def _unused(bot: Bot, uses: Sequence[TextUse]) -> Iterator[Finding]:

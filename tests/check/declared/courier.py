@@ -8,7 +8,9 @@ from typing import cast
 
 import attrs
 
-from vimbiso_fsm import Bot, Call, Flow, Migration, NoData, Plural, Refused, State, Text, Transition, Turn, call, readers
+from vimbiso_fsm import (
+    Bot, Call, Flow, Migration, NoData, Plural, Refused, State, Text, Transition, Turn, authenticated, call, readers,
+)
 
 ASK = Text("Well?")
 
@@ -310,3 +312,73 @@ def a_text_that_is_said_nowhere():
         states=[State("to", ask=ASK, reads=readers.name(), into="to"), State("sent", say=ASK, final=True)],
         transitions=[Transition("answer", "to", "sent")])
     return Bot(flow, texts={"parcel.forgotten": "Left over"})  # HERE text-unused
+
+
+def a_question_that_quotes_an_answer_to_come():
+    def asked(turn: Turn[Parcel]) -> Text:
+        return Text("How heavy is the parcel to {to}?", to=turn.data.to)  # HERE read-before-written
+    return Flow("parcel", data=Parcel, initial="weight",
+        states=[
+            State("weight", ask=asked, reads=readers.number(), into="weight"),
+            State("to", ask=ASK, reads=readers.name(), into="to"),
+            State("sent", say=ASK, final=True),
+        ],
+        transitions=[Transition("answer", "weight", "to"), Transition("answer", "to", "sent")])
+
+
+def a_guard_of_an_answer_to_come():
+    def is_far(turn: Turn[Parcel]) -> bool:
+        return turn.data.to != "Harare"  # HERE read-before-written
+    return Flow("parcel", data=Parcel, initial="weight",
+        states=[
+            State("weight", ask=ASK, reads=readers.number(), into="weight"),
+            State("to", ask=ASK, reads=readers.name(), into="to"),
+            State("sent", say=ASK, final=True),
+        ],
+        transitions=[
+            Transition("answer", "weight", "to", conditions=is_far),
+            Transition("answer", "weight", "sent"),
+            Transition("answer", "to", "sent"),
+        ])
+
+
+def a_reason_that_only_chooses_a_way():
+    def is_light(turn: Turn[Parcel]) -> bool | Refused:
+        return turn.data.weight < 5 or Refused("That is heavy.")
+    return Flow("parcel", data=Parcel, initial="weight",
+        states=[
+            State("weight", ask=ASK, reads=readers.number(), into="weight"),
+            State("weighed"),
+            State("bicycle", say=ASK, final=True),
+            State("van", say=ASK, final=True),
+        ],
+        transitions=[
+            Transition("answer", "weight", "weighed"),
+            Transition("auto", "weighed", "bicycle", conditions=is_light),  # HERE reason-misplaced
+            Transition("auto", "weighed", "van"),
+        ])
+
+
+def a_guard_that_forgets_to_answer():
+    def is_light(turn: Turn[Parcel]) -> bool:
+        if turn.data.weight < 5:  # HERE guard-returns-other
+            return True
+    return Flow("parcel", data=Parcel, initial="weight",
+        states=[State("weight", ask=ASK, reads=readers.number(), into="weight"), State("sent", say=ASK, final=True)],
+        transitions=[Transition("answer", "weight", "sent", conditions=is_light)])
+
+
+def a_guard_that_answers_nothing_for_some():
+    def is_light(turn: Turn[Parcel]):
+        if not turn.data.weight:
+            return None  # HERE guard-returns-other
+        return turn.data.weight < 5
+    return Flow("parcel", data=Parcel, initial="weight",
+        states=[State("weight", ask=ASK, reads=readers.number(), into="weight"), State("sent", say=ASK, final=True)],
+        transitions=[Transition("answer", "weight", "sent", conditions=is_light)])
+
+
+def a_login_that_nothing_makes():
+    return Flow("parcel", initial="asked", requires=authenticated,  # HERE requires-unsatisfiable
+        states=[State("asked", ask=ASK), State("sent", say=ASK, final=True)],
+        transitions=[Transition("send", "asked", "sent")])

@@ -223,3 +223,36 @@ def rows_that_are_always_there():
     def tables(turn: Turn[Order]) -> list[Row]:
         return [Row(str(number), Text(str(number)), value=number) for number in range(1, 5)]
     return one(State("table", ask=ASK, rows=tables, into="table"), ways=[Transition("answer", "table", "end")])
+
+
+def fields_that_may_be_empty_or_were_asked_elsewhere():
+    def words(turn: Turn[Order]) -> Text:
+        return Text("Again {dish}?", dish=turn.data.dish) if turn.data.dish else Text("Which?")
+    def chosen(turn: Turn[Order]) -> bool:
+        return turn.data.dish == ""
+    def is_known(turn: Turn[Order]) -> bool:
+        if turn.data.dish == "sadza":
+            return True
+        return False
+    return one(
+        State("dish", ask=words, reads=readers.name(), into="dish"),
+        ways=[
+            Transition("answer", "dish", "dish", conditions=chosen),
+            Transition("answer", "dish", "end", conditions=is_known),
+            Transition("answer", "dish", "end"),
+        ],
+    )
+
+
+def a_reason_for_an_answer_before_another_way():
+    def small(turn: Turn[Order]) -> bool | Refused:
+        return len(turn.data.dish) < 9 or Refused("That is long; we look for it.")
+    return one(
+        State("dish", ask=ASK, reads=readers.name(), into="dish"),
+        State("looking", ask=ASK, reads=str),
+        ways=[
+            Transition("answer", "dish", "end", conditions=small),
+            Transition("answer", "dish", "looking"),
+            Transition("answer", "looking", "end"),
+        ],
+    )
