@@ -118,3 +118,25 @@ def test_the_flows_of_the_bot_lead_to_their_pages(window: Windows, site: Site, a
     seen.picture(page, "machine-flows")
     shape(page, "state_offer").locator("text").first.click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("offer")
+
+
+def test_a_button_is_pressed_by_its_edge(window: Windows, axe: str) -> None:
+    """In the simulator a chosen edge that is clicked again presses its button, and the state moves."""
+    with studio_site(vimbisopay) as site:
+        with site.desk.simulations.using("own") as simulation:
+            phone = simulation.open("whatsapp:263771000001")
+            for text in ("hi", "offer", "1", "alan"):
+                simulation.say(phone, text)
+        seen = window(site.origin)
+        page = opened(seen, site, "/machine/offer?chat=own/whatsapp:263771000001")
+        expect(shape(page, "state_confirm")).to_contain_class("here")
+        yes = edge(page, "confirm", "yes")
+        expect(yes).to_contain_class("press")
+        yes.locator("text").first.click()
+        expect(page.get_by_role("button", name="Press yes")).to_be_visible()
+        assert barriers(page, axe) == []
+        seen.picture(page, "machine-press")
+        yes.locator("text").first.click()
+        expect(page.locator("#marks")).to_contain_text("in another flow")
+        expect(edge(page, "creating", "done")).to_contain_class("last")
+        seen.picture(page, "machine-pressed")

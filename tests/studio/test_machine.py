@@ -147,3 +147,66 @@ def test_the_form_names_the_flow(studio: Studio) -> None:
     """The form of a page leads to the page of the flow that was chosen, with the member."""
     response = studio.client.get("/machine/offer?flow=login&member=m%2D1", follow_redirects=False)
     assert (response.status_code, response.headers["location"]) == (303, "/machine/login?member=m-1")
+
+
+@pytest.fixture
+def simulated(studio: Studio) -> Generator[Studio]:
+    """A studio whose simulator has a chat in which an offer is to be confirmed."""
+    desk = Desk(vimbisopay)
+    access = Access(hosts=(HOST,))
+    with desk.simulations.using("own") as simulation:
+        phone = simulation.open("whatsapp:263771000001")
+        for text in ("hi", "offer", "1", "alan"):
+            simulation.say(phone, text)
+    with TestClient(
+        studio_app(desk, access), base_url=f"http://{HOST}", headers={"origin": f"http://{HOST}"}
+    ) as client:
+        client.get("/", params={"token": access.token})
+        yield Studio(client, studio.manager)
+
+
+CHAT = "own/whatsapp:263771000001"
+
+
+def test_a_button_is_pressed_in_a_simulation(simulated: Studio) -> None:
+    """The edge of a button that a simulated chat shows has a form, which presses it."""
+    shown = simulated.get("/machine/offer", chat=CHAT)
+    assert f'<option value="{CHAT}" selected>' in shown
+    assert re.findall('data-draws="(state_[a-z]+)" data-marks="here"', shown) == ["state_confirm"]
+    edge = simulated.get("/machine/offer/edges/5", chat=CHAT)
+    assert "Press no" in edge
+    headers = {"hx-request": "true"}
+    pressed = simulated.client.post(f"/machine/offer/edges/5?chat={CHAT}", data={"trigger": "no"}, headers=headers)
+    assert (pressed.status_code, pressed.headers["hx-trigger"]) == (200, "pressed")
+    assert "The conversation went this way." in pressed.text
+    assert "in another flow" in simulated.get("/machine/offer/marks", chat=CHAT)
+    again = simulated.client.post(f"/machine/offer/edges/5?chat={CHAT}", data={"trigger": "no"})
+    assert (again.status_code, again.text[:12]) == (409, "Not pressed:")
+
+
+def test_a_browser_without_scripts_presses_too(simulated: Studio) -> None:
+    """Its form leads back to the page, with the edge."""
+    pressed = simulated.client.post(f"/machine/offer/edges/5?chat={CHAT}", data={"trigger": "no"})
+    assert (pressed.status_code, pressed.url.path) == (200, "/machine/offer")
+    assert "The conversation went this way." in pressed.text
+
+
+@pytest.mark.parametrize("chat", [*HOSTILE[:5], "own/none", "fork-9/whatsapp:1", "/"])
+def test_a_chat_that_is_not_there_is_told(simulated: Studio, chat: str) -> None:
+    """The name of a chat may be any text, and nothing is pressed in one that is not there."""
+    shown = simulated.get("/machine/offer", chat=chat)
+    assert "There is no such chat in the simulator." in shown
+    assert "<script>alert" not in shown
+    pressed = simulated.client.post("/machine/offer/edges/5", params={"chat": chat}, data={"trigger": "no"})
+    assert (pressed.status_code, pressed.text) == (409, "There is no such chat in the simulator.")
+
+
+def test_nothing_is_pressed_on_a_live_store(studio: Studio) -> None:
+    """A button of a member is shown and cannot be pressed."""
+    member = studio.say("hi", "offer", "1", "alan")
+    assert "presses none of a live store" in studio.get("/machine/offer/edges/5", member=member)
+    assert "<form" not in studio.get("/machine/offer/edges/5", member=member)
+    headers = {"origin": f"http://{HOST}"}
+    pressed = studio.client.post(f"/machine/offer/edges/5?member={member}", data={"trigger": "no"}, headers=headers)
+    assert pressed.status_code == 409
+    assert 'data-marks="here"' in studio.get("/machine/offer", member=member)

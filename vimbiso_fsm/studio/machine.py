@@ -9,14 +9,15 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qs, quote, urlencode
 
 import attrs
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from vimbiso_fsm.audit.entries import AuditEntry
@@ -24,6 +25,7 @@ from vimbiso_fsm.audit.trail import read_entry
 from vimbiso_fsm.check.diagram import bot_diagram, declared_flows
 from vimbiso_fsm.check.dot import dot
 from vimbiso_fsm.errors import DamagedDocument, EncryptedState, ForeignState, NewerState
+from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.operations.census import Census
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager
 from vimbiso_fsm.store.requests import Broken, Load, ReadAudit, ScanPart
@@ -31,6 +33,7 @@ from vimbiso_fsm.studio.access import POLICY
 from vimbiso_fsm.studio.desk import Desk
 from vimbiso_fsm.studio.machine_view import NO_CONVERSATION, Conversation, MachineView, Tally, machine_view
 from vimbiso_fsm.studio.pages import Panel, page
+from vimbiso_fsm.studio.simulations import OWN, Simulations
 
 PANEL: Final = Panel("machine", "Machine")
 DRAWING_POLICY: Final = POLICY.replace("script-src 'self'", "script-src 'self' 'wasm-unsafe-eval'")
@@ -76,38 +79,56 @@ def routes(desk: Desk) -> Sequence[BaseRoute]:
         return page(request, "machine_marks.html", **values) if values["changed"] else Response(status_code=204)
 
     async def edge(request: Request) -> Response:
-        values = await _values(desk, request)
-        place, view = request.path_params["place"], values["view"]
-        if place >= len(view.edges):
-            raise HTTPException(404)
-        return page(request, "machine_edge.html", edge=view.edges[place], **values)
+        return await _edge(desk, request)
+
+    async def press(request: Request) -> Response:
+        """Press the button of an edge in a simulation. The page then asks for the new marks."""
+        trigger = parse_qs((await request.body()).decode("utf-8", "replace")).get("trigger", [""])[0]
+        chat = request.query_params.get("chat", "")
+        problem = await asyncio.to_thread(pressed, desk.simulations, Chat.named(chat), trigger)
+        if problem:
+            return PlainTextResponse(problem, 409)
+        if "hx-request" not in request.headers:
+            asked = urlencode({"chat": chat, "edge": request.path_params["place"]})
+            return RedirectResponse(f"{request.url.path.partition('/edges/')[0]}?{asked}", 303)
+        response = await _edge(desk, request)
+        response.headers["HX-Trigger"] = "pressed"
+        return response
 
     return [
         Route(f"/{PANEL.name}", overview),
         Route(f"/{PANEL.name}/{{flow}}", show),
         Route(f"/{PANEL.name}/{{flow}}/marks", marks),
-        Route(f"/{PANEL.name}/{{flow}}/edges/{{place:int}}", edge),
+        Route(f"/{PANEL.name}/{{flow}}/edges/{{place:int}}", edge, methods=["GET"]),
+        Route(f"/{PANEL.name}/{{flow}}/edges/{{place:int}}", press, methods=["POST"]),
     ]
 
 
 async def _values(desk: Desk, request: Request, tally: Tally | None = None) -> dict[str, Any]:
     """Return the values that the templates of a flow show."""
     name: str = request.path_params["flow"]
-    flow = next((each for each in declared_flows(desk.bot) if each.name == name), None)
+    member, chat = (request.query_params.get(each, "").strip() for each in ("member", "chat"))
+    bot, followed, problem = desk.bot, NO_CONVERSATION, ""
+    if chat:
+        member = ""
+        bot, followed, problem = await asyncio.to_thread(simulated, desk, Chat.named(chat))
+    elif member and desk.manager is not None:
+        followed, problem = await conversation_of(desk.manager, member)
+    flow = next((each for each in declared_flows(bot) if each.name == name), None)
     if flow is None:
         raise HTTPException(404)
-    member = request.query_params.get("member", "").strip()
-    followed, problem = NO_CONVERSATION, ""
-    if member and desk.manager is not None:
-        followed, problem = await conversation_of(desk.manager, member)
     view = machine_view(flow, followed, tally)
+    who = {"chat": chat} if chat else {"member": member} if member else {}
     awaited = ["load"] if tally is None and desk.manager is not None else []
-    awaited += ["every 2s"] if member and not problem else []
+    awaited += ["every 2s", "pressed from:body"] if who and not problem else []
     seen = hashlib.sha256(repr((view.dot, view.states, view.edges, followed.version)).encode("utf-8", "replace"))
     return {
         "view": view,
         "member": member,
-        "query": f"?{urlencode({'member': member})}" if member else "",
+        "chat": chat,
+        "chats": await asyncio.to_thread(chats, desk.simulations),
+        "who": who,
+        "query": f"?{urlencode(who)}" if who else "",
         "followed": followed,
         "problem": problem,
         "tally": tally,
@@ -117,10 +138,84 @@ async def _values(desk: Desk, request: Request, tally: Tally | None = None) -> d
     }
 
 
+async def _edge(desk: Desk, request: Request) -> Response:
+    """Return an edge with its guards."""
+    values = await _values(desk, request)
+    place, view = request.path_params["place"], values["view"]
+    if place >= len(view.edges):
+        raise HTTPException(404)
+    return page(request, "machine_edge.html", edge=view.edges[place], **values)
+
+
 def _drawing(response: Response) -> Response:
     """Let a page draw."""
     response.headers["Content-Security-Policy"] = DRAWING_POLICY
     return response
+
+
+# Simulations ----------------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Chat:
+    """A chat of a simulation.
+
+    Attributes:
+        simulation: The name of the simulation.
+        phone: The name of the chat, "type:identifier".
+    """
+
+    simulation: str
+    phone: str
+
+    @classmethod
+    def named(cls, name: str) -> Chat:
+        """Return the chat with a name, as `str` returns it."""
+        simulation, _, phone = name.partition("/")
+        return cls(simulation, phone)
+
+    def __str__(self) -> str:
+        return f"{self.simulation}/{self.phone}"
+
+
+def chats(simulations: Simulations) -> tuple[Chat, ...]:
+    """Return the chats of all simulations."""
+    found: list[Chat] = []
+    for name in (OWN, *simulations.forks):
+        with suppress(KeyError), simulations.using(name) as simulation:
+            found += [Chat(name, phone) for phone in simulation.phones]
+    return tuple(found)
+
+
+def simulated(desk: Desk, chat: Chat) -> tuple[Bot, Conversation, str]:
+    """Return the bot of a simulation, what is shown of a chat, and a sentence if there is nothing to show.
+
+    The bot is another than that of the desk once its flows were loaded anew.
+    """
+    try:
+        with desk.simulations.using(chat.simulation) as simulation:
+            phone, bot = simulation.phones[chat.phone], simulation.bot
+            document, found = simulation.document(phone), map(read_entry, simulation.entries(phone))
+    except KeyError:
+        return desk.bot, NO_CONVERSATION, "There is no such chat in the simulator."
+    if document is None:
+        return bot, NO_CONVERSATION, "Nothing was said in this chat yet."
+    return bot, Conversation.of(document, _turn([entry for entry in found if isinstance(entry, AuditEntry)])), ""
+
+
+def pressed(simulations: Simulations, chat: Chat, trigger: str) -> str:
+    """Press a button of the current question of a chat. Return why it was not pressed; empty if it was."""
+    try:
+        with simulations.using(chat.simulation) as simulation:
+            simulation.fire(simulation.phones[chat.phone], trigger)
+    except KeyError:
+        return "There is no such chat in the simulator."
+    except ValueError as error:
+        return f"Not pressed: {error}."
+    return ""
+
+
+# The live store -------------------------------------------------------------------------------------------------------
 
 
 async def conversation_of(manager: AsyncFlowStateManager, member_id: str) -> tuple[Conversation, str]:
@@ -137,8 +232,7 @@ async def conversation_of(manager: AsyncFlowStateManager, member_id: str) -> tup
     if document is None:
         return NO_CONVERSATION, "The store has no conversation of this member."
     latest = await _entries(manager, member_id, _LATEST)
-    turn = next((entry for entry in reversed(latest) if entry.steps), None)
-    return Conversation.of(document, turn), ""
+    return Conversation.of(document, _turn(latest)), ""
 
 
 async def _entries(manager: AsyncFlowStateManager, member_id: str, count: int) -> list[AuditEntry]:
@@ -148,6 +242,11 @@ async def _entries(manager: AsyncFlowStateManager, member_id: str, count: int) -
     except DamagedDocument:
         return []
     return [read for entry in found if isinstance(read := read_entry(entry), AuditEntry)]
+
+
+def _turn(entries: Sequence[AuditEntry]) -> AuditEntry | None:
+    """Return the latest entry in which a trigger was tried."""
+    return next((entry for entry in reversed(entries) if entry.steps), None)
 
 
 @attrs.define

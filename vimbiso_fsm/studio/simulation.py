@@ -34,7 +34,7 @@ from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import Deliver, Operation, RunCall
 from vimbiso_fsm.operations.recover import recover
 from vimbiso_fsm.operations.sent_notes import SentNotes
-from vimbiso_fsm.store.requests import Commit, SetWakeUp
+from vimbiso_fsm.store.requests import Commit, Entry, SetWakeUp
 from vimbiso_fsm.studio.looks import Bubble, Choice, look
 from vimbiso_fsm.studio.member_view import fired, span
 from vimbiso_fsm.testing.awaiting import Awaiting
@@ -298,6 +298,10 @@ class Simulation:
             return None if stored.document is None else without_sent(decode(stored.document), stored.sent)
         except VimbisoError:
             return None
+
+    def entries(self, phone: Phone) -> Sequence[Entry]:
+        """Return the audit entries of the member on a channel, oldest first."""
+        return self._chat.entries(self.member_id(phone))
 
     def place(self, phone: Phone) -> str:
         """Return the state in which the member stands, as "flow.state"; empty without a flow."""
