@@ -48,16 +48,18 @@ class Till:
 
     Attributes:
         broken: The number of next calls whose outcome is not known.
+        paid: The number of payments.
     """
 
     def __init__(self) -> None:
-        self.broken = 0
+        self.broken = self.paid = 0
 
     def pay(self, to: str, pin: str) -> str:
         """Pay, and return a receipt."""
         if self.broken:
             self.broken -= 1
             raise TimeoutError(f"no answer for {pin}")
+        self.paid += 1
         return f"receipt of {to}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -16,6 +17,10 @@ from tests.examples import examples
 from tests.studio import members
 from tests.studio.members import HIDDEN, NAME, WHATSAPP, Channels, Till, everything, talk
 from vimbiso_fsm import Bot, Channel, FlowStateManager
+from vimbiso_fsm.archive.json_lines import JsonLinesArchive
+from vimbiso_fsm.archive.keeping import Archiving
+from vimbiso_fsm.archive.procedures import MoveToArchive
+from vimbiso_fsm.archive.store import ArchivedStore
 from vimbiso_fsm.audit.entries import Incident
 from vimbiso_fsm.audit.timeline import Moment
 from vimbiso_fsm.document.ids import instant
@@ -185,3 +190,14 @@ def test_a_trial_goes_on_from_an_earlier_version(lived: tuple[Store, str]):
         run(document_at(bot, member_id, 1), ask)
     with pytest.raises(StateNotKept, match="missing"):
         run(document_at(bot, "m-9", 1), ask)
+
+
+def test_archived_entries_are_part_of_a_timeline(tmp_path: Path):
+    """The entries of the archive and those of the store are one timeline."""
+    store = Store()
+    member_id = everything(store.manager, store.till, store.later)
+    whole = store.page(member_id)
+    archived = ArchivedStore(store.store, Archiving(JsonLinesArchive(tmp_path), entries=4), lambda: store.at)
+    archived.perform(MoveToArchive(member_id))
+    assert len(store.page(member_id).moments) < len(whole.moments)
+    assert run(read_timeline(members.bot, member_id), archived.perform) == whole

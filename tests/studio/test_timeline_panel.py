@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -36,7 +37,7 @@ def panel() -> Iterator[tuple[TestClient, str]]:
     member_id = everything(manager, till, later)
     looking = AsyncFlowStateManager(members.bot, AsyncMemoryStore(store), rates=None, paces={})
     access = Access(hosts=(HOST,))
-    app = studio_app(Desk(members.bot, looking), access)
+    app = studio_app(Desk(members.bot, looking, package="tests.studio.members"), access)
     with TestClient(app, base_url=f"http://{HOST}", follow_redirects=False) as client:
         client.get("/", params={"token": access.token})
         yield client, member_id
@@ -94,3 +95,27 @@ def test_an_entry_has_an_address(panel: tuple[TestClient, str]):
         fragment = client.get(address(member_id, entry=key), headers={"HX-Request": "true"})
         assert "has no entry of version" in fragment.text, key
     assert client.get(address(member_id, before="x")).status_code == 404
+
+
+def test_a_version_is_forked_into_the_simulator(panel: tuple[TestClient, str]):
+    """A fork leads to a simulation that stands where the member stood, and goes on there with simulated services."""
+    client, member_id = panel
+    live = members.bot.services["till"]
+    assert isinstance(live, Till)
+    post = partial(client.post, "/timeline/fork", headers={"Origin": f"http://{HOST}"})
+    page = client.get(address(member_id)).text
+    asked = [int(found) for found in re.findall(r'id="at-[^"/]+/(\d+)"', page)][-2]
+    assert "Fork version" in client.get(address(member_id, entry=f"{member_id}/{asked}")).text
+    forked = post(data={"member": member_id, "version": str(asked)})
+    assert forked.status_code == 303
+    app: Any = client.app
+    with app.state.desk.simulations.using(forked.headers["location"].rpartition("/")[2]) as simulation:
+        [phone] = simulation.phones.values()
+        assert simulation.place(phone) == "payment.pin"
+        simulation.say(phone, members.PIN)
+        assert simulation.place(phone) != "payment.pin"
+    assert live.paid == 0
+    for version in ("1", "0", "x", "99", ""):
+        refused = post(data={"member": member_id, "version": version})
+        assert (refused.status_code, "cannot be forked" in refused.text) == (404, True), version
+    assert client.post("/timeline/fork", data={"member": member_id, "version": "3"}).status_code == 403

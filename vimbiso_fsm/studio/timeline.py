@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
+from urllib.parse import parse_qs
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -12,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 from vimbiso_fsm.audit.masked_replies import ReplyMask
 from vimbiso_fsm.errors import StateNotKept, VimbisoError
 from vimbiso_fsm.operations.effects import Operation, run_awaited
-from vimbiso_fsm.operations.timeline import find_member, read_explanation, read_state, read_timeline
+from vimbiso_fsm.operations.timeline import document_at, find_member, read_explanation, read_state, read_timeline
 from vimbiso_fsm.studio.desk import Desk
 from vimbiso_fsm.studio.pages import Panel, page
 from vimbiso_fsm.studio.timeline_rows import address, as_text, facts_of, rows_of
@@ -63,11 +65,24 @@ class _Timeline:
             request, "timeline_member.html", panel=PANEL, member_id=member_id, before=before, address=address, **values
         )
 
+    async def fork(self, request: Request) -> Response:
+        """Begin a simulation that goes on from a version, and lead to it. The live store is only read."""
+        given = parse_qs((await request.body()).decode("utf-8", "replace"))
+        member_id, number = (given.get(name, [""])[0] for name in ("member", "version"))
+        try:
+            document = await self._read(document_at(self._desk.bot, member_id, _version(number)))
+            place = await asyncio.to_thread(self._desk.simulations.fork, document)
+        except StateNotKept as error:
+            return self._problem(request, member_id, f"Version {number} cannot be forked: {error.fault}.")
+        except VimbisoError as error:
+            return self._problem(request, member_id, str(error))
+        return RedirectResponse(place, 303)
+
     async def _opened(self, member_id: str, key: str) -> dict[str, Any]:
         """Return the explanation of an entry, and the state after it."""
         owner, _, number = key.rpartition("/")
         owner = owner or member_id
-        version = int(number) if number.isascii() and number.isdigit() and len(number) < 16 else 0
+        version = _version(number)
         opened: dict[str, Any] = {"key": key, "version": version, "problem": "", "explained": None, "state": None}
         try:
             explanation = await self._read(read_explanation(self._desk.bot, owner, version))
@@ -92,7 +107,13 @@ class _Timeline:
         return await run_awaited(operation, manager.ask)
 
 
+def _version(number: str) -> int:
+    """Return a version as a number; 0, which none is, for another text."""
+    return int(number) if number.isascii() and number.isdigit() and len(number) < 16 else 0
+
+
 def routes(desk: Desk) -> Sequence[BaseRoute]:
     """Return the routes of the panel."""
     shown = _Timeline(desk)
-    return [Route(f"/{PANEL.name}", shown.search), Route(f"/{PANEL.name}/{{member:path}}", shown.show)]
+    fork = Route(f"/{PANEL.name}/fork", shown.fork, methods=["POST"])
+    return [Route(f"/{PANEL.name}", shown.search), fork, Route(f"/{PANEL.name}/{{member:path}}", shown.show)]
