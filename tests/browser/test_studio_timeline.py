@@ -11,6 +11,7 @@ from tests.browser.conftest import NARROW, WIDE, Windows, barriers
 from tests.browser.studio_site import Site, studio_site
 from tests.studio import members
 from tests.studio.members import HIDDEN, NUMBER
+from vimbiso_fsm import Channel, FlowStateManager
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -74,3 +75,29 @@ def test_the_keyboard_suffices_on_a_telephone(window: Windows, shown: tuple[Site
     seen.picture(page, "studio-timeline-narrow")
     page.keyboard.press("Enter")
     expect(opened).to_be_hidden()
+
+
+def test_a_version_is_forked_and_left_again(window: Windows, store: str):
+    """Version 3 of a conversation goes on in the simulator. Back on the timeline, nothing has happened to the member."""
+    channel = Channel("whatsapp", "263771000777")
+    with FlowStateManager.from_url(store, members.bot, rates=None) as manager:
+        member_id = members.talk(manager, "hi", "10 USD", members.NAME, members.WRONG_PIN, channel=channel)
+    with studio_site(members.bot, store, package="tests.studio.members") as site:
+        seen = window(site.origin, viewport=WIDE)
+        page = seen.context.new_page()
+        page.goto(site.door)
+        page.goto(f"{site.origin}/timeline/{member_id}")
+        third = page.locator(".moment").nth(2)
+        third.get_by_text("Explain").click()
+        third.get_by_role("button", name="Fork version 3").click()
+        expect(page.locator(".fork")).to_contain_text(f"of {member_id}, version 3")
+        box = page.locator(".talk").get_by_role("textbox")
+        box.fill(members.PIN)
+        box.press("Enter")
+        expect(page.locator("#content")).to_contain_text("Paid to")
+        seen.picture(page, "studio-timeline-fork")
+        page.go_back()
+        expect(page.get_by_role("heading", level=1)).to_contain_text(member_id)
+        page.reload()
+        expect(page.locator(".moment")).to_have_count(4)
+        assert fits(page)

@@ -111,7 +111,7 @@ def test_each_response_has_a_strict_policy(inside: TestClient, path: str):
     assert "unsafe" not in policy.replace(" 'wasm-unsafe-eval'", "")  # test_machine.py says which pages have that
     assert "frame-ancestors 'none'" in policy
     assert headers["x-content-type-options"] == "nosniff"
-    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["referrer-policy"] == "same-origin"
     assert ("no-store" in headers["cache-control"]) is not path.startswith("/static")
 
 
