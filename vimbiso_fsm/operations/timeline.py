@@ -191,7 +191,7 @@ async def read_state(bot: Bot, member_id: str, version: int) -> Fields:
         if not isinstance(read, str) and record.token == read.token:
             with suppress(Unreadable):
                 return shown_state(bot, record)
-    raise StateNotKept(member_id, version, f"its state is not kept; those of the latest {RECORDS_KEPT} turns are")
+    raise StateNotKept(member_id, version, f"it is not kept; the states of the latest {RECORDS_KEPT} turns are")
 
 
 def state_of(bot: Bot, document: Document) -> Fields:
