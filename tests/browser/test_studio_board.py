@@ -32,13 +32,15 @@ def site(store: str) -> Generator[Site]:
     bot = fruit_bot()
     with AtomicStateManager.from_url(store) as found:
         manager = FlowStateManager(bot, found, rates=None)
+        member_id = ""
         for number in range(12):
             texts = ["hi", "order", *["two words"] * (3 if number == 5 else 0)][: 2 + number]
             for place, text in enumerate(texts):
-                said = manager.handle(Message(Channel("telegram", str(number)), f"{number}-{place}", text))
-        stored = found.perform(Load(said.member_id))
+                message = Message(Channel("telegram", str(number)), f"{number}-{place}", text)
+                member_id = manager.handle(message).member_id
+        stored = found.perform(Load(member_id))
         assert isinstance(stored, Stored)
-        found.perform(SetWakeUp(said.member_id, stored.head, stored.at - 90))
+        found.perform(SetWakeUp(member_id, stored.head, stored.at - 90))
         found.perform(Heartbeat("worker of this machine 4711", 600.0))
         for shard in range(600):
             found.perform(Lease(shard, "worker of this machine 4711" if shard else HOSTILE, 600.0))

@@ -12,7 +12,6 @@ from vimbiso_fsm.channels import terminal
 from vimbiso_fsm.cli.bot_options import Flows
 from vimbiso_fsm.cli.chat_commands import answer
 from vimbiso_fsm.cli.chat_session import ChatSession
-from vimbiso_fsm.cli.chat_terminal import at_terminal, heard_lines
 from vimbiso_fsm.cli.member_argument import channel_of
 from vimbiso_fsm.cli.plain_text import clean, lines, shown
 from vimbiso_fsm.cli.services import Services
@@ -73,6 +72,8 @@ def chat(
             bot.manager.state(bot.store.perform(ReadDigests()).guest_id(address))
         session = ChatSession(bot, address, Reloading(flows or ""))
         if sys.stdin is not None and sys.stdin.isatty():  # pyright: ignore[reportUnnecessaryComparison]  # closed: None
+            from vimbiso_fsm.cli.chat_terminal import at_terminal  # its prompt is 4 MB, which no other command needs
+
             at_terminal(session)
         else:
             _from_pipe(session)
@@ -81,6 +82,8 @@ def chat(
 
 
 def _from_pipe(session: ChatSession) -> None:
+    from vimbiso_fsm.cli.chat_terminal import heard_lines
+
     texts = (line.decode("utf-8", "replace") for line in (lines(sys.stdin.buffer) if sys.stdin else ()))
     for number, text in enumerate(filter(str.strip, texts)):
         if number:

@@ -40,6 +40,8 @@ from vimbiso_fsm.studio.pages import Panel, page
 PANEL: Final = Panel("board", "Board", is_live=True)
 PART_SECONDS: Final = 0.2
 """Seconds for which one request counts members, until the part in which they are over has ended."""
+PART_KEYS: Final = 200
+"""Keys of one part, about. A page is answered between two parts."""
 INCIDENTS: Final = 20
 """The latest incidents that are shown."""
 READER: Final = "studio"
@@ -113,7 +115,7 @@ class Board:
                 self.count, self._cursor = Count(), ""
             end = time.monotonic() + PART_SECONDS
             while self.count.ended is None:
-                part = await self._manager.members(self._cursor)
+                part = await self._manager.members(self._cursor, keys=PART_KEYS)
                 now = instant(self._manager.now())
                 self.count.begun = self.count.begun or now
                 self.count.add(part.members)

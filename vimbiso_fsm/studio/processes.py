@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from vimbiso_fsm.studio.board_view import Sample
-from vimbiso_fsm.web.http import AsyncConnection, AsyncTransport
-from vimbiso_fsm.web.metrics import samples_of
 from vimbiso_fsm.web.requests import HttpRequest, HttpResponse
+
+if TYPE_CHECKING:
+    from vimbiso_fsm.web.http import AsyncTransport
 
 SECONDS: Final = 2.0
 """Seconds within which a process answers."""
@@ -39,6 +40,9 @@ class Processes:
         return samples, [each for each in found if isinstance(each, str)]
 
     async def _read(self, address: str) -> Sequence[Sample] | str:
+        from vimbiso_fsm.web.http import AsyncConnection  # a studio that reads no figures needs no client
+        from vimbiso_fsm.web.metrics import samples_of
+
         connection = AsyncConnection(self.transport)
         try:
             request = HttpRequest("GET", address, headers={"Authorization": f"Bearer {self.token}"})
