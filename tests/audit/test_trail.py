@@ -232,7 +232,7 @@ def test_the_guest_a_member_was_is_checked_too(monkeypatch, store, valkey_url, t
 # Reading back --------------------------------------------------------------------------------------------------------
 
 
-SMS = Channel("sms", "+263771234567")
+SMS = Channel("sms", "263771234567")
 
 
 @pytest.fixture(params=["sync", "async"])

@@ -47,7 +47,7 @@ def studio(
         list[str] | None,
         typer.Option(
             "--metrics",
-            metavar="URL",
+            metavar="ADDRESS",
             help="The metrics of a process of the bot, such as http://10.0.0.2:8000/metrics; once for each process. "
             f"They are read with the token of {METRICS_TOKEN}.",
         ),
