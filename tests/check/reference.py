@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from tests.check.test_broken import CASES, marks
+from tests.check.test_broken import CASES, WALKED, marks
 from vimbiso_fsm.check.codes import ADVICE, ALL, MADE, WALK
 
 PAGE: Final = Path(__file__).resolve().parent.parent.parent / "docs" / "reference" / "findings.md"
@@ -139,6 +139,16 @@ Each example below is marked where the finding is.
 """
 
 
+_BESIDE_OTHERS: Final = {"misspelt-trigger": "a_misspelt_trigger"}
+"""The examples that give other findings too, by the code that they are for."""
+
+_LINES: Final = {
+    "callback-unused": "def is_open(turn: Turn[Visit]) -> bool:  # callback-unused: no transition of the package names is_open\n    return turn.data.day.weekday() < 5",
+    "silencer-without-reason": 'State("paying", call=pay),  # vimbiso: ok confirm-skipped',
+}
+"""The examples that no single flow can show."""
+
+
 def section(code: str, examples: dict[str, Callable[[], Any]]) -> str:
     """Return the section of a code."""
     kind = (
@@ -154,8 +164,10 @@ def section(code: str, examples: dict[str, Callable[[], Any]]) -> str:
         f"## {code}\n",
         textwrap.fill(f"{kind} {CAUSES[code]}", 120, break_long_words=False, break_on_hyphens=False),
     ]
+    if code in _LINES:
+        text += ["", f"```text\n{_LINES[code]}\n```"]
     if code in examples:
-        source = re.sub(r"# HERE [a-z, -]+$", f"# {code}", inspect.getsource(examples[code]), flags=re.MULTILINE)
+        source = re.sub(r"# HERE ([a-z, -]+)$", r"# \1", inspect.getsource(examples[code]), flags=re.MULTILINE)
         text += ["", f"```py\n{source.rstrip()}\n```"]
     return "\n".join(text)
 
@@ -167,6 +179,11 @@ def page() -> str:
         codes = {code for _, code in marks(make)}
         if len(codes) == 1:
             examples.setdefault(next(iter(codes)), make)
+    for make in sorted(WALKED, key=lambda make: len(marks(make))):
+        for _, code in marks(make):
+            examples.setdefault(code, make)
+    for code, name in _BESIDE_OTHERS.items():
+        examples[code] = next(make for make in CASES if make.__name__ == name)
     return _HEAD + "\n" + "\n\n".join(section(code, examples) for code in sorted(ALL)) + "\n"
 
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from tests.check.declared import clinic, courier, hotel, library
+from tests.check.declared import clinic, courier, hotel, library, walked
 from vimbiso_fsm import Bot, Flow, FlowError, State, Text, Transition
 from vimbiso_fsm.check.codes import ALL
 from vimbiso_fsm.check.finding import Finding
 from vimbiso_fsm.check.findings import findings
+from vimbiso_fsm.testing import walk
 
 _MARK = re.compile(r"# HERE (?P<codes>[a-z, -]+)$")
 
@@ -71,6 +72,19 @@ def test_each_fault_is_found_in_its_line(make: Callable[[], Any]) -> None:
     assert {(each.line, each.code) for each in own} == marks(make), "\n".join(map(str, found))
     assert {each.file for each in own} == {inspect.getsourcefile(make)}
     assert all(each.fault and each.code in ALL for each in own)
+
+
+WALKED = cases(walked)
+
+
+@pytest.mark.parametrize("make", WALKED, ids=lambda make: make.__name__)
+def test_each_fault_that_a_walk_shows_is_found_in_its_line(make: Callable[[], Any]) -> None:
+    """A walk finds what the source of the flow marks, and a check without a walk does not."""
+    made = make()
+    bot = made if isinstance(made, Bot) else within_home(made)
+    own = [each for each in walk(bot, turns=400).findings if each.file == inspect.getsourcefile(make)]
+    assert {(each.line, each.code) for each in own} == marks(make), "\n".join(map(str, own))
+    assert not {code for _, code in marks(make)} & {each.code for each in findings(bot)}
 
 
 def test_there_are_enough_cases() -> None:
