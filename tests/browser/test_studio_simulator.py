@@ -79,7 +79,7 @@ def meets(phone: Locator, fault: str) -> None:
 
 def replies(phone: Locator) -> list[str]:
     """Return what the bot has said, oldest first."""
-    return [*reversed(phone.locator(".line.replied .bubble").all_inner_texts())]
+    return [*phone.locator(".line.replied .bubble").all_inner_texts()]
 
 
 def test_an_offer_is_chatted_with_faults_and_saved(
@@ -102,13 +102,13 @@ def test_an_offer_is_chatted_with_faults_and_saved(
     phone.get_by_role("button", name="Yes, offer it").click()
     expect(place).to_have_text("dashboard.menu")
     phone.get_by_role("button", name="Deliver the latest message again").click()
-    expect(phone.locator(".line").first).to_contain_text("duplicate")
+    expect(phone.locator(".line").last).to_contain_text("duplicate")
     said = replies(phone)
     assert len(said) == len(set(said)) == 6
     assert said[4].startswith("Your offer was made: 10.00 USD")
     other = chat(page, ALAN)
     say(other, "hi")
-    expect(other.locator(".kind").first).to_contain_text("2 segments")
+    expect(other.locator(".kind").last).to_contain_text("2 segments")
     assert barriers(page, axe) == []
     size = page.viewport_size
     assert size is not None
@@ -172,9 +172,9 @@ def test_hostile_words_do_no_harm(window: Windows, site: Site, axe: str) -> None
     phone = chat(page, ADA)
     for text in HOSTILE:
         say(phone, text)
-    expect(phone.locator(".line.said .bubble").last).to_have_text(HOSTILE[0])
+    expect(phone.locator(".line.said .bubble").first).to_have_text(HOSTILE[0])
     expect(phone.locator(".line.said .bubble").nth(1)).to_have_text("abc\\u202ecba\\u2066")
-    expect(phone.locator(".line.said .bubble").first).to_contain_text("more characters")
+    expect(phone.locator(".line.said .bubble").last).to_contain_text("more characters")
     assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
     assert barriers(page, axe) == []
     seen.picture(page, "simulator-hostile")
