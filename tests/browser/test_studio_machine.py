@@ -11,7 +11,7 @@ import pytest
 from flows import bot as vimbisopay
 from tests.browser.conftest import NARROW, WIDE, Watched, Windows, barriers
 from tests.browser.studio_site import Site, studio_site
-from vimbiso_fsm import Channel, Message
+from vimbiso_fsm import Bot, Channel, Flow, Message, NoData, State, Text, Transition, Turn
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -140,3 +140,30 @@ def test_a_button_is_pressed_by_its_edge(window: Windows, axe: str) -> None:
         expect(page.locator("#marks")).to_contain_text("in another flow")
         expect(edge(page, "creating", "done")).to_contain_class("last")
         seen.picture(page, "machine-pressed")
+
+
+HOSTILE: Final = '</td><script>alert(1)</script>"];x->y[label=<<b>\u202eevil</b>>]\n\\' + "x" * 10_000
+
+
+def test_hostile_names_are_drawn_as_texts(window: Windows) -> None:
+    """The name and the docstring of a guard may be any text: they make no element, and do not widen the page."""
+
+    def odd(turn: Turn[NoData]) -> bool:
+        return True
+
+    odd.__name__, odd.__doc__ = HOSTILE, HOSTILE
+    flow = Flow(
+        "gate",
+        initial="wait",
+        states=[State("wait", ask=Text("gate.wait")), State("over", final=True)],
+        transitions=[Transition("go", "wait", "over", conditions=odd)],
+    )
+    with studio_site(Bot(flow, texts={"gate.wait": "?", "gate.wait.go": "Go"})) as site:
+        seen = window(site.origin, viewport=NARROW)
+        page = opened(seen, site, "/machine/gate?edge=0")
+        expect(page.locator("#edge")).to_contain_text("<script>alert(1)</script>")
+        expect(page.locator("#edge")).to_contain_text("\\u202eevil")
+        expect(page.locator("#drawing .edge[id^=edge_]")).to_have_count(1)
+        assert page.locator(":is(#edge, #marks, #drawing) :is(script, b, img, iframe)").count() == 0
+        assert page.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth")
+        seen.picture(page, "machine-hostile")

@@ -28,6 +28,8 @@ _LOOKS: Final = {
 }
 _WIDTH: Final = 28
 """Characters after which the label of an edge goes on in a new line."""
+_LONGEST: Final = 60
+"""Characters of one word of it that are shown."""
 
 
 def dot(diagram: Diagram) -> str:
@@ -55,9 +57,10 @@ def _edge(place: int, edge: Edge) -> str:
 
 
 def _label(text: str) -> str:
-    """Return a text in lines of a bounded width, broken at spaces."""
+    """Return a text in lines of a bounded width, broken at spaces. Longer words are cut."""
     lines = [""]
-    for word in text.split():
+    for full in text.split():
+        word = full if len(full) <= _LONGEST else f"{full[:_LONGEST]}…"
         if lines[-1] and len(lines[-1]) + len(word) >= _WIDTH:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}".strip()
