@@ -78,7 +78,7 @@ def test_the_keyboard_suffices_on_a_telephone(window: Windows, shown: tuple[Site
 
 
 def test_a_version_is_forked_and_left_again(window: Windows, store: str):
-    """Version 3 of a conversation goes on in the simulator. Back on the timeline, nothing has happened to the member."""
+    """Version 3 of a conversation goes on in the simulator, and nothing has happened to the member."""
     channel = Channel("whatsapp", "263771000777")
     with FlowStateManager.from_url(store, members.bot, rates=None) as manager:
         member_id = members.talk(manager, "hi", "10 USD", members.NAME, members.WRONG_PIN, channel=channel)
