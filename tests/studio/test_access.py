@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
-from starlette.testclient import TestClient
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 import flows
+from tests.web.app_client import TestClient
 from vimbiso_fsm.studio import Desk, studio_app
 from vimbiso_fsm.studio.access import BODY, Access
 from vimbiso_fsm.studio.pages import address_of, seen
@@ -100,6 +102,17 @@ def test_a_large_change_is_refused_unread(inside: TestClient):
     assert inside.post("/change", headers={"origin": ORIGIN}, content=b"x" * (BODY + 1)).status_code == 413
     assert inside.post("/change", headers={"origin": ORIGIN}, content=endless()).status_code == 411
     assert inside.post("/change", headers={"origin": ORIGIN}, content=b"x" * BODY).status_code == 200
+
+
+def test_a_web_socket_is_refused(inside: TestClient):
+    """A web socket does not come to a panel, also with the cookie: another page could open it."""
+
+    async def answer(connection: WebSocket) -> None:
+        await connection.accept()
+
+    cast(Starlette, inside.app).routes.append(WebSocketRoute("/socket", answer))
+    with pytest.raises(WebSocketDisconnect), inside.websocket_connect("/socket"):
+        pass
 
 
 @pytest.mark.parametrize("path", ["/", "/machine", "/nothing", "/static/htmx.min.js"])

@@ -8,9 +8,9 @@ from collections.abc import Generator
 
 import attrs
 import pytest
-from starlette.testclient import TestClient
 
 from flows import bot as vimbisopay
+from tests.web.app_client import TestClient
 from vimbiso_fsm import AsyncFlowStateManager, Channel, Message
 from vimbiso_fsm.check.diagram import declared_flows
 from vimbiso_fsm.errors import DamagedDocument

@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any
 
 import pytest
-from starlette.testclient import TestClient
 
 from tests.studio import members
 from tests.studio.members import HIDDEN, HOSTILE, NUMBER, Channels, Till, everything
+from tests.web.app_client import TestClient
 from vimbiso_fsm import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.memory import AsyncMemoryStore, MemoryStore
 from vimbiso_fsm.studio import Desk, studio_app

@@ -83,9 +83,11 @@ def test_the_wheel_holds_the_package_and_nothing_else() -> None:
 
 
 def test_the_data_files_are_there() -> None:
-    """The wheel has the marker of a typed package and the script of the store."""
+    """The wheel has the marker of a typed package, the script of the store, and the pages with their licences."""
     package = files("vimbiso_fsm")
     assert package.joinpath("py.typed").is_file()
+    for name in ("static/htmx.min.js", "static/htmx.LICENSE.txt", "static/studio.css", "templates/layout.html"):
+        assert package.joinpath("studio", "page", name).is_file()
     assert "redis.call" in package.joinpath("store", "lua", "begin.lua").read_text(encoding="utf-8")
 
 
@@ -128,7 +130,7 @@ def test_the_command_names_its_commands() -> None:
     """The help lists the commands."""
     said = run(BIN / "vimbiso", "--help")
     assert said.returncode == 0, said.stderr
-    for command in ("chat", "replay", "state", "history"):
+    for command in ("chat", "replay", "state", "history", "studio"):
         assert re.search(rf"\b{command}\b", said.stdout)
 
 
