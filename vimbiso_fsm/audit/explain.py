@@ -96,7 +96,7 @@ def explain(bot: Bot, trail: Trail, version: int) -> Explanation:
         EntryNotFound: No entry of this version is kept.
         Unreadable: The entry cannot be read.
     """
-    entry = next((entry for entry in trail.entries if first_of(entry) <= version <= entry.version), None)
+    entry = next((entry for entry in trail.entries if entry.version >= version >= first_of(entry)), None)
     if entry is None:
         raise EntryNotFound(trail.name, version, _why_not(trail, version))
     read = unseal(entry)
