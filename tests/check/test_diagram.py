@@ -224,5 +224,5 @@ def test_labels_of_hostile_names_are_escaped() -> None:
         states=[State("a", ask=Text("x"), reads=str), State("b", final=True)],
         transitions=[Transition("answer", "a", "b", conditions=odd)],
     )
-    assert r'label="answer [\"];x -> y <b>\\]"' in dot(flow_diagram(flow))
+    assert r'label=" answer [\"];x -> y <b>\\] "' in dot(flow_diagram(flow))
     assert "    a --> b : answer []x - y b]\n" in mermaid(flow_diagram(flow))

@@ -57,14 +57,17 @@ def _edge(place: int, edge: Edge) -> str:
 
 
 def _label(text: str) -> str:
-    """Return a text in lines of a bounded width, broken at spaces. Longer words are cut."""
+    """Return a text in lines of a bounded width, broken at spaces. Longer words are cut.
+
+    A space at both ends of a line keeps it off the edge.
+    """
     lines = [""]
     for full in text.split():
         word = full if len(full) <= _LONGEST else f"{full[:_LONGEST]}…"
         if lines[-1] and len(lines[-1]) + len(word) >= _WIDTH:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}".strip()
-    return '"' + r"\n".join(map(_escaped, lines)) + '"'
+    return '"' + r"\n".join(f" {_escaped(line)} " for line in lines if line) + '"'
 
 
 def _quoted(text: str) -> str:
