@@ -51,7 +51,7 @@ def test_a_reader_of_the_turn_has_the_examples_of_a_turn() -> None:
     """A bound of the turn is an example, once the turn is known."""
     reader: Any = readers.date(earliest=lambda turn: turn.today)
     assert reader.examples == reader.near == ()
-    assert reader.at(SimpleNamespace(today=dt.date(2027, 1, 4))).examples == ("2027-01-04",)
+    assert reader.at(SimpleNamespace(today=dt.date(2027, 1, 4))).examples == ("2027-01-04", "2027-01-05")
 
 
 def test_a_reader_of_an_author_gets_examples() -> None:

@@ -102,6 +102,10 @@ def test_each_flow_is_tested_without_a_line_of_test_code(project: Path) -> None:
     status, said = run(project, *passing, "-n2")
     assert status == 1
     assert "-    - visit: yes sure -> booked" in said
+    assert "remove the file" not in said
+    (project / "tests/walks/renamed.txt").write_text(walk, encoding="utf-8")
+    status, said = run(project, *passing)
+    assert "renamed.txt: the approved walk of no flow of the bot; remove the file" in said
     assert "+    - visit: yes sure -> dropped" in said
     assert "yours" not in said
 

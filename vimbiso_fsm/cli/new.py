@@ -49,6 +49,7 @@ def new(
     print(f"    cd {name}")
     print(f"    vimbiso chat --flows {name}       talk to it")
     print(f"    vimbiso check --flows {name}      look for faults")
+    print("    pip install pytest")
     print("    pytest                           walk through its conversations, and run its tests")
     print(f"    vimbiso diagram visit --flows {name}")
 

@@ -80,6 +80,8 @@ def datetime(*, earliest: Bound[dt.datetime] = None, latest: Bound[dt.datetime] 
 
 def _date(earliest: dt.date | None, latest: dt.date | None) -> TextReader[dt.date]:
     days = [day for day in (earliest, latest) if day is not None] or [dt.date(2026, 11, 22)]
+    if latest is None and days[0] < dt.date.max:
+        days.append(days[0] + dt.timedelta(1))  # a guard may decline the one, such as a Sunday
 
     def of(speaker: Speaker) -> TextReader[dt.date]:
         @exemplified(*(day.isoformat() for day in days), near=("1/2/26", "2026-02-30"))

@@ -202,8 +202,16 @@ class FlowSession:
             terminalreporter.line(f"walk: {self.found.line}")
         for each in covered:
             terminalreporter.line(str(each))
+        for file in self._strays():
+            terminalreporter.line(f"{shown_path(str(file))}: the approved walk of no flow of the bot; remove the file")
         if self._is_short:
             terminalreporter.line(f"FAILED: --flow-coverage {self._least:g} is not reached", red=True)
+
+    def _strays(self) -> list[Path]:
+        """Return the files of approved walks whose flow the bot does not have, as after a flow was renamed."""
+        names = {flow.name for flow in flows_of(self.bot)}
+        folder = self.config.rootpath / self.settings.walks
+        return sorted(file for file in folder.glob("*.txt") if file.stem not in names)
 
     @property
     def _least(self) -> float:

@@ -52,7 +52,7 @@ def hours(turn: Turn[Visit]) -> Sequence[Row]:
 
 def summary(turn: Turn[Visit]) -> Text:
     """Return the question that confirms the appointment."""
-    return Text("visit.confirm", day=f"{turn.data.day:%d %B}", hour=turn.data.hour)
+    return Text("visit.confirm", day=turn.data.day, hour=turn.data.hour)
 
 
 def book(turn: Turn[Visit]) -> Call[str | Refused]:
@@ -62,7 +62,7 @@ def book(turn: Turn[Visit]) -> Call[str | Refused]:
 
 def booked(turn: Turn[Visit]) -> Text:
     """Return the words after a booking."""
-    return Text("visit.booked", day=f"{turn.data.day:%d %B}", hour=turn.data.hour, number=turn.data.number)
+    return Text("visit.booked", day=turn.data.day, hour=turn.data.hour, number=turn.data.number)
 
 
 visit = Flow(
