@@ -64,7 +64,7 @@ def test_each_command_names_its_store_in_one_way(name: str) -> None:
     known = {option: each for each in ALL[name].params for option in each.opts}
     assert {"--redis", "--data", "--namespace"} <= known.keys()
     assert {each.opts[0] for each in ALL[name].params if each.metavar == "URL"} <= {
-        *("--redis", "--archive", "--from", "--base-url"),
+        *("--redis", "--archive", "--from", "--base-url", "--metrics"),  # that of a page of figures
     }
     variables = (None, None) if name in OPTIONAL else (VARIABLE, FOLDER_VARIABLE)
     assert (known["--redis"].envvar, known["--data"].envvar) == variables
