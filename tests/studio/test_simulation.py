@@ -59,7 +59,7 @@ def test_a_whole_offer_is_chatted() -> None:
     simulation, phone = offered(upto=4)
     shown = view(simulation, phone)
     assert (shown.place, shown.known, shown.waiting) == ("offer.confirm", "member, logged in", ("dashboard.offering",))
-    assert dict(shown.data)["handle"] == "•"
+    assert dict(shown.data) == {"amount": "10.00 USD", "handle": "•", "to": "•", "own": "–"}
     assert "alan" not in str(shown)
     assert shown.due == (("the session ends", "5 minutes"),)
     said(simulation, phone, OFFER[4])

@@ -131,4 +131,6 @@ def span(seconds: int) -> str:
 def _value(value: Any) -> str:
     if value is None:
         return "–"
+    if isinstance(value, dict) and value.keys() == {"amount", "currency"}:
+        return f"{value['amount']} {value['currency']}"
     return value if isinstance(value, str) else dumps(value).decode()
