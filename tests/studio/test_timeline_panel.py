@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -41,7 +40,8 @@ def panel() -> Iterator[tuple[TestClient, str]]:
     with TestClient(app, base_url=f"http://{HOST}", follow_redirects=False) as client:
         client.get("/", params={"token": access.token})
         yield client, member_id
-    asyncio.run(looking.close())
+        assert client.portal is not None
+        client.portal.call(looking.close)
 
 
 def test_a_member_is_found_by_id_and_by_address(panel: tuple[TestClient, str]):
