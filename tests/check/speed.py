@@ -27,7 +27,7 @@ from vimbiso_fsm import Flow, Refused, State, Text, Transition, Turn, readers
 
 @attrs.frozen
 class Data:
-    name: str = ""
+    name: str = "you"
     count: int = 0
 
 
