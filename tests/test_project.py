@@ -1,8 +1,11 @@
-"""`pyproject.toml` and `.github/` agree about the project."""
+"""`pyproject.toml`, `.github/` and the files of others agree about the project."""
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -52,3 +55,15 @@ def test_each_action_is_pinned_to_a_commit() -> None:
     used = re.findall(r"uses: (\S+)", WORKFLOW)
     assert used
     assert [action for action in used if not re.search(r"@[0-9a-f]{40}$", action)] == []
+
+
+def test_each_script_of_others_is_in_the_bill_of_materials(tmp_path: Path) -> None:
+    """The first line of each licence names the script, its version and its file, as the release reads it."""
+    static = ROOT / "vimbiso_fsm" / "studio" / "page" / "static"
+    bill = tmp_path / "bill.json"
+    bill.write_text('{"components": []}', encoding="utf-8")
+    licences = sorted(static.glob("*.LICENSE.txt"))
+    subprocess.run([sys.executable, ROOT / ".ci" / "vendored.py", bill, *licences], check=True, timeout=60)
+    listed = [Path(each["description"]) for each in json.loads(bill.read_text(encoding="utf-8"))["components"]]
+    assert len(listed) == len(licences) > 0
+    assert [path for path in listed if not (ROOT / path).is_file()] == []
