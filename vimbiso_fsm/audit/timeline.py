@@ -289,7 +289,8 @@ def _delivery_words(entry: AuditEntry) -> str:
         case "later":
             return "the channel asked to wait before the replies are sent"
         case _ if entry.status == "failed":
-            return "the delivery failed; whether the replies arrived is not known"
+            why = f" ({detail['reason']})" if detail.get("reason") else ""
+            return f"the delivery failed{why}; whether the replies arrived is not known"
         case _:
             return "the replies were sent, or are being sent"
 
