@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.examples import examples
@@ -27,6 +27,7 @@ def entry(member: str, version: int, *, seconds: float = 1.0) -> AuditEntry:
     st.lists(st.tuples(st.sampled_from("abcdefghijklmnop"), st.integers(0, 3)), max_size=40),
     st.integers(1, 16),
 )
+@example(reads=2, talks=[("a", 0), ("b", 1), ("a", 0)], count=3)
 def test_each_turn_is_shown_once_and_soon(reads: int, talks: list[tuple[str, int]], count: int) -> None:
     """Whoever talks, a look has no more reads than allowed, and each turn is shown once, within the rounds it says."""
     names = "abcdefghijklmnop"[:count]

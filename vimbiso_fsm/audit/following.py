@@ -52,7 +52,7 @@ class Following:
 
     def next_round(self) -> tuple[str, ...]:
         """Return the members to be read in the next round."""
-        active = [*self._active][: max(int(self._reads * SHARE_OF_ACTIVE), self._reads - len(self._others))]
+        active = [*self._active]
         count = min(self._reads - len(active), len(self._others))
         others = [self._others.popleft() for _ in range(count)]
         self._others.extend(others)
@@ -75,7 +75,7 @@ class Following:
                 self._others.remove(member)
             self._active.pop(member, None)
             self._active = {member: None, **self._active}  # who talked last is read first
-            while len(self._active) > self._reads:
+            while len(self._active) > int(self._reads * SHARE_OF_ACTIVE):
                 silent, _ = self._active.popitem()
                 self._others.append(silent)
         return new
