@@ -1,6 +1,7 @@
-"""Add the scripts of others that the wheel contains to a bill of materials: vendored.py BILL LICENSE…
+"""Add the scripts of others that the wheel contains to a bill of materials.
 
-The first line of a licence file names its script and the version: "htmx 2.0.11, htmx.min.js, from …".
+Give it the files: `vendored.py BILL LICENSE…`. The first line of a licence file names its script and the version, as in
+"htmx 2.0.11, htmx.min.js, from …".
 """
 
 import json

@@ -20,7 +20,6 @@ from tests.cli_runs import ROOT, embedded, wait_until
 from tests.engines import free_port
 from tests.web.served import METRICS, served
 from tests.web.signed import REST_SECRET
-
 from vimbiso_fsm.runtime.measures import COUNTS, GAUGES, HISTOGRAMS
 from vimbiso_fsm.runtime.worker import AsyncWorker
 from vimbiso_fsm.store.requests import Usage

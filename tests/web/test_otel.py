@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.embedded, embedded]
 
 
 def test_serve_sends_spans_and_metrics(tmp_path: Path) -> None:
-    """A message is a span and counts at the collector, under the name of the service; nothing of its sender is there."""
+    """A message is a span and counts at the collector, under the name of the service; nothing of its sender is said."""
     with collecting() as collector:
         variables = {"VIMBISO_REST_SECRETS": REST_SECRET, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
         variables |= {"OTEL_SERVICE_NAME": "shop", "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=night"}
