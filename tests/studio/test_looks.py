@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.channels.strategies import any_reply
+from tests.examples import examples
 from vimbiso_fsm.channels import sms, whatsapp
 from vimbiso_fsm.messages.contents import Location
 from vimbiso_fsm.messages.message import Channel
@@ -87,7 +88,7 @@ def test_whatever_is_not_words_has_a_look(type: str) -> None:
             assert bubble.text or bubble.note or bubble.choices
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(st.sampled_from(["whatsapp", "telegram", "sms", "web", "satellite"]), st.lists(any_reply, max_size=3))
 def test_any_reply_has_a_look(type: str, replies: list[Reply]) -> None:
     """No reply breaks a look, and nothing is shown that the channel would not be sent."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import flows
 from tests.bots import fruit_bot
+from tests.examples import examples
 from vimbiso_fsm import Bot, Call, Caller, Flow, NoData, State, Text, Transition, Turn, call
 from vimbiso_fsm.studio.member_view import MemberView, span, view_of
 from vimbiso_fsm.studio.simulation import LINES, NO_TOKEN, PHONES, Fault, Phone, Simulation
@@ -69,7 +70,7 @@ def test_a_whole_offer_is_chatted() -> None:
     assert view(simulation, phone).place == ""
 
 
-@settings(max_examples=6)
+@examples(6)
 @given(st.lists(st.sampled_from([Fault.NONE, *MET]), min_size=len(OFFER), max_size=len(OFFER)))
 def test_no_fault_loses_a_word_or_says_one_twice(faults: list[Fault]) -> None:
     """Whatever fault each message meets, the member reads the same words once, and one offer is made."""
