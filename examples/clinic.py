@@ -59,7 +59,7 @@ class Visit:
 
     def words(self, key: str, **late: Any) -> Text:
         """Return a text that names the appointment; `late` is what it goes as when it comes late."""
-        return Text(key, day=f"{self.day:%d %B}", hour=self.hour, **late)
+        return Text(key, day=self.day, hour=self.hour, **late)
 
 
 def ahead(turn: Turn[Any]) -> bool:

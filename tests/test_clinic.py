@@ -64,13 +64,13 @@ class Clinic:
 def clinic() -> Iterator[Clinic]:
     """A clinic at which the member has booked for 30 November, at nine in Harare."""
     clinic = Clinic()
-    assert clinic.says("hi", "book an appointment", "2026-11-30", "09:00")[0] == "See you on 30 November at 09:00."
+    assert clinic.says("hi", "book an appointment", "2026-11-30", "09:00")[0] == "See you on 30 November 2026 at 09:00."
     assert clinic.at(2026, 11, 20, 14) == ["Your session ended after a while of silence."]
     yield clinic
     clinic.manager.close()
 
 
-ASKED = "You have an appointment on 30 November at 09:00. Are you still coming?"
+ASKED = "You have an appointment on 30 November 2026 at 09:00. Are you still coming?"
 
 
 def test_a_reminder_comes_a_day_before_by_the_clock_of_the_member(clinic: Clinic):
@@ -78,17 +78,17 @@ def test_a_reminder_comes_a_day_before_by_the_clock_of_the_member(clinic: Clinic
     assert ASKED not in clinic.at(2026, 11, 29, 6, 59)
     assert clinic.at(2026, 11, 29, 7) == [ASKED]
     assert clinic.at(2026, 11, 29, 8) == []
-    assert clinic.says("yes")[0] == "See you on 30 November at 09:00."
+    assert clinic.says("yes")[0] == "See you on 30 November 2026 at 09:00."
 
 
 def test_an_appointment_that_is_moved_moves_its_reminder(clinic: Clinic):
     """The answer to the reminder moves the appointment, and the next reminder is that of the new one alone."""
     clinic.at(2026, 11, 29, 7)
-    assert clinic.says("another time", "2026-12-04", "14:00")[0] == "See you on 04 December at 14:00."
+    assert clinic.says("another time", "2026-12-04", "14:00")[0] == "See you on 4 December 2026 at 14:00."
     state = clinic.manager.state(clinic.member())
     assert state is not None
     assert [reminder.at for reminder in state.reminders] == [datetime(2026, 12, 3, 7, tzinfo=UTC)]
-    assert clinic.at(2026, 12, 3, 7)[-1] == "You have an appointment on 04 December at 14:00. Are you still coming?"
+    assert clinic.at(2026, 12, 3, 7)[-1] == "You have an appointment on 4 December 2026 at 14:00. Are you still coming?"
 
 
 def test_an_appointment_that_is_cancelled_is_not_reminded_of(clinic: Clinic):
