@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.check.test_broken import CASES, WALKED, marks
-from vimbiso_fsm.check.codes import ADVICE, ALL, MADE, WALK
+from vimbiso_fsm.check.codes import ADVICE, ALL, APPROVED, MADE, WALK
 
 PAGE: Final = Path(__file__).resolve().parent.parent.parent / "docs" / "reference" / "findings.md"
 
@@ -34,6 +34,7 @@ CAUSES: Final = {
     "callback-raises": "A callback names something that is not there. Correct the name.",
     "callback-returns-other": "A callback returns a value of another type than its slot takes.",
     "callback-unused": "A function takes a turn, and no flow of the package names it. Name it, or remove it.",
+    "changed-without-version": "The fields, states or transitions of a flow differ from those of its approved walk, and its version is the same. Members who are in the flow began with the former declaration. Raise the version and add a migration. Where no member is in the flow, approve the walk anew.",
     "confirm-skipped": "One way to a call leads through a question that confirms, and another one leads past it. Lead both through the question.",
     "data-changeable": "Values of the data class can be changed in place, so that a guard could change what is stored. Decorate the class with `@attrs.frozen`.",
     "data-class": "The data of a flow is no attrs class. Decorate it with `@attrs.frozen`.",
@@ -144,6 +145,7 @@ _BESIDE_OTHERS: Final = {"misspelt-trigger": "a_misspelt_trigger"}
 
 _LINES: Final = {
     "callback-unused": "def is_open(turn: Turn[Visit]) -> bool:  # callback-unused: no transition of the package names is_open\n    return turn.data.day.weekday() < 5",
+    "changed-without-version": "clinic/visit.py:41: changed-without-version: flow 'visit': its fields, states or transitions have changed, and its version is 1 as before; raise the version and add a migration, unless no member is in the flow",
     "silencer-without-reason": 'State("paying", call=pay),  # vimbiso: ok confirm-skipped',
 }
 """The examples that no single flow can show."""
@@ -154,6 +156,8 @@ def section(code: str, examples: dict[str, Callable[[], Any]]) -> str:
     kind = (
         "Found by a walk."
         if code in WALK
+        else "Found by the comparison with an approved walk."
+        if code in APPROVED
         else "Advice."
         if code in ADVICE
         else "Refused when it is made."

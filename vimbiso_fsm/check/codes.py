@@ -54,5 +54,8 @@ FOUND: Final = frozenset(
 ) | ADVICE  # fmt: skip
 """Codes that `vimbiso check` finds in a bot that was made."""
 
-ALL: Final = MADE | FOUND | WALK
+APPROVED: Final = frozenset({"changed-without-version"})
+"""Codes that only the comparison with an approved walk finds."""
+
+ALL: Final = MADE | FOUND | WALK | APPROVED
 """All codes."""

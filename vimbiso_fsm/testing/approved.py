@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -33,7 +34,9 @@ from vimbiso_fsm.testing.moves import CONTENTS
 
 _HEAD: Final = (
     '# Approved walk of the flow "{flow}". `pytest --approve-walks` writes this file. Read the differences.\n'
+    "# Version {version} is declared as {fingerprint}.\n"
 )
+_DECLARED: Final = re.compile(r"^# Version (\d+) is declared as ([0-9a-f]+)\.$", re.MULTILINE)
 _IMPOSSIBLE: Final = "    ? this cannot happen here"
 
 
@@ -53,7 +56,9 @@ def approved(bot: Bot, flow: str, ends: Iterable[Moment]) -> str:
 
 def written(bot: Bot, flow: str, conversations: Sequence[tuple[Channel, Sequence[Move]]]) -> str:
     """Return the file of a flow with these conversations, as they go today."""
-    world, lines = World(bot), [_HEAD.format(flow=flow)]
+    declared = bot.flow(flow)
+    head = _HEAD.format(flow=flow, version=declared.version, fingerprint=declared.fingerprint)
+    world, lines = World(bot), [head]
     shown: set[tuple[Channel, tuple[Move, ...]]] = set()
     for channel, moves in conversations:
         lines.append(f"@ {channel.type}:{channel.identifier}")
@@ -75,6 +80,23 @@ def differences(bot: Bot, flow: str, text: str) -> str:
     before = _uncommented(text)
     today = _uncommented(written(bot, flow, conversations_of(text)))
     return "\n".join(difflib.unified_diff(before, today, "approved", "today", lineterm="", n=6))
+
+
+def changed_without_version(bot: Bot, flow: str, text: str) -> str:
+    """Return what is wrong if a flow is declared otherwise than in its file, under the same version; "" if nothing is.
+
+    Runs of members that began before the change are of the version, and are taken for runs of the new declaration.
+    """
+    declared, before = bot.flow(flow), _DECLARED.search(text)
+    if before is None or (int(before[1]), before[2]) == (declared.version, declared.fingerprint):
+        return ""
+    if int(before[1]) != declared.version:
+        return ""
+    return (
+        f"{declared.made}: changed-without-version: flow {flow!r}: its fields, states or transitions have changed, and "
+        f"its version is {declared.version} as before; raise the version and add a migration, unless no member is in "
+        "the flow"
+    )
 
 
 def _uncommented(text: str) -> list[str]:

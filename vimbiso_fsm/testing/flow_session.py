@@ -26,7 +26,7 @@ from vimbiso_fsm.check.silencers import silenced
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.made import shown_path
 from vimbiso_fsm.runtime.base import resolve_bot
-from vimbiso_fsm.testing.approved import conversations_of, differences
+from vimbiso_fsm.testing.approved import changed_without_version, conversations_of, differences
 from vimbiso_fsm.testing.conversation import MEMBER
 from vimbiso_fsm.testing.faults import fault_differences
 from vimbiso_fsm.testing.flow_coverage import Seen, coverage_of, end_recording, percent, record
@@ -280,10 +280,10 @@ class FlowItem(pytest.Item):
         if self.config.getoption("--approve-walks"):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(self._of.found.files[self._flow], encoding="utf-8")
-        changed = differences(self._of.bot, self._flow, self._text())
-        _fail_with(
-            [f"{changed}\n\nIf this is meant: pytest --approve-walks, and read the differences."] if changed else []
-        )
+        bot, text = self._of.bot, self._text()
+        changes = filter(None, (changed_without_version(bot, self._flow, text), differences(bot, self._flow, text)))
+        if changed := "\n\n".join(changes):
+            _fail_with([f"{changed}\n\nIf this is meant: pytest --approve-walks, and read the differences."])
 
     def _faults(self) -> None:
         _fail_with(list(fault_differences(self._of.bot, conversations_of(self._text()))))
