@@ -109,11 +109,11 @@ def test_the_earliest_day_moves_with_the_calendar():
     clock.at = dt.datetime(2026, 9, 21, 21, 59, tzinfo=dt.UTC).timestamp()
     manager.handle(Message(YOU, "m4", "hi"))
     assert words(manager.handle(Message(YOU, "m5", "2026-09-20")).replies)[0] == (
-        "That is too early; the first possible day is 2026-09-21."
+        "That is too early; the first possible day is 21 September 2026."
     )
     clock.at += 120
     assert words(manager.handle(Message(YOU, "m6", "2026-09-21")).replies)[0] == (
-        "That is too early; the first possible day is 2026-09-22."
+        "That is too early; the first possible day is 22 September 2026."
     )
 
 

@@ -21,6 +21,7 @@ from flows.credex_core import Fault, Session, SimulatedCredexCore
 from flows.credex_core.http import HttpCredexCore
 from flows.credex_core.server import application, listening, served
 from flows.credex_core.server import running as serving
+from tests.cli.test_worker import ended, until
 from tests.cli_runs import LIMIT, TRANSCRIPT, embedded, environment, invoke, start
 
 pytestmark = [pytest.mark.embedded, embedded]
@@ -114,11 +115,10 @@ def test_a_worker_takes_services_of_both_kinds(tmp_path: Path, monkeypatch: pyte
         monkeypatch.setenv("CREDEX_CORE_URL", url)
         words = ("--flows", "flows", "--services", f"flows.services:{function}")
         worker = start("worker", "--data", "data", *words, cwd=tmp_path)
-        assert worker.stdout is not None
-        assert b"started" in worker.stdout.readline()
-        worker.send_signal(signal.SIGTERM)
-        assert worker.communicate(timeout=LIMIT)[1] == b""
-    assert worker.returncode == 0
+        until(worker, "started", log=True)
+        code, out, err = ended(worker)
+    assert (code, out) == (0, "")
+    assert "stopped" in err
 
 
 def test_the_key_of_the_api_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch):
