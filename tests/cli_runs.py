@@ -62,7 +62,11 @@ def run(*words: str | Path, cwd: Path, stdin: bytes | str = b"") -> tuple[int, s
 
 def invoke(*words: str | Path, stdin: bytes | str = b"") -> tuple[int, str, str]:
     """Run the command inside this process; return its exit code, standard output and standard error."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     result = CliRunner().invoke(make_app(), [str(word) for word in words], input=stdin, prog_name="vimbiso")
+    for number, handler in handlers.items():
+        if signal.getsignal(number) is not handler:  # a command that serves ignores them at its end
+            signal.signal(number, handler)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code, result.stdout, result.stderr

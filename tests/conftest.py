@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Generator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -21,6 +22,18 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a suite in the backgrou
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # a suite under nohup; a handler is not handed on, SIG_IGN is
     signal.signal(signal.SIGHUP, lambda *_: None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Generator[None, None, None]:
+    """Fail a test that leaves signals ignored: the processes of later tests would not hear them."""
+    yield
+    handlers: dict[signal.Signals, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    ignored = [number.name for number in handlers if signal.getsignal(number) is signal.SIG_IGN]
+    for number, handler in handlers.items():
+        if number.name in ignored:
+            signal.signal(number, handler)
+    assert not ignored, f"the test has left {', '.join(ignored)} ignored"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -47,7 +47,9 @@ OPTIONAL = {"chat", "replay", "check", "diagram"}
 PLACES = ("MEMBER", "[MEMBER]", "[MEMBER]...", "INTO")
 """The arguments that name a member."""
 NUMBER = "263771234567"
-_VOLATILE = re.compile(r"\d{4}-\d\d-\d\d[T ][\d:.]+(\+00:00)?|\b[0-9a-f]{16,}\b|\b[\w-]{22}\b|[0-9a-f]{10}")
+_VOLATILE = re.compile(
+    r"\d{4}-\d\d-\d\d[T ][\d:.]+(\+00:00)?|\b[0-9a-f]{16,}\b|(?<![\w-])[\w-]{22}(?![\w-])|[0-9a-f]{10}"
+)
 """Instants and digests."""
 NAMES = ("m-42", f"whatsapp:{NUMBER}", f"whatsapp:+{NUMBER}", "whatsapp:+263 (77) 123-4567")
 """What one member may be called."""
