@@ -10,6 +10,7 @@ from vimbiso_fsm.audit.entries import entry_for, seal, tombstone
 from vimbiso_fsm.store.requests import Entry
 
 BEGAN = datetime(2026, 11, 1, 9, tzinfo=UTC)
+"""An instant for tests with a clock of their own. A real server knows how long ago it is: see `chain(began=…)`."""
 
 
 def chain(
@@ -29,7 +30,7 @@ def chain(
         mark: A text in each entry; another one makes another chain.
         days: The days between two entries.
         refused: Whether each is that of a refused message, so that they can be folded.
-        began: The instant of the first entry.
+        began: The instant of the first entry. A store on a real server drops and archives by age, so there it is now.
     """
     entries: list[Entry] = []
     for version in range(1, count + 1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -89,7 +90,7 @@ class Own(AsyncArchivedStore):
 @pytest.mark.parametrize("is_async", [False, True])
 def test_on_real_servers(server: Server, opened: Open, is_async: bool):
     """On each server, with each kind of archive, entries are moved once, read as one and erased from both."""
-    entries, archive = chain(12), opened()
+    entries, archive = chain(12, began=datetime.now(UTC)), opened()
     archiving = Archiving(archive, entries=4)
 
     with ExitStack() as closing:

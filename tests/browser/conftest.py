@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import pytest
 
-from tests.engines import running, valkey_program
-
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Dialog, Page
 
@@ -140,8 +138,7 @@ def barriers(page: Page, axe: str) -> list[str]:
     ]
 
 
-@pytest.fixture(scope="session")
-def store() -> Generator[str]:
-    """The URL of an embedded server."""
-    with running(valkey_program()) as server:
-        yield server.url
+@pytest.fixture
+def store(valkey_url: str) -> str:
+    """The URL of an empty server. A store belongs to one bot, and each test may have another one."""
+    return valkey_url

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -54,7 +55,7 @@ def _commit(url: str, entries: tuple[Entry, ...]) -> None:
             store.perform(Commit(MEMBER, head, entry.digest, entry.digest, "", b"{}", entry, b"{}"))
 
 
-_ENTRIES = chain(400)
+_ENTRIES = chain(400, began=datetime.now(UTC))
 _BEFORE = {entry.version + 1: entry.digest for entry in _ENTRIES}
 
 
