@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import pytest
 
+from tests.engines import running, valkey_program
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Dialog, Page
 
@@ -138,7 +140,8 @@ def barriers(page: Page, axe: str) -> list[str]:
     ]
 
 
-@pytest.fixture
-def store(valkey_url: str) -> str:
-    """The URL of an empty server. A store belongs to one bot, and each test may have another one."""
-    return valkey_url
+@pytest.fixture(scope="module")
+def store() -> Generator[str]:
+    """The URL of a server. Each module has its own, since a store belongs to one bot."""
+    with running(valkey_program()) as server:
+        yield server.url
