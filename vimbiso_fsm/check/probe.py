@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -42,32 +44,54 @@ _GUESSES: Final = ("1", "hello", "x" * 40, "", "0.5", "2027-01-04", "yes")
 _REACHING: Final = ("socket.", "subprocess.", "os.", "shutil.", "urllib.", "http.", "ftplib.", "smtplib.", "sqlite3.")
 
 
+_PROBES: Final = ContextVar("vimbiso_fsm.check.probes", default=0)
+"""The number of callbacks that this thread probes, one within another."""
+_NOTHING: Final[Callable[[str, tuple[Any, ...]], object]] = dict[str, tuple[Any, ...]]().get
+"""A function of C that takes an event with its arguments, and does nothing."""
+
+
 class _Blocked(BaseException):
     """A callback that is probed tries to act outside. It is no `Exception`, so that no callback takes it for one."""
 
 
 class _Gate:
-    """Stops what a probed callback does outside, while it is closed. An audit hook cannot be removed once it is set."""
+    """Stops what a probed callback does outside, while it is closed. What other threads do meanwhile goes on.
+
+    An audit hook cannot be removed once it is set. While no callback is probed, this one calls a function of C alone: a
+    hook in Python would slow the process down for ever, and lets another thread run in the middle of `sys.settrace`,
+    which Python 3.11 then refuses in that thread, so that under coverage a thread does not start now and then.
+    """
 
     def __init__(self) -> None:
-        self.closed = False
+        self._hook = partial(_NOTHING)
         self._set = False
+        self._probes = 0
 
     def __enter__(self) -> None:
         if not self._set:
             self._set = True
             sys.addaudithook(self._hook)
-        self.closed = True
+        self._probes += 1
+        _PROBES.set(_PROBES.get() + 1)
+        self._let_hook_call(_judge)
 
     def __exit__(self, *_: object) -> None:
-        self.closed = False
+        _PROBES.set(_PROBES.get() - 1)
+        self._probes -= 1
+        if not self._probes:
+            self._let_hook_call(_NOTHING)
 
-    def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if not self.closed:
-            return
-        writes = event == "open" and len(arguments) > 1 and any(each in str(arguments[1] or "") for each in "wax+")
-        if writes or (event.startswith(_REACHING) and event not in ("os.listdir", "os.scandir")):
-            raise _Blocked(event)
+    def _let_hook_call(self, function: Callable[[str, tuple[Any, ...]], object]) -> None:
+        self._hook.__setstate__((function, (), {}, None))  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]  # typeshed leaves out what copy and pickle use
+
+
+def _judge(event: str, arguments: tuple[Any, ...]) -> None:
+    """Stop an event that acts outside, if this thread probes a callback."""
+    if not _PROBES.get():
+        return
+    writes = event == "open" and len(arguments) > 1 and any(each in str(arguments[1] or "") for each in "wax+")
+    if writes or (event.startswith(_REACHING) and event not in ("os.listdir", "os.scandir")):
+        raise _Blocked(event)
 
 
 _GATE: Final = _Gate()
