@@ -26,7 +26,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory
 
 .DELETE_ON_ERROR:
-.PHONY: help chat test browser check floors structure figures bench load bounds mutation faults forged docs wheel-test release clean
+.PHONY: help chat test browser check floors structure figures bench load bounds mutation faults later forged docs wheel-test release clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -79,6 +79,9 @@ mutation: $(DEV) ## change the flows of VimbisoPay, and print which changes no t
 
 faults: $(DEV) ## run the fault suite in depth; ARGS="--short --row NAME --seed N"
 	$(BIN)/python -m tests.faults $(ARGS)
+
+later: $(DEV) ## run all tests as if it were later; ARGS="--days N", and arguments of pytest
+	$(BIN)/python -m tests.later --numprocesses=$(WORKERS) $(ARGS)
 
 forged: $(DEV) ## send 100,000 requests that no channel has made to the app; ARGS="COUNT"
 	$(BIN)/python -m tests.web.forged $(ARGS)

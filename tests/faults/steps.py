@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
-import subprocess
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -14,6 +12,7 @@ from typing import Final
 import attrs
 import pytest
 
+from tests.clocks import MovedClock, ahead_of_all, compiler
 from tests.engines import valkey_program
 from tests.faults.bot import till_bot
 from tests.faults.checker import check
@@ -32,43 +31,6 @@ from vimbiso_fsm.testing.chat import STORE_SECRET
 __all__ = ["clock_steps"]
 
 STEPS: Final = (10 * DAY, -10 * DAY, 9 * DAY, -9 * DAY)
-SOURCE: Final = r"""
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/time.h>
-#include <time.h>
-
-static long ahead(void) {
-  long seconds = 0;
-  FILE *file = fopen(getenv("CLOCK_AHEAD"), "r");
-  if (file) { if (fscanf(file, "%ld", &seconds) != 1) seconds = 0; fclose(file); }
-  return seconds;
-}
-
-int gettimeofday(struct timeval *restrict now, void *restrict zone) {
-  int (*real)(struct timeval *, void *) = dlsym(RTLD_NEXT, "gettimeofday");
-  int result = real(now, zone);
-  if (!result && now) now->tv_sec += ahead();
-  return result;
-}
-
-int clock_gettime(clockid_t clock, struct timespec *now) {
-  int (*real)(clockid_t, struct timespec *) = dlsym(RTLD_NEXT, "clock_gettime");
-  int result = real(clock, now);
-  if (!result && clock == CLOCK_REALTIME) now->tv_sec += ahead();
-  return result;
-}
-
-time_t time(time_t *seconds) {
-  struct timespec now;
-  clock_gettime(CLOCK_REALTIME, &now);
-  if (seconds) *seconds = now.tv_sec;
-  return now.tv_sec;
-}
-"""
-"""A library for LD_PRELOAD. It moves the wall clock of a program by the seconds that a file holds."""
 
 
 @attrs.frozen
@@ -76,13 +38,11 @@ class SteppingServer:
     """A server whose clock can be moved."""
 
     server: OwnServer
-    file: Path
+    clock: MovedClock
 
     def step(self, seconds: float) -> None:
-        """Set the clock to so many seconds ahead of the right time."""
-        new = self.file.with_suffix(".new")
-        new.write_text(str(round(seconds)))
-        new.replace(self.file)
+        """Set the clock to so many seconds ahead of that of this process."""
+        self.clock.set(ahead_of_all() + seconds)
         with self.server.client() as client:
             while abs(client.time()[0] - time.time() - seconds) > 60:
                 time.sleep(0.01)
@@ -91,16 +51,11 @@ class SteppingServer:
 @contextmanager
 def stepping_server(path: Path) -> Generator[SteppingServer]:
     """Run a server whose clock can be moved. `path`: a folder for the library that moves it."""
-    compiler = shutil.which("cc")
-    if compiler is None:
+    if compiler() is None:
         pytest.skip("needs a C compiler")
-    library, file = path / "clock.so", path / "ahead"
-    (path / "clock.c").write_text(SOURCE)
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, path / "clock.c", "-ldl"], check=True)
-    file.write_text("0")
-    moved = {"LD_PRELOAD": str(library), "CLOCK_AHEAD": str(file)}
-    with own_server(valkey_program(), environment=moved) as server:
-        yield SteppingServer(server, file)
+    clock = MovedClock(path, ahead_of_all())
+    with own_server(valkey_program(), environment=clock.environment) as server:
+        yield SteppingServer(server, clock)
 
 
 @row(
