@@ -257,7 +257,9 @@ def test_rows_say_more_and_ctrl_c_leaves(tmp_path, data):
         terminal.until(PROMPT)
         assert "Nothing is kept" not in terminal.shown
         terminal.type("hi\n")
-        assert "250.00 USD" in terminal.until("Shop Two")
+        said = terminal.until("Shop Two")
+        assert "250.00 USD" in said
+        assert PROMPT not in said, "a prompt that is shown before the reply is overwritten by it"
         terminal.until(PROMPT)
         terminal.type("half a line")
         assert terminal.end(press="\x03") == 0

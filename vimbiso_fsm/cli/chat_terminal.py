@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -37,6 +38,9 @@ def at_terminal(session: ChatSession) -> None:
     prompt: PromptSession[str] = PromptSession(
         history=InMemoryHistory(), completer=_Words(session), complete_while_typing=False, reserve_space_for_menu=0
     )
+    answers = Console(
+        file=sys.stdout, highlight=False
+    )  # what stands above a prompt goes through `patch_stdout` instead
     busy, over = threading.Lock(), threading.Event()
     clock = threading.Thread(target=_show_due, args=(session, busy, over), daemon=True)
     clock.start()
@@ -45,7 +49,7 @@ def at_terminal(session: ChatSession) -> None:
             line = prompt.prompt("> ")
             if line.strip():
                 with busy:
-                    _take(session, line)
+                    _take(session, line, answers)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not interrupt the closing
     over.set()
     clock.join()
@@ -60,9 +64,14 @@ def heard_lines(session: ChatSession, heard: Heard) -> Iterator[str]:
             yield from (f"~ {to}{line}".rstrip() for line in text.splitlines())
 
 
-def _take(session: ChatSession, line: str) -> None:
-    """Load the flows anew if they have changed, then do the command or send the message."""
-    console = Console(highlight=False)
+def _take(session: ChatSession, line: str, console: Console) -> None:
+    """Load the flows anew if they have changed, then do the command or send the message.
+
+    Args:
+        session: The chat.
+        line: What was typed.
+        console: The terminal itself, so that all is written before the next prompt is shown.
+    """
     try:
         if note := session.reload():
             console.print(Styled(clean(note), style="dim"))
