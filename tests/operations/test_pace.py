@@ -149,12 +149,10 @@ def test_due_timers_go_out_at_the_pace_urgent_first_and_in_order(kind: Kind, mem
         assert second >= first + 5.0
 
 
-@pytest.mark.parametrize(
-    ("kind", "members"),
-    [("sync", 300), ("async", 300), *(pytest.param(each, 3_000, marks=pytest.mark.slow) for each in ("sync", "async"))],
-)
-def test_a_worker_uses_its_pace(kind: Kind, members: int, close: list[Shell]):
+@KINDS
+def test_a_worker_uses_its_pace(kind: Kind, close: list[Shell]):
     """While members wait, a worker sends 30 in each second and never more, and it says all, each once."""
+    members = 300
     crowd = Crowd(kind, paces={"telegram": Pace(30, chat=Rate(1, every=1.0))})
     close += crowd.shells
     for member in range(members):
