@@ -264,6 +264,22 @@ def test_circuits_are_counted_that_open_and_close(bench: Bench):
     assert bench.total("vimbiso.circuits") == 2
 
 
+def test_incidents_are_counted_by_their_kind(bench: Bench):
+    """An incident is counted when it is recorded: one of the store's clock, and one of a message that comes changed."""
+    bench.say("hi", phone=ADA)
+    assert bench.total("vimbiso.incidents") == 0
+    bench.manager._base.clock.unreported = 7_200.0
+    bench.say("offer", phone=ADA)
+    assert bench.total("vimbiso.incidents", incident="clock") == 1
+    message = Message(Channel("whatsapp", ADA), "wamid.changed", "10 USD")
+    assert [bench.handle(each).status for each in (message, attrs.evolve(message, text="other words"))] == [
+        "advanced",
+        "refused",
+    ]
+    assert bench.total("vimbiso.incidents", incident="mismatch") == 1
+    assert bench.total("vimbiso.incidents") == 2
+
+
 def test_slow_callbacks_are_counted(bench: Bench):
     """A report of the watchdog is counted with the place of the callback."""
     bench.manager._base.watched.count(SlowCallback("affordable", "guard", "offer", "amount", (), 12.5, stopped=True))

@@ -57,6 +57,7 @@ from vimbiso_fsm.store.requests import (
     AsyncStore,
     Effect,
     ReadDigests,
+    RecordIncident,
     Request,
 )
 
@@ -222,6 +223,8 @@ class AsyncShell:
         elif not isinstance(effect, ReadLegacy):
             answer = await self._store.perform(effect)
             self._base.clock.adjust(answer)
+            if isinstance(effect, RecordIncident):
+                self._base.note_incident(effect)
             if self._base.clock.unreported:
                 await self._report_clock()
         elif self._legacy is not None:
@@ -231,7 +234,7 @@ class AsyncShell:
 
     async def _report_clock(self) -> None:
         with suppress(VimbisoError):
-            await self._store.perform(self._base.clock_incident())
+            await self._perform(self._base.clock_incident())
 
     async def _take(self, step: TakePlace, lock: AsyncMemberLock, taken: dict[str, Place]) -> bool:
         """Take a place at a service. See `FlowStateManager._take`."""

@@ -191,6 +191,7 @@ class BaseManager:
         self.budget = Budget()
         self.next_sends: NextSends | None = None
         self.lagged: Callable[[float], None] | None = None
+        self.recorded: Callable[[str], None] | None = None
         self.services = Services(self.bot.service_limits, self.clock.now)
         self.deliveries, self.replies = Places(DELIVERIES), Places(REPLIES)
         self.watched = LOOKER.watch(watchdog)
@@ -285,6 +286,11 @@ class BaseManager:
         _log.warning("the store's clock %s %+d s ahead of this process's", "was" if returned else "is", seconds)
         detail = {"seconds_ahead": seconds, "returned": returned}
         return RecordIncident(None, Incident(instant(clock.now()), "clock", detail=detail).body)
+
+    def note_incident(self, request: RecordIncident) -> None:
+        """Tell whoever counts them the kind of an incident that was recorded."""
+        if self.recorded is not None:
+            self.recorded(Incident.read(request.body).kind)
 
     def wake(self, member_id: str, answer: CallReturned | None = None) -> Begin[tuple[AuditEntry, ...]]:
         """Return the operation that wakes a member. `answer`: the late result of a call, which is stored first."""

@@ -269,7 +269,7 @@ class FlowStateManager(Shell):
             incident = startup.incident(ask_nodes(store.servers, Keys(namespace).space), manager.now())
             manager._claim()
             if incident is not None:
-                store.perform(RecordIncident(None, incident.body))
+                manager._perform(RecordIncident(None, incident.body))
 
         manager._start = start
         return manager
@@ -990,7 +990,7 @@ class AsyncFlowStateManager(AsyncShell):
             incident = startup.incident(await ask_nodes_awaited(store.servers, Keys(namespace).space), manager.now())
             await manager._claim()
             if incident is not None:
-                await store.perform(RecordIncident(None, incident.body))
+                await manager._perform(RecordIncident(None, incident.body))
 
         manager._start = start
         return manager

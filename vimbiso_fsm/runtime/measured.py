@@ -118,7 +118,11 @@ def _watch(base: BaseManager, measures: Sequence[Measures]) -> None:
         for each in measures:
             each.lagged(seconds)
 
-    base.services.told, base.lagged = circuit, lagged
+    def incident(kind: str) -> None:
+        for each in measures:
+            each.incident(kind)
+
+    base.services.told, base.lagged, base.recorded = circuit, lagged, incident
     for watched in (base.watched, base.observing):
         if watched is not None:
             watched.count = slow_callback

@@ -92,6 +92,7 @@ DUPLICATES: Final = Measure("vimbiso.duplicates", "{message}", "Messages that we
 UNCONFIRMED: Final = Measure(
     "vimbiso.unconfirmed", "{message}", "Messages stored and not confirmed in time", (CHANNEL,)
 )
+INCIDENTS: Final = Measure("vimbiso.incidents", "{incident}", "Incidents recorded", ("vimbiso.incident",))
 ERRORS: Final = Measure("vimbiso.errors", "{error}", "Messages and wakings that ended in an error", (ERROR, CHANNEL))
 GUESTS: Final = Measure("vimbiso.guests", "{guest}", "New guests stored", (CHANNEL,))
 HANDLED: Final = Measure(
@@ -105,8 +106,8 @@ WOKEN: Final = Measure("vimbiso.wake.duration", "s", "Duration of waking a membe
 LAG: Final = Measure("vimbiso.due.lag", "s", "Delay of due work: from its instant to the waking that does it", (), LAGS)
 
 COUNTS: Final = (
-    TURNS, REFUSALS, CONFLICTS, RECOVERIES, CALLS, CIRCUITS, SLOW, DELIVERIES, FACTS, DUPLICATES, UNCONFIRMED, ERRORS,
-    GUESTS,
+    TURNS, REFUSALS, CONFLICTS, RECOVERIES, CALLS, CIRCUITS, SLOW, DELIVERIES, FACTS, DUPLICATES, UNCONFIRMED,
+    INCIDENTS, ERRORS, GUESTS,
 )  # fmt: skip
 """The figures that only grow."""
 HISTOGRAMS: Final = (HANDLED, WOKEN, LAG)
@@ -183,6 +184,10 @@ class Measures(ABC):
         """Count a report of a callback that takes long."""
         place = known({FLOW: slow.flow, STEP: slow.state})
         self.add(SLOW, 1, {"vimbiso.stopped": str(slow.stopped).lower(), **place})
+
+    def incident(self, kind: str) -> None:
+        """Count an incident that was recorded."""
+        self.add(INCIDENTS, 1, {"vimbiso.incident": kind})
 
     def lagged(self, seconds: float) -> None:
         """Record by how much due work was late."""

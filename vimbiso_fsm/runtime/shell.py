@@ -63,6 +63,7 @@ from vimbiso_fsm.runtime.watchdog import LOOKER, NO_STRETCH, RUNNING, settle
 from vimbiso_fsm.store.requests import (
     Effect,
     ReadDigests,
+    RecordIncident,
     Request,
     Store,
 )
@@ -80,8 +81,8 @@ with the notice that the call is being worked on.
 OUTSIDE: Final = (RunCall, Deliver, PassOn, TakePlace, StandBack)
 """Effects whose duration is not counted as waiting. During a long call and a delivery, other messages of the member may
 be handled."""
-BY_SHELL: Final = (*OUTSIDE, Pause, ReadLegacy)
-"""The effects that are no request to the store."""
+BY_SHELL: Final = (*OUTSIDE, Pause, ReadLegacy, RecordIncident)
+"""The effects that are no request to the store, and the one that is counted as well."""
 
 
 class Shell:
@@ -234,6 +235,8 @@ class Shell:
         elif not isinstance(effect, ReadLegacy):
             answer = self._store.perform(effect)
             self._base.clock.adjust(answer)
+            if isinstance(effect, RecordIncident):
+                self._base.note_incident(effect)
             if self._base.clock.unreported:
                 self._report_clock()
         elif self._legacy is not None:
@@ -244,7 +247,7 @@ class Shell:
     def _report_clock(self) -> None:
         """Record that the store's clock and that of the process differ."""
         with suppress(VimbisoError):
-            self._store.perform(self._base.clock_incident())
+            self._perform(self._base.clock_incident())
 
     def _take(self, step: TakePlace, lock: MemberLock, taken: dict[str, Place]) -> bool:
         """Take a place at a service, unless the operation has one there; return whether it has one."""
