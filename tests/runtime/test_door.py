@@ -273,7 +273,7 @@ def test_new_guests_above_their_rate_are_refused_before_anything_is_stored(caplo
                 manager.handle(message(number, sender=f"9{number}"))
             assert (refused.value.rate, refused.value.reply) == ("guests", "")
         assert {name: member for name, member in store._members.items() if member.is_found}.keys() == {
-            manager._base.enter(message(9, sender=f"26377100000{number}")) for number in range(2)
+            manager._base.enter(message(9, sender=f"26377100000{number}"))[1] for number in range(2)
         }
         assert [record.msg for record in caplog.records].count("messages are not taken: %s") == 1
         manager._base.cache = Cache()  # as after a restart of the process

@@ -72,6 +72,7 @@ from vimbiso_fsm.store.retention import (
     QUARANTINE_LIFE,
     SHARDS,
     TOKEN_KEPT,
+    TRIMMED_AT_ONCE,
 )
 from vimbiso_fsm.store.script import SCRIPT as SENT_SCRIPT
 from vimbiso_fsm.store.script import Command, SenselessReply, decode
@@ -194,12 +195,15 @@ class TestKeys:
         assert AUDIT_LIFE < client.ttl(key("audit")) <= AUDIT_LIFE + DAY + 1
 
     def test_the_audit_is_bounded(self, manager: AtomicStateManager, client: Any):
-        """An append to a full audit drops the oldest entry."""
-        client.rpush(key("audit"), *(b"%d d%d body" % (version, version) for version in range(1, AUDIT_KEPT + 1)))
-        head = made(manager, turn(Head(AUDIT_KEPT, f"d{AUDIT_KEPT}")))
+        """Of an audit beyond its count, readers see the latest entries, and an append drops the others together."""
+        most = AUDIT_KEPT + TRIMMED_AT_ONCE
+        client.rpush(key("audit"), *(b"%d d%d body" % (version, version) for version in range(1, most)))
+        head = made(manager, turn(Head(most - 1, f"d{most - 1}")))
         entries = manager.perform(ReadAudit("m"))
-        assert (len(entries), client.llen(key("audit"))) == (AUDIT_KEPT, AUDIT_KEPT)
-        assert entries[0] == Entry(2, "d2", b"body")
+        assert (len(entries), client.llen(key("audit"))) == (AUDIT_KEPT, most)
+        assert entries[0] == Entry(TRIMMED_AT_ONCE + 1, f"d{TRIMMED_AT_ONCE + 1}", b"body")
+        head = made(manager, turn(head, token="b"))
+        assert len(manager.perform(ReadAudit("m"))) == client.llen(key("audit")) == AUDIT_KEPT
         assert client.lindex(key("audit"), -1).startswith(b"%d %b " % (head.version, head.digest.encode()))
 
     def test_entries_of_unknown_age_are_kept_and_read(self, manager: AtomicStateManager, client: Any):

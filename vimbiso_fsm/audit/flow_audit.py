@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 import attrs
 
@@ -51,6 +51,9 @@ class FlowAuditLogger:
     Args:
         observers: The functions that are told of each stored turn.
         report: Called with the name of an observer and the exception that it raised.
+
+    Attributes:
+        is_observed: Whether there are observers.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class FlowAuditLogger:
         report: Callable[[str, BaseException], None] = lambda name, error: None,
     ) -> None:
         self._observers = tuple(observers)
+        self.is_observed: Final = bool(self._observers)
         self._report = report
 
     def tell(self, details: CommitEvent) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 from binascii import b2a_base64
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from vimbiso_fsm.messages.message import Address
@@ -69,6 +70,5 @@ def person_of(member_id: str, addresses: Iterable[Address]) -> str:
     return member_id
 
 
-def instant(at: float) -> datetime:
-    """Return an instant of the store's clock, given in seconds since the epoch, in UTC."""
-    return datetime.fromtimestamp(at, UTC)
+instant: Final[Callable[[float], datetime]] = partial(datetime.fromtimestamp, tz=UTC)
+"""Returns an instant of the store's clock, given in seconds since the epoch, in UTC."""

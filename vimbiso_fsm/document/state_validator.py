@@ -96,7 +96,7 @@ class StateValidator(Value):
         Returns:
             The verdict, which names every broken rule and quotes no value.
         """
-        return Verdict(self._judged(document, written, run)[1])
+        return Verdict(self.judged(document, written, run)[1])
 
     def check(
         self, document: Document | Fields, written: Collection[str] | None = None, run: Run | None = None
@@ -106,7 +106,7 @@ class StateValidator(Value):
         Raises:
             InvalidState: The document breaks rules; the error names all of them.
         """
-        if faults := self._judged(document, written, run)[1]:
+        if faults := self.judged(document, written, run)[1]:
             raise InvalidState(faults)
 
     def read(self, raw: object) -> Document:
@@ -115,15 +115,15 @@ class StateValidator(Value):
         Raises:
             Unreadable: The document breaks rules; the error names all of them.
         """
-        parts, faults = self._judged(raw)
+        parts, faults = self.judged(raw)
         if faults:
             raise Unreadable(map(str, faults))
         return Document(**parts)
 
-    def _judged(
+    def judged(
         self, raw: object, written: Collection[str] | None = None, run: Run | None = None
     ) -> tuple[dict[str, Any], tuple[Fault, ...]]:
-        """Return the parts of a document that were judged, and every fault."""
+        """Return the parts of a document that were judged, and every fault. The arguments are those of `validate`."""
         if isinstance(raw, Document):
             raw = document_to_raw(raw)
         elif type(raw) is not dict and not is_object(raw):

@@ -42,7 +42,7 @@ from vimbiso_fsm.engine.session import session_after, session_bound
 from vimbiso_fsm.engine.stranger import is_stranger
 from vimbiso_fsm.engine.upgrade import migrated
 from vimbiso_fsm.engine.windows import note_heard
-from vimbiso_fsm.errors import WrongMember
+from vimbiso_fsm.errors import InvalidState, WrongMember
 from vimbiso_fsm.messages.given import GivenFact
 from vimbiso_fsm.messages.message import MAX_NAMES, NAMES, Address, Channel, Message
 from vimbiso_fsm.messages.told import AddressChanged, Fact
@@ -106,7 +106,9 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
     document = _document(draft, event)
     raw, written = rewrite(document, draft.before)
     rules, judged = draft.bot.validator, draft.before.judged
-    rules.check(raw, written if judged is not None and judged.rules is rules else None, document.run)
+    _, faults = rules.judged(raw, written if judged is not None and judged.rules is rules else None, document.run)
+    if faults:
+        raise InvalidState(faults)
     data = dumps_unstructured(raw)
     if len(data) > MEMBER_ROOM:  # no part is larger than the whole
         check_room(draft, event, raw, len(data))

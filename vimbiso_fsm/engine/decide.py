@@ -346,11 +346,13 @@ def _open(bot: Bot, document: Document, event: Event, now: datetime) -> Draft:
     digests = bot.digests
     token = turn_token(event, digests.token_key)
     roots = event.root if isinstance(event, CallReturned | LeaseExpired) else token
-    draft = Draft(bot, document, _channel(document.channel, event), now, token, roots.partition(" ")[0])
+    here, stored = event.channel if isinstance(event, Message | Fact) else None, document.channel
+    channel = stored if here is None or here == stored else _channel(stored, here, stays=isinstance(event, Fact))
+    draft = Draft(bot, document, channel, now, token, roots.partition(" ")[0])
     if (
         digests.of_tokens
         or len(document.channels) > 1
-        or (isinstance(event, Message | Fact) and event.channel is not None and NAMES in event.channel.metadata)
+        or (here is not None and NAMES in here.metadata)
         or (isinstance(event, GivenFact) and document.channels)
     ):
         draft.earlier = other_tokens(event, digests, document.channels)
@@ -365,15 +367,18 @@ def _open(bot: Bot, document: Document, event: Event, now: datetime) -> Draft:
     return draft
 
 
-def _channel(stored: Channel, event: Event) -> Channel:
-    """The channel of the turn. Known metadata is kept, as long as there is room, but no place of an earlier message."""
-    if not isinstance(event, Message | Fact) or event.channel is None or event.channel == stored:
-        return stored
-    if event.channel.address.without_account != stored.address.without_account:
-        return event.channel
-    stays = isinstance(event, Fact)  # it is told of the member, and stands nowhere
+def _channel(stored: Channel, here: Channel, *, stays: bool) -> Channel:
+    """The channel of a turn on another one than the stored. Known metadata is kept, as long as there is room.
+
+    Args:
+        stored: The stored channel.
+        here: The channel of the event.
+        stays: Whether the place of an earlier message is kept: a fact is told of the member, and stands nowhere.
+    """
+    if here.address.without_account != stored.address.without_account:
+        return here
     kept = {name: value for name, value in stored.metadata.items() if stays or name != REPLY_TO}
     try:
-        return attrs.evolve(stored, metadata={**kept, **event.channel.metadata})
+        return attrs.evolve(stored, metadata={**kept, **here.metadata})
     except InvalidMessage:
-        return event.channel
+        return here

@@ -16,7 +16,6 @@ from vimbiso_fsm.document.document import (
     asked,
     finishing,
     needs_asking,
-    trail_before,
     whole,
 )
 from vimbiso_fsm.document.ids import hashed, stamp
@@ -107,7 +106,7 @@ def _take_over(draft: Draft, run: Run, here: AnyPosition, fired: Fired[Any], to:
     if (here.has_effect or here.state.flow) and _was_made(draft, run, here, turn.reason):
         run, trail = attrs.evolve(run, made=True), ()
     elif turn.trigger in here.answers or (here.state.flow and _was_flow_answered(draft, turn.trigger)):
-        trail = (*(trail_before(trail, step) if step in trail else trail), step)
+        trail = (*(trail[: trail.index(step)] if step in trail else trail), step)
     _enter(draft, run, to, trail, verdict, (fields, typed))
 
 
@@ -185,7 +184,7 @@ def _enter(
         flow.version,
         flow.fingerprint,
         draft.version,
-        trail_before(trail, step) if step in trail else trail,
+        trail[: trail.index(step)] if step in trail else trail,
         made=run.made,
         since=draft.now if state.timeout is None else None,
         stamp=fence,

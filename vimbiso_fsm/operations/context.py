@@ -6,6 +6,7 @@ from collections.abc import Callable, Container, Mapping
 from types import MappingProxyType
 from typing import Final, Protocol
 
+from vimbiso_fsm.audit.entries import AuditEntry
 from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.errors import Contended
 from vimbiso_fsm.flow.bot import Bot
@@ -65,7 +66,8 @@ class Context:
         patience: Seconds for which the operation may lose races against other writers.
         door: Refuses new guests above their rate; None refuses none.
         clock: Tells whether the store's clock is to be trusted; None trusts it.
-        told: The commits to report to observers, in order.
+        stored: The commits to report, in order: the entry as it was decided, the number of commits that were tried, and
+            the digest of the sealed entry. `told` has them as observers are told of them.
         errors: The exceptions of callbacks, calls and deliveries, each with the reference of its turn.
         inboxes: The names of the inboxes to which the shell passes messages on.
         senders: The types of channels to whose members the shell sends replies itself.
@@ -80,7 +82,7 @@ class Context:
 
     __slots__ = (
         "_until", "bot", "cache", "clock", "confirmed", "door", "errors", "inboxes", "lag", "note_next", "now", "paces",
-        "patience", "reaches", "senders", "sent", "told", "waited",
+        "patience", "reaches", "senders", "sent", "stored", "waited",
     )  # fmt: skip
 
     bot: Bot
@@ -106,7 +108,7 @@ class Context:
         self.waited = waited
         self.patience = patience
         self._until = waited + patience
-        self.told: list[CommitEvent] = []
+        self.stored: list[tuple[AuditEntry, int, str]] = []
         self.errors: list[tuple[str, BaseException]] = []
         self.confirmed = True
         self.door = None
@@ -115,6 +117,11 @@ class Context:
         self.inboxes = self.senders = _NO_SENDERS
         self.paces = _NO_PACES
         self.sent = _NOTHING_SENT
+
+    @property
+    def told(self) -> list[CommitEvent]:
+        """The commits as observers are told of them, in order."""
+        return [CommitEvent(*each) for each in self.stored]
 
     @property
     def notes_sent(self) -> bool:

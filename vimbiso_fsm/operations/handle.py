@@ -42,7 +42,7 @@ from vimbiso_fsm.engine.salvage import Salvage, evicted
 from vimbiso_fsm.engine.schedule import DELIVERY_TRIES, for_address, next_delivery
 from vimbiso_fsm.engine.windows import as_sent
 from vimbiso_fsm.errors import DocumentTooLarge, VimbisoError
-from vimbiso_fsm.messages.message import NAMES, Message
+from vimbiso_fsm.messages.message import NAMES, Channel, Message
 from vimbiso_fsm.messages.replies import Reply, Text
 from vimbiso_fsm.messages.sending import Answer, Sent
 from vimbiso_fsm.operations.context import Context
@@ -132,19 +132,28 @@ class Handling(Beginning[Outcome]):
     _status = ""
     _kept = 0  # the number of replies that turns have stored
 
-    def __init__(self, context: Context, message: Message, *, imports: bool = False, sends: bool = True) -> None:
+    def __init__(
+        self,
+        context: Context,
+        message: Message,
+        place: Channel | None = None,
+        *,
+        imports: bool = False,
+        sends: bool = True,
+    ) -> None:
         """Prepare to handle a message.
 
         Args:
             context: The context of the operation.
             message: The message.
+            place: Its channel as the bot tells it from others (`Bot.route`), where it is at hand.
             imports: Whether the shell can read records of the previous release for the bot's importer.
             sends: Whether replies are sent at once, if the shell has a sender for the channel. Otherwise they are
                 leased to the caller.
         """
         self._context = context
         self._message = message
-        self._place = context.bot.route(message.channel)
+        self._place = place or context.bot.route(message.channel)
         self._names = tuple(map(context.bot.route, message.channel.names)) if NAMES in message.channel.metadata else ()
         self._imports = imports and context.bot.importer is not None
         self._event: Event = message

@@ -23,7 +23,6 @@ from collections.abc import Mapping
 import attrs
 
 from vimbiso_fsm.audit.entries import entry_for, seal
-from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.document import Document, Leaving, first_document
 from vimbiso_fsm.document.ids import hashed, instant
 from vimbiso_fsm.engine.passing import end_of
@@ -254,7 +253,7 @@ async def _forget(context: Context, guest: str, by: str) -> None:
     )
     sealed = seal(entry, b"", stored.head.digest)
     if isinstance(await Wipe(guest, stored.head, sealed), Committed):
-        context.told.append(CommitEvent(entry, 1, sealed.digest))
+        context.stored.append((entry, 1, sealed.digest))
 
 
 async def _hand_to_member(context: Context, source: Document, leaving: Leaving, to: str, tokens: Inherited) -> str:

@@ -32,7 +32,6 @@ from typing import TypeAlias, TypeVar
 import attrs
 
 from vimbiso_fsm.audit.entries import AuditEntry, entry_for, seal
-from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.document import Document, Moved, OptOut, at_all_names, first_document, united
 from vimbiso_fsm.document.ids import conversation_id, hashed, instant
 from vimbiso_fsm.engine.commit import Decision, as_stored, commit_of, decision_of
@@ -196,7 +195,7 @@ async def _merge_at_member(context: Context, guest: Document) -> Promoted | None
         result = await attrs.evolve(commit_of(decision, stored.head), inherited=inherited)
         if isinstance(result, requests.Committed):
             assert decision.entry is not None
-            context.told.append(CommitEvent(decision.entry, conflicts + 1, result.head.digest))
+            context.stored.append((decision.entry, conflicts + 1, result.head.digest))
             return Promoted(result.head, decision.document, result.confirmed, len(decision.raw))
         if isinstance(result, requests.Conflict | requests.Late):
             conflicts += 1
@@ -344,7 +343,7 @@ async def _delete(context: Context, guest: Document, head: requests.Head, member
     sealed = seal(entry, b"", head.digest)
     wiped = await requests.Wipe(guest.member_id, head, sealed)
     if isinstance(wiped, requests.Committed):
-        context.told.append(CommitEvent(entry, 1, sealed.digest))
+        context.stored.append((entry, 1, sealed.digest))
     else:  # another worker was faster, or quarantined data of the guest is kept for an operator
         await requests.SetWakeUp(guest.member_id, head)
 

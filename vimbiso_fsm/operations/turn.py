@@ -13,7 +13,6 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from vimbiso_fsm.audit.entries import Incident
-from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.ids import hashed, instant
 from vimbiso_fsm.document.replies_codec import replies_from_raw
@@ -125,7 +124,7 @@ class MemberTurns:
             if context.sent:
                 context.sent.stored(decision.document.member_id, decision.document)
         if decision.entry is not None:
-            context.told.append(CommitEvent(decision.entry, self.attempts, committed.head.digest))
+            context.stored.append((decision.entry, self.attempts, committed.head.digest))
         if decision.error is not None:
             context.errors.append((decision.token[:10], decision.error))
         self.attempts = 0

@@ -13,7 +13,6 @@ from typing import TypeAlias
 import attrs
 
 from vimbiso_fsm.audit.entries import AuditEntry, entry_for
-from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.engine.commit import Decision, as_stored, commit_of, decision_of, drops_token, life_of
@@ -127,7 +126,7 @@ async def commit(
     """
     result = await attrs.evolve(commit_of(decision, head), inherited=inherited)
     if isinstance(result, Committed) and decision.entry is not None:
-        context.told.append(CommitEvent(decision.entry, attempts, result.head.digest))
+        context.stored.append((decision.entry, attempts, result.head.digest))
     return result
 
 

@@ -91,7 +91,7 @@ async def wake(
     if await waking.load(member_id):
         while await waking.step():
             pass
-    return tuple(event.entry for event in context.told)
+    return tuple(entry for entry, *_ in context.stored)
 
 
 class Waking:

@@ -12,7 +12,6 @@ import itertools
 import attrs
 
 from vimbiso_fsm.audit.entries import AuditEntry, entry_for, seal
-from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.document import Document, Passing
 from vimbiso_fsm.document.ids import hashed, instant, is_guest_id
 from vimbiso_fsm.engine.passing import end_of, passed_on
@@ -92,7 +91,7 @@ async def wipe(context: Context, member_id: str) -> Wiped:
             await Quarantine(member_id, result.head)
             continue
         if isinstance(result, Committed):
-            context.told.append(CommitEvent(entry, attempt, sealed.digest))
+            context.stored.append((entry, attempt, sealed.digest))
             return wiped
         await context.pause(member_id, attempt)
     raise AssertionError("unreachable")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 import attrs
 
 from vimbiso_fsm.audit.entries import AuditEntry, Incident
-from vimbiso_fsm.audit.flow_audit import FlowAuditLogger, Observer
+from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger, Observer
 from vimbiso_fsm.audit.redaction import error_record
 from vimbiso_fsm.channels.joining import joined
 from vimbiso_fsm.document.ids import instant
@@ -306,19 +306,20 @@ class BaseManager:
             raise InvalidMessage("channel type", f"{channel.type!r} is not known; name it in Bot(channels=…)")
         return partial(look, channel=channel, asks=asks)
 
-    def enter(self, message: Message) -> str:
-        """Take a message in, and return the id by which it waits in a queue.
+    def enter(self, message: Message) -> tuple[Channel, str]:
+        """Take a message in. Return its channel as the bot tells it from others, and the id of its queue.
 
         The id is the member's, or the guest's if no member is cached.
 
         Raises:
             TooManyMessages: The message is above the rate of its address.
         """
-        address = self.bot.route(message.channel).address
+        place = self.bot.route(message.channel)
+        address = place.address
         member_id = self.cache.member(address)
         if self.door is not None:
             self.door.enter(address, cached=member_id is not None)
-        return member_id or self.bot.digests.guest_id(address)
+        return place, member_id or self.bot.digests.guest_id(address)
 
     def report(self, context: Context) -> None:
         """Report to the observers and the log what an operation has stored, also if it has ended in an exception."""
@@ -326,12 +327,12 @@ class BaseManager:
             self._log_error("a callback or call failed: %s", error, reference)
         if context.lag is not None and self.lagged is not None:
             self.lagged(context.lag)
-        for event in context.told:
-            entry = event.entry
+        for entry, attempts, digest in context.stored:
             if entry.kind == "recovery":
                 facts = {"reference": entry.token[:10], "version": entry.version, **entry.detail}
                 _log.warning("a member was recovered: %s", facts)
-            self.audit.tell(event)
+            if self.audit.is_observed:
+                self.audit.tell(CommitEvent(entry, attempts, digest))
 
     def reference(self, message: Message) -> str:
         """Return the reference of a message, which the audit has too.

@@ -374,8 +374,9 @@ class FlowStateManager(Shell):
         try:
             if self._start is not None:  # before the place in the queue, which the digests name
                 self._ready()
-            begin = partial(Handling, message=message, imports=base.imports, sends=send)
-            return self._run(begin, base.enter(message), base.call_wait)
+            place, key = base.enter(message)
+            begin = partial(Handling, message=message, place=place, imports=base.imports, sends=send)
+            return self._run(begin, key, base.call_wait)
         except NotAnswered as error:
             base.not_answered(message, error)
             raise
@@ -1054,8 +1055,8 @@ class AsyncFlowStateManager(AsyncShell):
         try:
             if self._start is not None:  # before the place in the queue, which the digests name
                 await self._ready()
-            begin = partial(Handling, message=message, imports=base.imports, sends=send)
-            key = base.enter(message)
+            place, key = base.enter(message)
+            begin = partial(Handling, message=message, place=place, imports=base.imports, sends=send)
             if base.cache.document(key) is not None:
                 return await self._run(begin, key, base.call_wait)
             state = self._loops.get()

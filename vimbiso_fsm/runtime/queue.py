@@ -114,8 +114,12 @@ class MemberLock:
     def __exit__(self, *_: object) -> None:
         """Release the lock, if it is held."""
         if self.held:
-            with self._queue._guard:
-                lock = self._queue._leave(self._key, True)
+            queue, lock = self._queue, None
+            with queue._guard:
+                if queue._places[self._key] is None:  # no other message has come
+                    del queue._places[self._key]
+                else:
+                    lock = queue._leave(self._key, True)
             if lock is not None:
                 lock.release()
             self.held = False

@@ -94,12 +94,13 @@ class Attempts:
         asking: Whether the next attempt goes to a node that does not have the slot yet, and must be told so.
         split: How often a node has refused the request because it has only some of its keys. The next attempt is made
             at the node that has them (`handover.py`); 0 after another failure.
+        is_unknown: Whether an attempt may have been performed whose answer was lost.
         lasting: Whether the request writes what must outlive the server.
         seen: How often the topology had been read when the latest attempt began, so that of many that fail together
             one reads it again.
     """
 
-    __slots__ = ("_last", "_made", "_place", "_unknown", "asking", "lasting", "redirect", "request", "seen", "split")
+    __slots__ = ("_last", "_made", "_place", "asking", "is_unknown", "lasting", "redirect", "request", "seen", "split")
 
     def __init__(self, request: requests.Request | None, place: str, timeout: float) -> None:
         """Begin.
@@ -112,7 +113,7 @@ class Attempts:
         self.request, self._place = request, place
         self._last = time.monotonic() + RETRY_PERIOD * timeout
         self._made = 0
-        self._unknown = False
+        self.is_unknown = False
         self.redirect: AskError | None = None
         self.asking = False
         self.split = self.seen = 0
@@ -142,7 +143,7 @@ class Attempts:
         self._made += not is_split  # keys are moved in any number of attempts, until `_last`
         self.go_to(error if isinstance(error, AskError) else None)
         refusal = _refusal(error)
-        self._unknown = self._unknown or not (refusal or isinstance(error, NotSent | WrongType))
+        self.is_unknown = self.is_unknown or not (refusal or isinstance(error, NotSent | WrongType))
         is_final = refusal is not None and not _is_temporary(refusal)
         doubled = min(self.split, SPLIT_DOUBLED) if is_split else self._made
         wait = FIRST_WAIT * 2.0 ** (doubled - 1) * random.uniform(0.5, 1.0)  # noqa: S311 – it only spreads retries
@@ -157,16 +158,14 @@ class Attempts:
         self.redirect = redirect
         self.asking = redirect is not None and not isinstance(redirect, MovedError)
 
-    def result(self, result: R, confirmed: bool) -> R:
-        """Correct the decoded result by what is known of the attempts.
+    def corrected(self, result: R, confirmed: bool) -> R:
+        """Correct a decoded result that is not confirmed, or that comes after an attempt whose outcome is unknown.
 
         A `Duplicate` of this very commit means that an attempt made it whose answer was lost. `confirmed` holds for it
         too: a duplicate makes a write of its own, later than the first.
         """
-        if confirmed and not self._unknown:
-            return result
         commit, found = self.request, cast(object, result)
-        if self._unknown and isinstance(found, requests.Duplicate) and isinstance(commit, requests.Commit):
+        if self.is_unknown and isinstance(found, requests.Duplicate) and isinstance(commit, requests.Commit):
             head, entry = found.current.head, commit.entry
             if entry is not None and head == requests.Head(entry.version, entry.digest):
                 found = requests.Committed(head, found.current.at)
@@ -178,9 +177,9 @@ class Attempts:
         """Return the error for a request that is not sent again."""
         fault = f"{self._place}: {fault}"
         request = self.request
-        if self._unknown and isinstance(request, requests.Commit) and self.lasting:
+        if self.is_unknown and isinstance(request, requests.Commit) and self.lasting:
             return CommitUnknown(request.member_id, request.token, fault)
-        if self._unknown and isinstance(request, _WRITES):
+        if self.is_unknown and isinstance(request, _WRITES):
             return CommitUnknown(getattr(request, "member_id", None) or "", type(request).__name__, fault)
         return StoreUnavailable(fault)
 

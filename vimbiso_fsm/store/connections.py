@@ -18,7 +18,7 @@ import threading
 import time
 from collections import deque
 from typing import Any, Final, Protocol
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import redis
 
@@ -279,17 +279,23 @@ class LimitedConnections(Connections):
 
 
 # A pool has one queue in a process, even if several managers share the pool.
-_known: WeakKeyDictionary[Pool, Connections] = WeakKeyDictionary()
+# The keys are weak references, which a dictionary compares without a call of Python: each request looks here.
+_known: dict[ref[Pool], Connections] = {}
 _limits: WeakKeyDictionary[Pool, RequestLimit] = WeakKeyDictionary()
 
 
 def connections_of(pool: Pool) -> Connections:
     """Return the connections of a pool in this process."""
-    found = _known.get(pool)
+    found = _known.get(ref(pool))
     if found is not None:
         return found
     limit = _limits.get(pool)
-    return _known.setdefault(pool, Connections() if limit is None else LimitedConnections(limit))
+    made = Connections() if limit is None else LimitedConnections(limit)
+    return _known.setdefault(ref(pool, _forget), made)
+
+
+def _forget(gone: ref[Pool]) -> None:
+    _known.pop(gone, None)
 
 
 def share(limit: RequestLimit, pool: Pool) -> None:

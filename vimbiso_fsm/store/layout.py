@@ -239,7 +239,7 @@ class Keys(Value):
 
     def member(self, member_id: str) -> tuple[bytes, ...]:
         """Return the keys state, prev, turns, audit, tokens and due: KEYS of the script, in its order."""
-        return _member_keys(self.space, member_id)
+        return member_keys(self.space, member_id)
 
     def incidents(self, member_id: str | None) -> bytes:
         """Return the key of a member's incidents, or of the whole store's if `member_id` is None."""
@@ -328,6 +328,7 @@ def _key(space: str, name: str, **words: str | int) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def _member_keys(space: str, member_id: str) -> tuple[bytes, ...]:
+def member_keys(space: str, member_id: str) -> tuple[bytes, ...]:
+    """Return `Keys.member` of the keys whose `space` this is, without a call of Python if the member is known."""
     shard, member = shard_of(member_id), word(member_id).decode()
     return tuple(_key(space, name, shard=shard, member=member) for name in _OF_COMMIT)

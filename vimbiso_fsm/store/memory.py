@@ -32,6 +32,7 @@ from vimbiso_fsm.store.retention import (
     SENT_KEPT,
     TOKEN_KEPT,
     TOKENS_AT_ONCE,
+    TRIMMED_AT_ONCE,
     TOKENS_IN_STATE,
     UNTAKEN_KEPT,
     WAY_LIFE,
@@ -45,7 +46,12 @@ _Dated: TypeAlias = tuple[tuple[float, _T], ...]
 
 def _appended(kept: _Dated[_T], at: float, item: _T, limit: int) -> _Dated[_T]:
     """Append an item and drop those that are over the limit or expired."""
-    return _unexpired((*kept, (at, item))[-limit:], at)
+    return _unexpired(_bounded((*kept, (at, item)), limit), at)
+
+
+def _bounded(kept: _Dated[_T], limit: int) -> _Dated[_T]:
+    """Drop the items that are over the limit, once they are many."""
+    return kept[-limit:] if len(kept) > limit + TRIMMED_AT_ONCE else kept
 
 
 def _unexpired(kept: _Dated[_T], at: float) -> _Dated[_T]:
@@ -59,9 +65,9 @@ def _living(kept: _Dated[_T], now: float) -> _Dated[_T]:
     return kept if kept and now < kept[-1][0] + AUDIT_LIFE else ()
 
 
-def _latest(kept: _Dated[_T], last: int | None) -> tuple[_T, ...]:
-    """Return the latest `last` items, or all, without their instants."""
-    start = 0 if last is None else max(len(kept) - max(last, 0), 0)
+def _latest(kept: _Dated[_T], last: int | None, limit: int) -> tuple[_T, ...]:
+    """Return the latest `last` items, or as many as are kept, without their instants."""
+    start = max(len(kept) - min(limit if last is None else max(last, 0), limit), 0)
     return tuple(item for _, item in kept[start:])
 
 
@@ -116,7 +122,7 @@ class _Member:
         """The head of the document; without one, that of the latest audit entry."""
         if self.state is not None:
             return self.state.head
-        return next((requests.Head(entry.version, entry.digest) for entry in _latest(self.audit, 1)), requests.NO_HEAD)
+        return next((requests.Head(entry.version, entry.digest) for entry in _latest(self.audit, 1, 1)), requests.NO_HEAD)
 
     @property
     def is_found(self) -> bool:
@@ -282,9 +288,9 @@ class MemoryStore:
                 shown = sorted(names)[: max(keys, 1)]
                 return requests.Scanned((*shown,), shown[-1] if len(shown) < len(names) else "")
             case requests.ReadAudit(member_id, last):
-                return _latest(self._member(member_id).audit, last)
+                return _latest(self._member(member_id).audit, last, AUDIT_KEPT)
             case requests.ReadOldest(member_id, count):
-                return _latest(self._member(member_id).audit, None)[: max(count, 0)]
+                return tuple(entry for _, entry in self._member(member_id).audit[: max(count, 0)])
             case requests.DropOldest():
                 return self._drop_oldest(self._member(request.member_id), request)
             case requests.ReadRecords(member_id):
@@ -374,11 +380,11 @@ class MemoryStore:
                 return None  # nothing is damaged in memory
             case requests.RecordIncident(member_id, body):
                 kept = self._incidents_of(member_id)
-                if _latest(kept, 1) != (body,):  # an equal body is a repeat of the same request
+                if _latest(kept, 1, 1) != (body,):  # an equal body is a repeat of the same request
                     self._incidents[member_id] = _appended(kept, self._at(), body, INCIDENTS_KEPT)
                 return None
             case requests.ReadIncidents(member_id, last):
-                return _latest(self._incidents_of(member_id), last)
+                return _latest(self._incidents_of(member_id), last, INCIDENTS_KEPT)
             case requests.ReadOwner():
                 return self._owner_record
             case requests.ReadStoreRecord(name):
@@ -489,7 +495,7 @@ class MemoryStore:
         if commit.wake_at is not None:
             self._set_due(commit.member_id, min(commit.wake_at, self._due.get(commit.member_id, commit.wake_at)))
         longer = member.audit_expires if member.audit and commit.stranger else 0.0
-        member.audit = (*member.audit, (at, entry))[-AUDIT_KEPT:]
+        member.audit = _bounded((*member.audit, (at, entry)), AUDIT_KEPT)
         if renews or len(member.audit) < 3:
             ends = member.expires if commit.stranger else math.ceil(at + AUDIT_LIFE + life / 30)
             member.audit_expires = max(ends, longer)

@@ -221,7 +221,8 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
         while True:
             damage: WrongType | Altered
             try:
-                return attempts.result(*await self._repeat(command.words, attempts, partial(decode, request, command)))
+                result, confirmed = await self._repeat(command.words, attempts, partial(decode, request, command))
+                return result if confirmed and not attempts.is_unknown else attempts.corrected(result, confirmed)
             except (WrongType, Altered) as error:
                 damage = error
             if isinstance(damage, Altered) or not await self._renew_due(damage.member_id):

@@ -139,6 +139,11 @@ again with a number that is archived.
 """
 INCIDENTS_KEPT: Final = 1_000
 """Incidents kept per member, and incidents of the store as a whole."""
+TRIMMED_AT_ONCE: Final = 64
+"""Entries or incidents by which a list may exceed its count before those beyond it are dropped together.
+
+Readers of the latest ones see no more than the count. To drop one with each append would cost as much as the append.
+"""
 EXPIRED_AT_ONCE: Final = 64
 """Entries or incidents older than `AUDIT_LIFE` that are dropped at once, at most.
 

@@ -22,7 +22,7 @@ from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store import requests, retention
 from vimbiso_fsm.store.index import is_record
-from vimbiso_fsm.store.layout import Keys, unword, word, words_of
+from vimbiso_fsm.store.layout import Keys, member_keys, unword, word, words_of
 from vimbiso_fsm.store.packing import BEGINNINGS, all_packed, pack, unpack
 from vimbiso_fsm.store.requests import Effect
 from vimbiso_fsm.store.retention import AUDIT_KEPT, INCIDENTS_KEPT, SHARDS, TOKEN_KEPT, TOKENS_AT_ONCE
@@ -44,6 +44,7 @@ _CONSTANTS: Final = (
     "TOKENS_AT_ONCE",
     "TOKENS_IN_STATE",
     "TOKEN_KEPT",
+    "TRIMMED_AT_ONCE",
     "UNTAKEN_KEPT",
     "WAY_LIFE",
 )
@@ -415,7 +416,7 @@ def _encode_commit(commit: requests.Commit, keys: Keys) -> Command:
     token, root, content, before, digest = words_of(
         commit.token, commit.root, commit.content, expected.digest, "" if entry is None else entry.digest
     )
-    named = keys.member(commit.member_id)
+    named = member_keys(keys.space, commit.member_id)
     tokens = b" ".join((token, *words_of(*commit.earlier))) if commit.earlier else token
     checked: Words = (
         "EVALSHA",
@@ -527,19 +528,18 @@ def decode(request: Effect[_R], command: Command, reply: object) -> _R:
         DamagedDocument: An entry has no frame.
         DamagedKey: An entry of a due set, a lease or the index cannot be one.
     """
-    found = _tagged(command, reply)
     # Each case gives the answer that the class of its request promises; a type checker cannot follow that.
     read: Callable[..., Any] = _decode_commit if type(request) is requests.Commit else _decode
     try:
-        answer: _R = read(request, found)
+        answer: _R = read(request, command, reply)
     except ValueError as error:  # a word or a key that has no such form
         raise SenselessReply from error
     return answer
 
 
-def _decode(request: requests.Request, reply: Sequence[Any]) -> object:
+def _decode(request: requests.Request, command: Command, reply: object) -> object:
     """Decode the reply to a request other than a commit. Each case states the whole shape of the reply."""
-    match request, reply[2:]:
+    match request, _tagged(command, reply)[2:]:
         case requests.Load(member_id, False), [b"stored", *stored]:
             return _stored(member_id, stored)
         case requests.Load(member_id), [b"stored", *stored, None | bytes() as previous]:
@@ -693,12 +693,15 @@ def _tagged(command: Command, reply: Any) -> Sequence[Any]:
             raise SenselessReply
 
 
-def _decode_commit(commit: requests.Commit, reply: Sequence[Any]) -> requests.CommitResult:
-    match reply[2:]:
-        case [b"committed", at]:
+def _decode_commit(commit: requests.Commit, command: Command, reply: object) -> requests.CommitResult:
+    match reply:
+        case [command.tag, command.token, b"committed", bytes(at)] if _INSTANT.fullmatch(at):
             entry = commit.entry if commit.document is not None else None
             head = requests.Head(entry.version, entry.digest) if entry else commit.expected
             return requests.Committed(head, float(at))
+        case _:
+            found = _tagged(command, reply)[2:]
+    match found:
         case [b"conflict", *stored]:
             return requests.Conflict(_stored(commit.member_id, stored))
         case [b"late", *stored]:

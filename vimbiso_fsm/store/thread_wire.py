@@ -71,7 +71,11 @@ class ThreadWire:
             redis.ConnectionError: It cannot be connected.
         """
         inner = self._inner
-        if not self._is_clean():
+        try:
+            is_clean = inner._sock is self._socket and not (self._reader.has_data() or self._is_readable())
+        except Exception:  # noqa: BLE001  # a connection that another thread closes raises whatever it meets
+            is_clean = False
+        if not is_clean:
             self.disconnect()
             self.connection.connect()
         if inner.health_check_interval:
@@ -88,8 +92,23 @@ class ThreadWire:
         """
         replies: list[Any] = []
         usable = False
+        socket, reader = self._socket, self._reader
         try:
-            self._converse(data, due, replies)
+            socket.sendall(data)
+            while len(replies) < due:
+                received = socket.recv(RECEIVED)
+                if not received:
+                    raise redis.ConnectionError("the server has closed the connection")  # noqa: TRY301  # as below
+                reader.feed(received)
+                while len(replies) < due and (reply := reader.gets()) is not _INCOMPLETE:
+                    if type(reply) is _PUSH:
+                        self._pushed(reply)
+                    elif isinstance(reply, redis.ConnectionError):
+                        raise reply  # noqa: TRY301  # a function for it would be a call in each turn
+                    else:
+                        replies.append(reply)
+            if interval := self._inner.health_check_interval:
+                self._inner.next_health_check = time.monotonic() + interval
             is_primary = ReadOnlyError not in map(type, replies)  # or it is no longer
             usable = is_primary and not self._is_retiring
         except TimeoutError:
@@ -105,32 +124,6 @@ class ThreadWire:
     def disconnect(self) -> None:
         """Close the connection. It is connected again when it is prepared."""
         self.connection.disconnect()
-
-    def _is_clean(self) -> bool:
-        """Whether the connection is open, and nothing is left to read on it."""
-        try:
-            return self._inner._sock is self._socket and not (self._reader.has_data() or self._is_readable())
-        except Exception:  # noqa: BLE001  # a connection that another thread closes raises whatever it meets
-            return False
-
-    def _converse(self, data: bytes, due: int, replies: list[Any]) -> None:
-        """Send commands, and add their replies as they come."""
-        socket, reader = self._socket, self._reader
-        socket.sendall(data)
-        while len(replies) < due:
-            received = socket.recv(RECEIVED)
-            if not received:
-                raise redis.ConnectionError("the server has closed the connection")
-            reader.feed(received)
-            while len(replies) < due and (reply := reader.gets()) is not _INCOMPLETE:
-                if type(reply) is _PUSH:
-                    self._pushed(reply)
-                elif isinstance(reply, redis.ConnectionError):
-                    raise reply
-                else:
-                    replies.append(reply)
-        if interval := self._inner.health_check_interval:
-            self._inner.next_health_check = time.monotonic() + interval
 
     def _take_over(self) -> None:
         inner = self._inner

@@ -85,9 +85,10 @@ local function with_own(tokens)
   return tokens
 end
 
--- Append a frame, which is its words, "@<at> " and its body, to a list that is kept by count; return its length.
+-- Append a frame, which is its words, "@<at> " and its body, to a list that is kept by count; return its length. What is
+-- beyond the count is dropped together, because to drop a frame with each append costs as much as to append it.
 local function append(i, words, body, kept)
   local length = call('RPUSH', KEYS[i], words .. '@' .. at .. ' ' .. body)
-  if length > kept then call('LTRIM', KEYS[i], length - kept, -1) end
+  if length > kept + TRIMMED_AT_ONCE then call('LTRIM', KEYS[i], -kept, -1) end
   return length
 end
