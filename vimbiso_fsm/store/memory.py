@@ -122,7 +122,9 @@ class _Member:
         """The head of the document; without one, that of the latest audit entry."""
         if self.state is not None:
             return self.state.head
-        return next((requests.Head(entry.version, entry.digest) for entry in _latest(self.audit, 1, 1)), requests.NO_HEAD)
+        return next(
+            (requests.Head(entry.version, entry.digest) for entry in _latest(self.audit, 1, 1)), requests.NO_HEAD
+        )
 
     @property
     def is_found(self) -> bool:
