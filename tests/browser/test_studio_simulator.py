@@ -106,8 +106,10 @@ def test_an_offer_is_chatted_with_faults_and_saved(
     said = replies(phone)
     assert len(said) == len(set(said)) == 6
     assert said[4].startswith("Your offer was made: 10.00 USD")
+    phone.get_by_placeholder("Message").fill("half a mess")
     other = chat(page, ALAN)
     say(other, "hi")
+    expect(phone.get_by_placeholder("Message")).to_have_value("half a mess")
     expect(other.locator(".kind").last).to_contain_text("2 segments")
     assert barriers(page, axe) == []
     size = page.viewport_size

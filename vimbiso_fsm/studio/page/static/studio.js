@@ -11,3 +11,34 @@ document.addEventListener("htmx:sendError", () => {
 document.addEventListener("htmx:beforeRequest", () => {
   document.getElementById("status").textContent = "";
 });
+
+// What is half typed in other forms than the one that was sent stays where it is when a part of the page is replaced.
+const half = new Map();
+
+function phoneOf(form) {
+  const phone = form && form.elements.namedItem("phone");
+  return phone ? phone.value : "";
+}
+
+function nameOf(field) {
+  return JSON.stringify([field.form.getAttribute("action"), phoneOf(field.form), field.name]);
+}
+
+function fieldsOf(part) {
+  return [...part.querySelectorAll("input:not([type=hidden]), select")].filter((field) => field.form && field.name);
+}
+
+document.addEventListener("htmx:beforeSwap", (event) => {
+  half.clear();
+  const sent = event.detail.requestConfig.elt.closest("form");
+  for (const field of fieldsOf(event.detail.target)) {
+    const used = field.form === sent || (field.tagName === "SELECT" && phoneOf(field.form) === phoneOf(sent));
+    if (!used) half.set(nameOf(field), field.value);
+  }
+});
+document.addEventListener("htmx:afterSettle", () => {
+  for (const field of fieldsOf(document)) {
+    if (half.has(nameOf(field))) field.value = half.get(nameOf(field));
+  }
+  half.clear();
+});
