@@ -12,6 +12,7 @@ import flows
 from tests.bots import fruit_bot
 from tests.examples import examples
 from vimbiso_fsm import Bot, Call, Caller, Flow, NoData, State, Text, Transition, Turn, call
+from vimbiso_fsm.runtime.watchdog import Watchdog
 from vimbiso_fsm.studio.member_view import MemberView, span, view_of
 from vimbiso_fsm.studio.simulation import LINES, NO_TOKEN, PHONES, Fault, Phone, Simulation
 from vimbiso_fsm.studio.simulations import FORKS, OWN, Simulations
@@ -374,3 +375,59 @@ def test_old_forks_are_dropped() -> None:
 def test_a_span_in_words(seconds: int, words: str) -> None:
     """The two largest units of a span are told."""
     assert span(seconds) == words
+
+
+# Callbacks and services that never end ------------------------------------------------------------------------------
+
+
+def endless(text: str) -> str:
+    """Read a text, and never return for one of them, as a reader with a mistake in its loop."""
+    while text == "loop":
+        pass
+    return text
+
+
+class Endless:
+    """A service whose method does not return the first time."""
+
+    times = 0
+
+    def ask(self) -> str:
+        """Ask."""
+        self.times += 1
+        return endless("loop" if self.times == 1 else "")
+
+
+def ask(turn: Turn[NoData]) -> Call[str]:
+    """Propose to ask the service."""
+    return call(Endless.ask)
+
+
+def endless_bot() -> Bot:
+    """Return a bot with a reader and a service that may never return."""
+    flow = Flow(
+        "endless",
+        data=NoData,
+        initial="start",
+        states=[State("start", ask=Text("ask"), reads=endless), State("asking", ask=Text("ask"), call=ask)],
+        transitions=[
+            Transition("answer", "start", "start"),
+            Transition("call", "start", "asking"),
+            Transition(["done", "failed"], "asking", "start"),
+        ],
+    )
+    return Bot([flow], services={"endless": Endless()}, texts={"en": {"ask": "?", "call": "Call"}})
+
+
+@pytest.mark.parametrize(("says", "named"), [("loop", "reads endless of endless.start"), ("call", "endless")])
+def test_what_never_ends_is_ended(says: str, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A callback or a service that does not return is ended and named, and the simulation goes on."""
+    monkeypatch.setattr("vimbiso_fsm.studio.simulation.WATCHDOG", Watchdog(warn=0.25, stop=0.5))
+    simulation = Simulation(endless_bot())
+    phone = simulation.open(ADA)
+    simulation.say(phone, "hi")
+    simulation.say(phone, says)
+    assert named in simulation.problem
+    assert "took longer than 0.5 s" in simulation.problem
+    simulation.say(phone, "hi")
+    assert simulation.problem == ""

@@ -28,7 +28,8 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from pathlib import PurePath
 from types import FrameType
 from typing import Any, Final, TypeAlias
@@ -149,6 +150,28 @@ def _nothing() -> None:
 def _raise_in(ident: int, error: type[BaseException]) -> None:
     """Raise an exception in a thread at its next instruction."""
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(error))
+
+
+@contextmanager
+def watching(watched: Watched | None) -> Generator[None]:
+    """Let the watchdog look at the code of a block, which is one stretch. It changes nothing that would stay halfway.
+
+    Raises:
+        CallbackStopped: The block took longer than the bound `stop`.
+    """
+    if watched is None:
+        yield
+        return
+    if not LOOKER.runs:
+        LOOKER.start()
+    ident, stretch = threading.get_ident(), [watched, False]
+    RUNNING[ident] = stretch
+    try:
+        yield
+    finally:
+        RUNNING[ident] = NO_STRETCH
+        if stretch[1]:
+            settle()
 
 
 class _Late:

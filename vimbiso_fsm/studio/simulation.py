@@ -26,6 +26,7 @@ from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.engine.schedule import wake_at
 from vimbiso_fsm.errors import CommitUnknown, NotRecovered, VimbisoError
 from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.interrupts import CallbackStopped
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.refusals import Unreachable
 from vimbiso_fsm.messages.replies import Reply
@@ -34,6 +35,7 @@ from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import Deliver, Operation, RunCall
 from vimbiso_fsm.operations.recover import recover
 from vimbiso_fsm.operations.sent_notes import SentNotes
+from vimbiso_fsm.runtime.watchdog import SlowCallback, Watchdog, Watched, watching
 from vimbiso_fsm.store.requests import Commit, Entry, SetWakeUp
 from vimbiso_fsm.studio.looks import Bubble, Choice, look
 from vimbiso_fsm.studio.member_view import fired, span
@@ -53,6 +55,8 @@ LONGEST_WAIT: Final = timedelta(days=366).total_seconds()
 """Seconds that may pass at once."""
 NO_TOKEN: Final = "of-a-fork"  # noqa: S105  # it stands for the token of a live member
 """The login token of a fork."""
+WATCHDOG: Final = Watchdog(warn=1.0, stop=5.0)
+"""The bounds of the time that a callback or a service may take. The person at the page waits for it."""
 _WAKES: Final = 1000
 """Wake-ups within one wait; more of them are a timer without an end."""
 _EFFECTS: Final = 1000
@@ -446,10 +450,21 @@ class Simulation:
 
     def _told(self, error: BaseException) -> str:
         """Return an exception in words. In a fork it is shown as the audit shows it, because it may quote a member."""
+        if isinstance(error, CallbackStopped):
+            return self._late()
         if self.fork is None:
             return f"{type(error).__name__}: {error}"
         record = error_record(error, "")
         return " ".join(filter(None, [record["type"], record.get("callback", ""), record["message"]]))
+
+    def _late(self) -> str:
+        """Return in words which callback or service the watchdog has ended."""
+        slow = self._chat.ended
+        if slow is None:
+            return f"A callback took longer than {WATCHDOG.stop:g} s, and was ended."
+        place = f" of {slow.flow}.{slow.state}" if slow.state else ""
+        name = " ".join(filter(None, [slow.slot, slow.callback]))
+        return f"{name}{place} took longer than {WATCHDOG.stop:g} s, and was ended: {', '.join(slow.where)}"
 
     def _note(self, phone: Phone, text: str) -> None:
         self._add(phone, "note", Bubble(text))
@@ -479,7 +494,11 @@ class Simulation:
         name = request.call.service
         if name in self._uncalled or name not in self.bot.services:
             return Unreachable("call.failed")
-        return self._awaiting.of(run(request))
+        try:
+            return self._awaiting.of(run(request))
+        except CallbackStopped:
+            self.problem = self._late()
+            return TimeoutError(self.problem)
 
     def _plant(self, document: Document) -> None:
         """Store the document of a live member, without what leads back to live systems: its token and its outbox."""
@@ -521,6 +540,9 @@ class _Process(Chat):
         super().__init__(bot)
         self._answer = answer
         self._sent = SentNotes()
+        self.ended: SlowCallback | None = None
+        self._watched = Watched(WATCHDOG)
+        self._watched.count = self._note
         self.delivers = True
 
     def _hold(self, begin: Callable[[Context], Operation[R]], cache: Cache | None, patience: float = 5.0) -> Held[R]:
@@ -528,11 +550,22 @@ class _Process(Chat):
             context.senders, context.sent = self.bot.validator.channel_types, self._sent
             return begin(context)
 
-        return super()._hold(sending, cache, patience)
+        with watching(self._watched):
+            return super()._hold(sending, cache, patience)
+
+    def step(self, operation: Held[Any]) -> None:
+        """Perform the effect that an operation waits for, and give it the answer."""
+        with watching(self._watched):
+            super().step(operation)
 
     def operate(self, begin: Callable[[Context], Operation[R]]) -> Held[R]:
         """Begin an operation, up to its first effect."""
         return self._hold(begin, None)
+
+    def _note(self, slow: SlowCallback) -> None:
+        """Note the callback that the watchdog has ended, in its thread."""
+        if slow.stopped:
+            self.ended = slow
 
     def run_call(self, request: RunCall) -> object:
         """Answer a call."""
