@@ -9,13 +9,16 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 
+from tests.mutation.kept import ROOT
 from tests.mutation.making import VARIABLE, all_mutants, mutate
 from tests.mutation.mutants import Mutant
+from tests.mutation.unnamed import unused
 from vimbiso_fsm.check.findings import findings
 from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.flow.bot import Bot
@@ -23,7 +26,6 @@ from vimbiso_fsm.testing.approved import differences, led_to
 from vimbiso_fsm.testing.moments import Moment, Move, World
 from vimbiso_fsm.testing.walking import walk
 
-ROOT: Final = Path(__file__).resolve().parent.parent.parent
 SETTINGS: Final[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
     "vimbiso"
 ]
@@ -93,10 +95,11 @@ def _found(bot: Bot) -> frozenset[tuple[str, str, str]]:
     return frozenset((each.code, each.flow, each.place) for each in (*findings(bot), *walked))
 
 
-def look_at(mutant: str, file: str) -> dict[str, str]:
-    """Return by which stages a mutant is found, each with what it shows.
+def look_at(mutant: str, file: str, known: Mapping[str, str]) -> dict[str, str]:
+    """Return what each stage shows of a mutant, "" for nothing. The stages that are known are left out.
 
-    The whole walk is left out where an approved one shows the mutant.
+    The others are left out where the flow is refused when it is made, and the whole walk where an approved one shows
+    the mutant.
     """
     signal.signal(signal.SIGALRM, _too_long)
     signal.alarm(_PATIENCE)
@@ -105,17 +108,17 @@ def look_at(mutant: str, file: str) -> dict[str, str]:
         import flows  # it is made with the mutant
     except VimbisoError as error:
         return {"made": str(error).partition("\n")[0]}
-    known: Basis = pickle.loads(Path(file).read_bytes())  # this process's parent has written it
-    shown: dict[str, str] = {}
+    basis_of_all: Basis = pickle.loads(Path(file).read_bytes())  # this process's parent has written it
+    shown: dict[str, str] = {"made": ""}
     for stage, look in (("declared", _declared), ("approved", _approved), ("walked", _walked)):
-        if stage == "walked" and "approved" in shown:
+        if stage in known:
+            continue
+        if stage == "walked" and {**known, **shown}["approved"]:
             break
         try:
-            what = look(flows.bot, known, mutant.partition(":")[0])
+            shown[stage] = look(flows.bot, basis_of_all, mutant.partition(":")[0])
         except Exception as error:  # whatever a mutant raises shows it
-            what = f"{type(error).__name__}: {error}"
-        if what:
-            shown[stage] = what
+            shown[stage] = f"{type(error).__name__}: {error}"
     return shown
 
 
@@ -124,7 +127,7 @@ def _too_long(*_: object) -> None:
 
 
 def _declared(bot: Bot, known: Basis, _: str) -> str:
-    codes = {(each.code, each.flow, each.place) for each in findings(bot)} - known.found
+    codes = {(each.code, each.flow, each.place) for each in (*findings(bot), *unused(bot))} - known.found
     more = codes or (_found(bot) - known.found)
     return ", ".join(sorted({code for code, _, _ in more}))
 

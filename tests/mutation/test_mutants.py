@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import attrs
+from pathlib import Path
 
+import attrs
+import pytest
+
+from tests.mutation.kept import SOURCES, Kept, digest
 from tests.mutation.mutants import mutants_of
 from tests.mutation.report import lines
+from tests.mutation.unnamed import unused
 from vimbiso_fsm import Call, Flow, State, Text, Transition, Turn, call
+from vimbiso_fsm.runtime.base import resolve_bot
 
 
 @attrs.frozen
@@ -112,3 +118,66 @@ def test_the_report_counts_each_stage_with_those_before_it() -> None:
         "  + a: e: removed: no walk shows it, test_e does",
         "  ! a: f: removed: survives",
     ]
+
+
+def test_a_result_is_kept_until_what_it_depends_on_changes(tmp_path: Path) -> None:
+    """A run of the command goes on where another has ended."""
+    today = {"made": "a", "declared": "b"}
+    kept = Kept(tmp_path / "build" / "results.jsonl", today)
+    assert kept.read() == {}
+    kept.add("x: y: removed", {"made": "", "declared": "trap"})
+    kept.add("x: z: removed", {"made": "it is refused"})
+    assert kept.read() == {
+        "x: y: removed": {"made": "", "declared": "trap"},
+        "x: z: removed": {"made": "it is refused"},
+    }
+    changed = Kept(kept.file, {**today, "declared": "c"})
+    assert changed.read() == {"x: y: removed": {"made": ""}, "x: z: removed": {"made": "it is refused"}}
+
+
+def test_a_digest_is_of_the_contents_of_files(tmp_path: Path) -> None:
+    """Another text, and another name, makes another digest."""
+    for source in SOURCES["approved"]:
+        (tmp_path / source).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "flows").mkdir()
+    for source in SOURCES["approved"]:
+        if source.endswith(".py"):
+            (tmp_path / source).write_text("", encoding="utf-8")
+    made = {digest("approved", tmp_path)}
+    for name, text in (("a.py", "1"), ("a.py", "2"), ("b.py", "2")):
+        (tmp_path / "flows" / name).write_text(text, encoding="utf-8")
+        made.add(digest("approved", tmp_path))
+    assert len(made) == 4
+
+
+BAKERY = """
+from vimbiso_fsm import Bot, Flow, State, Text, Transition, Turn
+
+
+def is_open(turn: Turn) -> bool:
+    return True
+
+
+def asks(turn: Turn) -> Text:
+    return Text("Well?")
+
+
+bakery = Flow(
+    "bakery", initial="asking",
+    states=[State("asking", ask=asks), State("end", say=Text("Bye."), final=True)],
+    transitions=[Transition("go", "asking", "end", conditions=is_open)],
+)
+bot = Bot(bakery, texts={"bakery.asking.go": "Go"})
+"""
+
+
+def test_a_guard_that_a_mutant_drops_is_named_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`callback-unused` finds in a mutant what it would find in the changed source."""
+    (tmp_path / "mutated_bakery.py").write_text(BAKERY, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    bot = resolve_bot("mutated_bakery")
+    assert unused(bot) == []
+    bakery = bot.flow("bakery")
+    parts = next(parts for mutant, parts in mutants_of(bakery) if mutant.change == "without is_open")
+    object.__setattr__(bakery, "transitions", tuple(parts[1]))
+    assert [(each.code, each.line) for each in unused(bot)] == [("callback-unused", 5)]

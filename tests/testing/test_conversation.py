@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from tests.bots import TEXTS, Bank, Order, fruit_bot
-from vimbiso_fsm import Bot, Caller, Flow, Member, Refused, State, Text, Transition, Turn
+from vimbiso_fsm import Bot, Call, Caller, Flow, Member, Refused, State, Text, Transition, Turn, call
 from vimbiso_fsm.messages.contents import Location
 from vimbiso_fsm.testing import Conversation
 
@@ -53,6 +53,42 @@ def test_a_message_that_is_delivered_again_calls_nothing() -> None:
     ]
     talk.again()
     assert (talk.said, len(talk.calls), talk.status) == (said, 1, "duplicate")
+
+
+class Till:
+    """A service."""
+
+    def pay(self) -> str:
+        """Pay."""
+        return "receipt-1"
+
+
+def paying(turn: Turn[Any]) -> Call[str]:
+    """Propose to pay."""
+    return call(Till.pay)
+
+
+def test_buttons_of_words_that_were_delivered_can_be_pressed() -> None:
+    """They are shown beside those of the reply, also if a worker has delivered them during the verb."""
+    paid: Flow[Any] = Flow(
+        "paid", initial="ready",
+        states=[
+            State("ready", ask=Text("Ready?")), State("paying", call=paying),
+            State("thanks", ask=Text("Say thanks."), reads=str, timeout=1),
+            State("late", ask=Text("Are you there?")), State("over", say=Text("Bye."), final=True),
+        ],
+        transitions=[
+            Transition("yes", "ready", "paying"), Transition("no", "ready", "over"),
+            Transition(["done", "failed"], "paying", "thanks"), Transition("answer", "thanks", "over"),
+            Transition("timeout", "thanks", "late"), Transition(["here", "gone"], "late", "over"),
+        ],
+    )  # fmt: skip
+    titles = {"paid.ready.yes": "Yes", "paid.ready.no": "No", "paid.late.here": "Here", "paid.late.gone": "Gone"}
+    talk = Conversation(Bot(paid, texts=titles, services={"till": Till()})).say("hi")
+    assert talk.press("Yes").wait(seconds=1).press("Here").said == "Bye."
+    talk = Conversation(Bot(paid, texts=titles, services={"till": Till()})).say("hi").dies().press("Yes")
+    assert "Are you there?" in talk.heard
+    assert talk.press("Here").said == "Bye."
 
 
 def test_the_test_names_an_answer() -> None:

@@ -19,7 +19,7 @@ from vimbiso_fsm.flow.annotations import called, fits
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import call, port_signature, service_of
 from vimbiso_fsm.flow.flow import AnyFlow
-from vimbiso_fsm.flow.source import Source, sources
+from vimbiso_fsm.flow.source import Source, sources_near
 from vimbiso_fsm.flow.spelling import did_you_mean
 from vimbiso_fsm.made import Made
 
@@ -86,7 +86,7 @@ def is_pure(callback: Callable[..., Any]) -> bool:
 def looks_at_nothing(callback: Callable[..., Any]) -> bool:
     """Return whether a callback does not use what it is given, so that it always returns the same."""
     taken = set(getattr(getattr(callback, "__code__", None), "co_varnames", ())[:1])
-    used = {node.id for source in _sources(callback) for node in source.of(ast.Name)}
+    used = {node.id for source in sources_near(callback) for node in source.of(ast.Name)}
     return is_pure(callback) and bool(taken) and not taken & used
 
 
@@ -109,7 +109,7 @@ def _impurities(callback: Callable[..., Any]) -> tuple[tuple[str, Made], ...] | 
     """Return what a callback does beside deciding, each with its line; None if its source is not known."""
     found: dict[Made, str] = {}
     known = False
-    for source in _sources(callback):
+    for source in sources_near(callback):
         known = known or bool(source.nodes)
         for node in (node for kind in _DOING for node in source.of(kind)):
             what = _impurity(source, node)
@@ -122,10 +122,6 @@ _DOING: Final[tuple[type[ast.stmt | ast.expr], ...]] = (
     ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Delete, ast.Attribute, ast.Call,
 )  # fmt: skip
 """The kinds of nodes that can do something beside deciding."""
-
-
-def _sources(callback: Callable[..., Any]) -> Iterator[Source]:
-    return sources([callback], classes=False)
 
 
 def _impurity(source: Source, node: ast.AST) -> str:
@@ -204,7 +200,7 @@ def _wrong_answers(flow: AnyFlow) -> Iterator[Finding]:
 
 def _casts(callback: Callable[..., Any]) -> Iterator[tuple[type, Made]]:
     """Yield the classes that a callback takes `turn.answer` for, each with its line."""
-    for source in _sources(callback):
+    for source in sources_near(callback):
         for node in source.of(ast.Call):
             if len(node.args) == 2 and source.resolve(node.func) is cast:
                 kind, value = source.resolve(node.args[0]), node.args[1]
@@ -214,7 +210,7 @@ def _casts(callback: Callable[..., Any]) -> Iterator[tuple[type, Made]]:
 
 def _wrong_calls(bot: Bot, named: Named) -> Iterator[Finding]:
     """Yield calls of methods that no service of the bot has, and calls whose arguments do not fit the method."""
-    for source in _sources(named.callback):
+    for source in sources_near(named.callback):
         for node in source.of(ast.Call):
             if node.args and source.resolve(node.func) is call:
                 made = Made(source.file, node.lineno)

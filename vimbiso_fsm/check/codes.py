@@ -15,6 +15,7 @@ ADVICE: Final = frozenset(
         "callback-unused",
         "late-text",
         "may-be-empty",
+        "output-unused",
         "text-unused",
         "title-too-long",
         "too-many-choices",
@@ -41,8 +42,10 @@ MADE: Final = frozenset(
 
 FOUND: Final = frozenset(
     {
-        "answer-wrong-type", "auto-loop", "call-wrong-arguments", "callback-impure", "callback-raises",
-        "callback-returns-other", "confirm-skipped", "default-mutable", "effect-unasked", "guard-impure",
+        "answer-wrong-type", "auto-loop", "call-without-failed", "call-wrong-arguments", "callback-impure",
+        "callback-raises",
+        "callback-returns-other", "confirm-skipped", "confirm-without-no", "default-mutable", "effect-unasked",
+        "guard-impure",
         "guard-raises", "guard-returns-other",
         "home-ends", "loop-without-exit", "migration-missing", "plural-form", "read-before-written",
         "reader-raises", "reader-wrong-type",

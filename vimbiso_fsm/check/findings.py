@@ -15,6 +15,7 @@ from vimbiso_fsm.check.package import package_findings
 from vimbiso_fsm.check.parts import callbacks_of, flows_of
 from vimbiso_fsm.check.probe import probe_findings
 from vimbiso_fsm.check.silencers import silenced
+from vimbiso_fsm.check.unanswered import unanswered_findings
 from vimbiso_fsm.check.unwritten import unwritten_findings
 from vimbiso_fsm.check.words import word_findings
 from vimbiso_fsm.flow.bot import Bot
@@ -30,7 +31,7 @@ def findings(bot: Bot, more: Iterable[Finding] = (), *, also: frozenset[str] = f
         also: The codes that the other check has looked for.
     """
     with _uncollected():
-        found = [*declaration_findings(bot), *word_findings(bot), *package_findings(bot)]
+        found = [*declaration_findings(bot), *unanswered_findings(bot), *word_findings(bot), *package_findings(bot)]
         found += [*code_findings(bot), *guard_findings(bot), *unwritten_findings(bot), *probe_findings(bot), *more]
         return tuple(sorted(silenced(found, _files(bot), (FOUND - ALSO_WALK) | also)))
 

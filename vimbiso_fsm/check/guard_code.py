@@ -11,7 +11,7 @@ from vimbiso_fsm.check.parts import Named, at, callbacks_of, flows_of
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.callbacks import name_of
 from vimbiso_fsm.flow.flow import AnyFlow
-from vimbiso_fsm.flow.source import sources
+from vimbiso_fsm.flow.source import sources, sources_near
 from vimbiso_fsm.flow.turn import Guard, authenticated
 from vimbiso_fsm.made import Made
 from vimbiso_fsm.messages.refusals import Refused
@@ -45,23 +45,18 @@ def returns_nothing_at(guard: Callable[..., Any]) -> Made | None:
     A guard ends without a value after a last `if` without an `else`. A function that returns no value at all is refused
     when the transition is made.
     """
-    source = next(sources([guard], classes=False), None)
+    source = next(iter(sources_near(guard)), None)
     function = next(iter(source.nodes), None) if source is not None else None
     if source is None or not isinstance(function, ast.FunctionDef):
         return None
-    inner = {id(node) for each in _functions_in(function) for node in ast.walk(each)}
+    functions = (*source.of(ast.FunctionDef), *source.of(ast.AsyncFunctionDef), *source.of(ast.Lambda))
+    inner = {id(node) for each in functions if each is not function for node in ast.walk(each)}
     own = [node for node in source.of(ast.Return) if id(node) not in inner]
     empty = [node.lineno for node in own if _is_none(node.value)]
     last = function.body[-1]
     if isinstance(last, ast.If) and not last.orelse:
         empty.append(last.lineno)
     return Made(source.file, empty[0]) if empty and any(not _is_none(node.value) for node in own) else None
-
-
-def _functions_in(function: ast.FunctionDef) -> Iterator[ast.AST]:
-    for node in ast.walk(function):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and node is not function:
-            yield node
 
 
 def _is_none(value: ast.expr | None) -> bool:
@@ -85,7 +80,7 @@ def _misplaced_reasons(flow: AnyFlow) -> Iterator[Finding]:
 def _gives_reasons(guard: Guard[Any]) -> bool:
     return any(
         next(source.calls("Refused"), None) is not None or any(isinstance(value, Refused) for value in source.values)
-        for source in sources([guard], classes=False)
+        for source in sources_near(guard)
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -31,9 +31,16 @@ def package_findings(bot: Bot) -> Iterator[Finding]:
 
 @functools.lru_cache(maxsize=_MOST_FILES)
 def _names(file: str) -> frozenset[str]:
-    """Return the names that a file uses, and the names that it imports or exports."""
+    """Return the names that a file uses or exports. A name that a file imports is used where the file uses it."""
+    exports = Path(file).name == "__init__.py"
+    nodes = (node for node in ast.walk(_tree(file)) if exports or not isinstance(node, ast.alias))
+    return names_in(nodes)
+
+
+def names_in(nodes: Iterable[ast.AST]) -> frozenset[str]:
+    """Return the names that nodes of a file use, import or export."""
     found: set[str] = set()
-    for node in ast.walk(_tree(file)):
+    for node in nodes:
         if isinstance(node, ast.Name):
             found.add(node.id)
         elif isinstance(node, ast.Attribute):

@@ -17,7 +17,7 @@ from vimbiso_fsm.check.parts import at, flows_of
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import call
 from vimbiso_fsm.flow.flow import AnyFlow
-from vimbiso_fsm.flow.source import Source, path_of, sources
+from vimbiso_fsm.flow.source import Source, path_of, sources_near
 from vimbiso_fsm.flow.state import AnyTransition
 from vimbiso_fsm.made import Made
 from vimbiso_fsm.messages.refusals import Refused
@@ -85,7 +85,7 @@ def _reads(
 ) -> Iterator[Finding]:
     """Yield the first line at which a callback uses each of these fields as it stands."""
     named: set[str] = set()
-    for source in sources([callback], classes=False) if unwritten else ():
+    for source in sources_near(callback) if unwritten else ():
         tested = set(_tested(source))
         for node in _used(source):
             name = _field(node)

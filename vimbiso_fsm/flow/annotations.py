@@ -79,15 +79,19 @@ def _hints(annotated: object) -> dict[str, object]:
     if hasattr(annotated, "__wrapped__"):  # a decorator may change the result
         return {}
     try:
-        return _hints_of(annotated) if isinstance(annotated, types.FunctionType) else typing.get_type_hints(annotated)
+        return (
+            _hints_of(annotated)
+            if isinstance(annotated, types.FunctionType | type)
+            else typing.get_type_hints(annotated)
+        )
     except Exception:  # noqa: BLE001  # an undefined name, or not a function: nothing is known then
         return {}
 
 
 @functools.lru_cache(maxsize=65_536)
-def _hints_of(function: types.FunctionType) -> dict[str, object]:
-    """Return the hints of a function, read once. An undefined name raises, and is looked for again."""
-    return typing.get_type_hints(function)
+def _hints_of(annotated: types.FunctionType | type) -> dict[str, object]:
+    """Return the hints of a function or a class, read once. An undefined name raises, and is looked for again."""
+    return typing.get_type_hints(annotated)
 
 
 def _is_refused(part: object) -> bool:

@@ -10,7 +10,7 @@ import ast
 import functools
 import inspect
 import linecache
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import FunctionType, ModuleType
 from typing import Final, TypeAlias, TypeVar, cast
 
@@ -125,6 +125,12 @@ def sources(things: Iterable[object], *, classes: bool = True) -> Iterator[Sourc
             waiting += [value for value in source.values if _is_near(value, thing)]
         elif isinstance(thing, type) and classes:
             waiting += [part.fget if isinstance(part, property) else part for part in vars(thing).values()]
+
+
+@functools.lru_cache(maxsize=65_536)
+def sources_near(function: Callable[..., object]) -> tuple[Source, ...]:
+    """Return the sources of a function, and of those that it calls in the same package, read once."""
+    return tuple(sources([function], classes=False))
 
 
 def _closure(function: FunctionType) -> Mapping[str, object]:

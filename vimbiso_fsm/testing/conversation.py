@@ -363,9 +363,10 @@ class Conversation:
         self._chat.outcome = operation.outcome
         self._raise_errors(operation)
         assert operation.outcome is not None
-        self._replies = operation.outcome.replies
+        answered = operation.outcome.replies
+        self._replies = (*answered, *(reply for delivery in self._delivered() for reply in delivery.replies))
         self._transcript.heard(self.heard.splitlines())
-        self._transcript.replied(self._replies)
+        self._transcript.replied(answered)
         self._show_place()
         self._transcript.called((each.method, each.key) for each in self.calls[before:])
         return self

@@ -9,7 +9,8 @@ from typing import cast
 import attrs
 
 from vimbiso_fsm import (
-    Bot, Call, Flow, Migration, NoData, Plural, Refused, State, Text, Transition, Turn, authenticated, call, readers,
+    Bot, Call, Flow, Migration, NoData, Plural, Refused, State, Text, Transition, Turn, authenticated, call,
+    failed_with, readers,
 )
 
 ASK = Text("Well?")
@@ -382,3 +383,42 @@ def a_login_that_nothing_makes():
     return Flow("parcel", initial="asked", requires=authenticated,  # HERE requires-unsatisfiable
         states=[State("asked", ask=ASK), State("sent", say=ASK, final=True)],
         transitions=[Transition("send", "asked", "sent")])
+
+
+def a_failure_that_no_way_takes():
+    return Flow("parcel", data=Parcel, initial="to",
+        states=[
+            State("to", ask=ASK, reads=readers.name(), into="to"), State("sure", ask=ASK),
+            State("collecting", call=collect),  # HERE call-without-failed
+            State("end", say=ASK, final=True), State("full", say=ASK, final=True),
+        ],
+        transitions=[
+            Transition("answer", "to", "sure"), Transition("yes", "sure", "collecting"), Transition("no", "sure", "to"),
+            Transition("done", "collecting", "end"),
+            Transition("failed", "collecting", "full", conditions=failed_with("van.full")),
+        ])
+
+
+def a_yes_without_a_no():
+    return Flow("parcel", data=Parcel, initial="to",
+        states=[
+            State("to", ask=ASK, reads=readers.name(), into="to"), State("sure", ask=ASK),
+            State("collecting", call=collect), State("end", say=ASK, final=True),
+        ],
+        transitions=[
+            Transition("answer", "to", "sure"),
+            Transition("yes", "sure", "collecting"),  # HERE confirm-without-no
+            Transition(["done", "failed"], "collecting", "end"),
+        ])
+
+
+def an_output_that_nothing_takes():
+    asked = Flow("asked", data=Place, initial="street",
+        states=[
+            State("street", ask=ASK, reads=readers.name(), into="street"),
+            State("known", final=True, output=street),
+        ],
+        transitions=[Transition("answer", "street", "known")])
+    return Flow("parcel", data=Parcel, initial="to",
+        states=[State("to", flow=asked), State("end", say=ASK, final=True)],  # HERE output-unused
+        transitions=[Transition("done", "to", "end")])

@@ -256,3 +256,35 @@ def a_reason_for_an_answer_before_another_way():
             Transition("answer", "looking", "end"),
         ],
     )
+
+
+def failures_of_which_one_of_two_is_taken():
+    def cook(turn: Turn[Order]):
+        return call(Kitchen.cook, turn.data.dish)
+    closed = failed_with("kitchen.closed")
+    return one(
+        State("dish", ask=ASK, reads=readers.name(), into="dish"), State("sure", ask=ASK), State("cooking", call=cook),
+        ways=[
+            Transition("answer", "dish", "sure"), Transition("yes", "sure", "cooking"), Transition("change", "sure", "dish"),
+            Transition("done", "cooking", "end"),
+            Transition("failed", "cooking", "end", conditions=closed), Transition("failed", "cooking", "sure", unless=closed),
+        ])
+
+
+def a_yes_before_something_that_is_only_read():
+    def menu(turn: Turn[Order]):
+        return call(Kitchen.menu)
+    return one(
+        State("start", ask=ASK), State("reading", call=menu, policy=READ_ONLY, into="dishes"),
+        ways=[Transition("yes", "start", "reading"), Transition(["done", "failed"], "reading", "end")])
+
+
+def an_output_beside_an_effect():
+    def cook(turn: Turn[Order]):
+        return call(Kitchen.cook, turn.data.dish)
+    def dish(turn: Turn[Order]) -> str:
+        return turn.data.dish
+    cooking = Flow("cook", data=Order, initial="dish",
+        states=[State("dish", ask=ASK, reads=readers.name(), into="dish"), State("cooking", call=cook), State("cooked", final=True, output=dish)],
+        transitions=[Transition("answer", "dish", "cooking"), Transition("done", "cooking", "cooked"), Transition("failed", "cooking", "dish")])
+    return one(State("first", ask=ASK), State("running", flow=cooking), ways=[Transition("go", "first", "running"), Transition("done", "running", "end")])
