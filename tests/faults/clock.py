@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from vimbiso_fsm.store.requests import AsyncStore, Commit, ReadDue, Request, Store, Stored
+from vimbiso_fsm.store.requests import AsyncStore, Commit, ReadDue, ReadDueShards, Request, Store, Stored
 
 __all__ = ["AsyncClocked", "Clock", "Clocked", "Metronome"]
 
@@ -72,7 +72,7 @@ class Clock:
 
     def asked(self, request: Request) -> Request:
         """Return a request at the time of the clock."""
-        if isinstance(request, ReadDue) and request.until is None:
+        if isinstance(request, ReadDue | ReadDueShards) and request.until is None:
             return attrs.evolve(request, until=time.time() + self.ahead)
         return attrs.evolve(request, shift=request.shift + self.ahead) if isinstance(request, Commit) else request
 

@@ -33,9 +33,21 @@ from vimbiso_fsm.messages.replies import Reply, Text
 from vimbiso_fsm.messages.sending import Answer, Later, Never, Sent
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.runtime.worker import REASONS, STALLED, AsyncWorker, Metrics, Worker, shards_of
+from vimbiso_fsm.store.layout import Keys
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
-from vimbiso_fsm.store.requests import Heartbeat, Lease, Leased, Load, ReadDue, Request, SetWakeUp, shard_of
+from vimbiso_fsm.store.requests import (
+    Heartbeat,
+    Lease,
+    Leased,
+    Load,
+    ReadDue,
+    ReadDueShards,
+    Request,
+    SetWakeUp,
+    Stored,
+    shard_of,
+)
 from vimbiso_fsm.store.retention import DAY, SHARDS
 from vimbiso_fsm.testing.chat import STORE_SECRET, Clock
 
@@ -380,6 +392,39 @@ def test_a_cancelled_run_leaves():
 # Faults --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.embedded
+def test_a_round_without_due_members_reads_no_shard(valkey_url: str):
+    """A round asks for all shards in four requests, and reads those that may have a member who is due."""
+    with AtomicStateManager.from_url(valkey_url, secret=STORE_SECRET) as inner:
+        asked: Counter[str] = Counter()
+        any_store: Any = inner
+        store = Watched(any_store)
+        store.before = lambda request: asked.update([type(request).__name__])
+        manager = FlowStateManager(timed(60), store, rates=None)
+        worker = Worker(manager)
+        [channel] = channels(1)
+        manager.handle(Message(channel, "0", "hi"))
+        worker.round()
+        asked.clear()
+        worker.round()
+        assert asked == {"ReadDueShards": 4}
+        stored = inner.load(guest_id(channel))
+        assert isinstance(stored, Stored)
+        inner.perform(SetWakeUp(guest_id(channel), stored.head, 1.0))
+        asked.clear()
+        for waking in worker.round():
+            waking.result()
+        assert (asked["ReadDueShards"], asked["ReadDue"]) == (4, 1)
+        inner.servers.client.set(Keys().of_shard("due", 7), "of another type")
+        asked.clear()
+        worker.round()
+        assert asked["ReadDue"] == SHARDS, "the damaged due set is not mended"
+        asked.clear()
+        worker.round()
+        assert asked["ReadDue"] <= 1
+        worker.leave()
+
+
 def test_a_store_that_cannot_be_reached_for_a_while_is_survived(kind: Kind):
     """A worker goes on after any request has failed for a while."""
     clock, heard = Clock(), Heard()
@@ -389,9 +434,9 @@ def test_a_store_that_cannot_be_reached_for_a_while_is_survived(kind: Kind):
         worker = worker_of(shell, lease=0.001)
         moves(clock, 61, shell)
         failed = 0
-        for fails in (Load, SetWakeUp, Heartbeat, Lease, ReadDue):
+        for fails in (Load, SetWakeUp, Heartbeat, Lease, ReadDueShards | ReadDue):
 
-            def down(request: Request, kind: type[Any] = fails) -> None:
+            def down(request: Request, kind: Any = fails) -> None:
                 if isinstance(request, kind):
                     raise StoreUnavailable("down")
 

@@ -50,6 +50,7 @@ from vimbiso_fsm.store.requests import (
     Quarantine,
     ReadAudit,
     ReadDue,
+    ReadDueShards,
     ReadIncidents,
     ReadInherited,
     ReadKeys,
@@ -151,7 +152,13 @@ def _requests() -> Iterator[Any]:
         yield attrs.evolve(_turn(third, token="v"), document=None, entry=None, record=record)
     yield from (Load("m"), Load("m", previous=True), ReadAudit("m"), ReadAudit("m", tolerant=True), ReadRecords("m"))
     yield from (ReadInherited("m"), UseTokens("m", (("t", 5.0),)), UseTokens("m", ()))
-    yield from (ReadInherited("m", 4.0), ReadDue(shard_of("m")), Heartbeat("worker", 9), Lease(1, "worker", 9))
+    yield from (
+        ReadInherited("m", 4.0),
+        ReadDue(shard_of("m")),
+        ReadDueShards((shard_of("m"), 7)),
+        Heartbeat("worker", 9),
+        Lease(1, "worker", 9),
+    )
     yield from (
         Lease(1, "worker", 0),
         SetWakeUp("m", third, 7.0),

@@ -6,7 +6,7 @@ leases shards, reads the due members of each, and wakes them.
     Heartbeat  every third of a lease: report that the worker runs, and read which workers do. Each shard belongs to one
                of them by rendezvous hashing, so that a worker that starts or stops moves only its own shards
     Lease      lease the worker's own shards, and renew the leases until it stops. Those of a dead worker expire
-    ReadDue    every second, read the due members of each shard
+    ReadDue    every second, read the due members of each shard, of those which may have one (ReadDueShards)
     archive    move a member's older audit entries to the archive, if the manager has one
     ReadUsage  every 30 seconds, read the memory of the servers, for the alarm of the budget
     wake       wake several members at the same time, so that a slow call delays no other member
@@ -49,7 +49,16 @@ from vimbiso_fsm.runtime.budget import ASKED_EVERY, Budget
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.runtime.next_sends import NextSends
 from vimbiso_fsm.store.doctor import MEMORY_ALARM
-from vimbiso_fsm.store.requests import Heartbeat, Lease, Leased, ReadDue, ReadUsage, RecordIncident, Usage
+from vimbiso_fsm.store.requests import (
+    Heartbeat,
+    Lease,
+    Leased,
+    ReadDue,
+    ReadDueShards,
+    ReadUsage,
+    RecordIncident,
+    Usage,
+)
 from vimbiso_fsm.store.retention import LONGEST_LEASE, SHARD_LEASE, SHARDS
 
 if TYPE_CHECKING:
@@ -61,6 +70,8 @@ WIDTH: Final = 32
 """The number of members that are woken at the same time."""
 MEMBERS_PER_SHARD: Final = 100
 """The number of members of one shard that are woken in one round."""
+SHARDS_AT_ONCE: Final = 256
+"""The number of shards that a worker asks about in one request, which takes the server about 0.2 ms."""
 ALL: Final = 1_000_000_000
 """More members than a shard has."""
 STALLED: Final = 30.0
@@ -291,6 +302,17 @@ class _Rounds:
             else:
                 yield ReadDue(shard, limit=limit)
 
+    def _asks(self, reads: Iterable[ReadDue]) -> Iterator[ReadDueShards]:
+        """Yield requests for the shards of some reads that have a member who is due, to save the other reads."""
+        shards = [read.shard for read in reads if read.until is None]
+        for first in range(0, len(shards), SHARDS_AT_ONCE):
+            yield ReadDueShards(tuple(shards[first : first + SHARDS_AT_ONCE]))
+
+    def _due_of(self, reads: Iterable[ReadDue], found: Iterable[tuple[int, ...]]) -> list[ReadDue]:
+        """Return the reads that may find a member, by the answers to `_asks`."""
+        due = {shard for shards in found for shard in shards}
+        return [read for read in reads if read.until is not None or read.shard in due]
+
     def _read(self, requests: Iterable[ReadDue], answers: Sequence[tuple[str, ...] | None]) -> list[str]:
         """Return the members to wake now, and note the shards of which all members were read: the end of a round."""
         self._rounded_at = time.monotonic()
@@ -426,6 +448,8 @@ class Worker(_Rounds):
             with suppress(VimbisoError):  # what a server does not tell is not watched
                 self._take_memory(self._manager.ask(ReadUsage()))
         reads = list(self._reads(self._manager._base.clock.returns))
+        with suppress(VimbisoError):  # each shard is read then
+            reads = self._due_of(reads, [self._manager.ask(asked) for asked in self._asks(reads)])
         members = self._read(reads, self._each(due_members, reads))
         return [self._pool.submit(self._wake) for _ in members]
 
@@ -540,6 +564,8 @@ class AsyncWorker(_Rounds):
             with suppress(VimbisoError):
                 self._take_memory(await self._manager.ask(ReadUsage()))
         reads = list(self._reads(self._manager._base.clock.returns))
+        with suppress(VimbisoError):
+            reads = self._due_of(reads, [await self._manager.ask(asked) for asked in self._asks(reads)])
         return self._begin_wakings(self._read(reads, await self._each(due_members, reads)))
 
     async def _each(self, operation: Callable[[Context, Q], Operation[R]], requests: Sequence[Q]) -> list[R | None]:

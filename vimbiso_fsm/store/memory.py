@@ -32,8 +32,8 @@ from vimbiso_fsm.store.retention import (
     SENT_KEPT,
     TOKEN_KEPT,
     TOKENS_AT_ONCE,
-    TRIMMED_AT_ONCE,
     TOKENS_IN_STATE,
+    TRIMMED_AT_ONCE,
     UNTAKEN_KEPT,
     WAY_LIFE,
 )
@@ -369,6 +369,11 @@ class MemoryStore:
                 end = self._at() if until is None else until
                 due = [(at, name) for name in self._shards.get(shard, ()) if (at := self._due[name]) <= end]
                 return tuple(name for _, name in sorted(due)[:limit])
+            case requests.ReadDueShards(shards, until):
+                end = self._at() if until is None else until
+                return tuple(
+                    shard for shard in shards if any(self._due[name] <= end for name in self._shards.get(shard, ()))
+                )
             case requests.Heartbeat(worker, seconds):
                 self._workers[worker] = self._at() + seconds
                 longest = self._at() + LONGEST_LEASE

@@ -197,6 +197,11 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
     def servers(self) -> ServersT:
         """The servers; those of the running event loop if the manager is async."""
 
+    @property
+    def _is_cluster(self) -> bool:
+        """Whether the keys of the store are spread over several servers."""
+        return isinstance(self.servers, Cluster | AsyncCluster)
+
     async def _perform(self, request: Effect[R]) -> R:
         kind: object = type(request)
         if kind is requests.Scan:
@@ -211,6 +216,8 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
             return cast(R, await self._find_owners(request.each, self._digests or await self._check()))
         if isinstance(request, requests.ReadUsage):
             return cast(R, await self._read_usage())
+        if kind is requests.ReadDueShards and (self._is_cluster or not cast(requests.ReadDueShards, request).shards):
+            return cast(R, cast(requests.ReadDueShards, request).shards)
         if kind is requests.ReadOwner:  # which a manager asks for once a minute
             await self._check_again()
         digests = self._digests or (_UNKEYED if _is_of_store(request) else await self._check())

@@ -886,6 +886,23 @@ class ReadDue(Effect["tuple[str, ...]"]):
 
 
 @attrs.frozen(eq=False, repr=False)
+class ReadDueShards(Effect["tuple[int, ...]"]):
+    """Tell which of several shards may have a member whose wake-up is due, in one trip.
+
+    Each shard that has one is among them. A cluster, whose shards are spread over its servers, tells nothing, and names
+    all of them. If one of the due sets has another type, the request is refused as if the store were unavailable; the
+    request for its shard alone puts it aside.
+
+    Attributes:
+        shards: The shards.
+        until: The latest wake-up that counts, in seconds since the epoch on the store's clock; None means now.
+    """
+
+    shards: tuple[int, ...]
+    until: float | None = None
+
+
+@attrs.frozen(eq=False, repr=False)
 class Heartbeat(Effect["tuple[str, ...]"]):
     """Report a worker as present for `seconds`, with 0 as gone; the answer lists the workers that are present."""
 

@@ -377,6 +377,8 @@ def _encode(request: requests.Request, digests: Digests, keys: Keys) -> Command:
             return _command(keys.member(member_id), b"mark_sent", head.version, word(head.digest), *noted)
         case requests.ReadDue(shard, until, limit):
             return _command((keys.of_shard("due", shard),), b"wake_ups", _instant(until), limit)
+        case requests.ReadDueShards(shards, until):
+            return _command(tuple(keys.of_shard("due", shard) for shard in shards), b"any_due", _instant(until))
         case requests.Heartbeat(worker, seconds):
             return _command((keys.one("workers"),), b"attend", _raw(worker), _instant(seconds))
         case requests.Lease(shard, worker, seconds):
@@ -607,6 +609,8 @@ def _listed(request: requests.Request, items: list[bytes]) -> object:
             return _records(items)
         case requests.ReadDue() | requests.Heartbeat():
             return _names(request, items)
+        case requests.ReadDueShards(shards):
+            return tuple(_at_place(shards, place) for place in items)
         case requests.ReadIncidents():
             return tuple(map(_undated, items))
         case requests.ReadKeys():
@@ -679,6 +683,13 @@ def _names(request: Shared, found: list[bytes]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _at_place(shards: Sequence[int], place: bytes) -> int:
+    """Return the shard at a place that a reply names."""
+    if not place.isdigit() or int(place) >= len(shards):
+        raise SenselessReply
+    return shards[int(place)]
+
+
 def _name(request: Shared, found: bytes | None) -> str | None:
     return None if found is None else _names(request, [found])[0]
 
@@ -719,10 +730,10 @@ def _stored(member_id: str, reply: list[Any], previous: bytes | None = None) -> 
     """Decode the stored data: the instant, the version, the digest and the document."""
     match reply:
         case [at, bytes(version), bytes(digest), [v, h, d, c, None | bytes() as sent, *messages]] if version.isdigit():
-            document = _document(member_id, [v, h, d, c])
+            document, told = _document(member_id, [v, h, d, c]), _messages(messages)
             try:
                 noted = tuple(map(unword, sent.split())) if sent and document is not None else ()
-                told = _messages(messages) if document is not None else ()
+                told = told if document is not None else ()
                 return requests.Stored(_head(version, digest), document, float(at), previous, sent=noted, messages=told)
             except ValueError:  # a digest that is none, beside which an older release stored no check
                 raise Altered(member_id) from None

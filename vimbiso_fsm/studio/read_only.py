@@ -20,6 +20,7 @@ from vimbiso_fsm.store.requests import (
     ReadAudit,
     ReadDigests,
     ReadDue,
+    ReadDueShards,
     ReadIncidents,
     ReadIndexKeys,
     ReadInherited,
@@ -40,8 +41,8 @@ R = TypeVar("R")
 
 READS: Final[frozenset[type]] = frozenset(
     {
-        Load, ReadAudit, ReadDigests, ReadDue, ReadIncidents, ReadInherited, ReadKeys, ReadOldest, ReadOwner,
-        ReadQuarantine, ReadRecords, ReadStoreRecord, ReadUsage, Scan, ScanPart, ShowQuarantined,
+        Load, ReadAudit, ReadDigests, ReadDue, ReadDueShards, ReadIncidents, ReadInherited, ReadKeys, ReadOldest,
+        ReadOwner, ReadQuarantine, ReadRecords, ReadStoreRecord, ReadUsage, Scan, ScanPart, ShowQuarantined,
     }
 )  # fmt: skip
 """The requests that change nothing."""

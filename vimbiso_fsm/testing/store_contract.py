@@ -28,6 +28,7 @@ from vimbiso_fsm.store.retention import (
     MESSAGES_KEPT,
     RECORDS_KEPT,
     SENT_KEPT,
+    SHARDS,
     STRANGER_LIFE,
     TOKEN_KEPT,
     TOKENS_AT_ONCE,
@@ -81,6 +82,7 @@ def check_namespaces(make: Callable[[str], requests.Store | AbstractContextManag
             requests.ReadIncidents(trial.member_id),
             requests.ReadIncidents(None),
             requests.ReadDue(shard, until=9e12),
+            requests.ReadDueShards((shard,), until=9e12),
             requests.FindOwner(channel),
             requests.Scan(),
             requests.ReadOwner(),
@@ -749,6 +751,11 @@ def law_9_only_an_earlier_wake_up_is_written(store: requests.Store) -> None:
         store.perform(requests.SetWakeUp(trial.member_id, head))
         holds(not trial.wakes(float("inf")), "a cleared wake-up is still there")
     head = trial.advance(head, wake_at=-1e9)
+    shard = requests.shard_of(trial.member_id)
+    for until in (-1e9, None):
+        found = store.perform(requests.ReadDueShards((shard, (shard + 1) % SHARDS), until))
+        holds(shard in found, f"a shard with a wake-up that is due is not among {found}")
+    _same(store.perform(requests.ReadDueShards(())), (), "the due ones of no shard")
     _same(
         store.perform(requests.ReadDue(requests.shard_of(trial.member_id), -1e9, limit=1)),
         (trial.member_id,),

@@ -91,6 +91,16 @@ if mode == 'wake_ups' then -- ARGV 4 until or ''  5 most
   return {KEYS[1], token, 'read', at, call('ZRANGE', KEYS[1], '-inf', last, 'BYSCORE', 'LIMIT', 0, ARGV[5])}
 end
 
+-- KEYS of this mode: the due sets of several shards.
+if mode == 'any_due' then -- ARGV 4 until or ''
+  local due, last = {}, ARGV[4] == '' and at or ARGV[4]
+  for place = 1, #KEYS do
+    local found = call('ZRANGE', KEYS[place], '-inf', last, 'BYSCORE', 'LIMIT', 0, 1)
+    if #found > 0 then due[#due + 1] = string.format('%d', place - 1) end
+  end
+  return {KEYS[1], token, 'read', at, due}
+end
+
 if mode == 'lease' then -- ARGV 4 worker  5 milliseconds, 0 to return the lease
   local owner = call('GET', KEYS[1])
   if owner and owner ~= ARGV[4] and call('PTTL', KEYS[1]) <= LONGEST_LEASE * 1000 then
