@@ -27,7 +27,7 @@ CAUSES: Final = {
     "answer-wrong-type": "A callback after a call takes `turn.answer` for the answer of another call, by `cast`. Take the answer of the call of this state.",
     "auto-loop": "States with nothing to do lead round to themselves, and nothing on the way changes what their guards see. Let one of them ask, or let a `prepare` change the data.",
     "call-without-done": "A call has no transition for its answer. Say where `done` leads.",
-    "call-without-failed": "A call has no transition for its failure, or only ones with guards, so that another failure leads out of the flow. A service can be down. Say where `failed` leads, with a last transition that has no guard.",
+    "call-without-failed": "A call has no transition for its failure, or only ones for some codes, so that another failure leads out of the flow. A service can be down. Say where `failed` leads, with a last transition that has no guard.",
     "call-wrong-arguments": "The arguments of `call(…)` do not fit the method of the port. Give those that it takes.",
     "callback-async": "A callback is declared with `async def`. Callbacks decide and do not wait. What has to be awaited belongs to a service, which a state calls.",
     "callback-impure": "A callback reads a clock, depends on chance, acts outside or changes its turn. It may be called again for the same message, and must return the same. Read `turn.now`, or leave it to a service.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from vimbiso_fsm.check.finding import Finding
@@ -255,18 +255,27 @@ def _at_once(flow: AnyFlow) -> Iterator[tuple[AnyFlow, AnyState]]:
 
 
 def _unreachable_flows(bot: Bot) -> Iterator[Finding]:
-    reached: list[AnyFlow] = []
     linked = [each.flow for each in (*bot.shortcuts, *bot.linked.values())]
-    waiting: list[Any] = [bot.home, bot.entry, *linked, *_named_in_code(bot)]
+    reached = _reached([bot.home, bot.entry, *linked])
+    own = [flow for flow in flows_of(bot) if flow.opens != "now"]
+    if any(flow not in reached for flow in own):  # else no code has to be read
+        reached = _reached([*reached, *_named_in_code(bot)])
+    for flow in own:
+        if flow not in reached:
+            fault = "no flow, shortcut, link or reminder starts it; only manager.open can"
+            yield at(flow, flow.made, "", "unreachable-flow", fault, "start it, or take it out of the bot")
+
+
+def _reached(begun: Sequence[Any]) -> list[AnyFlow]:
+    """Return flows with those that they run, and so on."""
+    reached: list[AnyFlow] = []
+    waiting = [*begun]
     while waiting:
         flow = waiting.pop()
         if flow is not None and flow not in reached:
             reached.append(flow)
             waiting += [state.flow for state in flow.states]
-    for flow in flows_of(bot):
-        if flow not in reached and flow.opens != "now":
-            fault = "no flow, shortcut, link or reminder starts it; only manager.open can"
-            yield at(flow, flow.made, "", "unreachable-flow", fault, "start it, or take it out of the bot")
+    return reached
 
 
 def _named_in_code(bot: Bot) -> Iterator[AnyFlow]:

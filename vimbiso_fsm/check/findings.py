@@ -38,12 +38,19 @@ def findings(bot: Bot, more: Iterable[Finding] = (), *, also: frozenset[str] = f
 
 @contextlib.contextmanager
 def _uncollected() -> Generator[None]:
-    """Stop the collection of garbage for a while: syntax trees are many objects, and none of them is garbage yet."""
+    """Stop the collection of garbage for a while: syntax trees are many objects, and none of them is garbage yet.
+
+    They are kept for the next check, so they count as old afterwards. Freezing and unfreezing moves them there without
+    a look at each. It is left out where a process has frozen objects of its own.
+    """
     was_on = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
+        if was_on and not gc.get_freeze_count():
+            gc.freeze()
+            gc.unfreeze()
         if was_on:
             gc.enable()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from vimbiso_fsm.check.finding import Finding
@@ -11,7 +11,8 @@ from vimbiso_fsm.check.parts import at, flows_of
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.flow import AnyFlow
 from vimbiso_fsm.flow.source import sources_near
-from vimbiso_fsm.flow.state import AnyState, AnyTransition, Declared, sequence
+from vimbiso_fsm.flow.state import AnyState, Declared, sequence
+from vimbiso_fsm.flow.turn import FailedWith
 
 
 def unanswered_findings(bot: Bot) -> Iterator[Finding]:
@@ -24,18 +25,22 @@ def unanswered_findings(bot: Bot) -> Iterator[Finding]:
 
 
 def _failures(flow: AnyFlow, state: AnyState) -> Iterator[Finding]:
-    """Yield a call with a failure that no transition takes, so that it leads out of the flow."""
+    """Yield a call with a failure that no transition takes, so that it leads out of the flow.
+
+    It is claimed where each transition names the codes that it takes. What other guards decline is not known.
+    """
     ways = flow.ways(state.name, "failed") if state.call is not None else ()
-    if ways and all(way.guards for way in ways) and not _is_either(ways):
-        fault = "each transition 'failed' has a guard, and a failure that they decline leads out of the flow"
+    named = [{code for guard in sequence(way.conditions) for code in _codes(guard)} for way in ways]
+    if ways and all(named):
+        fault = (
+            f"'failed' leads on only for {', '.join(sorted(set[str]().union(*named)))}; another failure ends the flow"
+        )
         remedy = f"add a last one without guards, such as Transition('failed', {state.name!r}, …)"
         yield at(flow, state.made, f"state {state.name!r}", "call-without-failed", fault, remedy)
 
 
-def _is_either(ways: tuple[AnyTransition, ...]) -> bool:
-    """Whether one of these transitions asks of a guard what another refuses, so that one of the two is taken."""
-    asked = {way.guards[0] for way in ways if len(way.guards) == 1 and sequence(way.conditions)}
-    return any(way.guards[0] in asked for way in ways if len(way.guards) == 1 and sequence(way.unless))
+def _codes(guard: object) -> Sequence[str]:
+    return guard.codes if isinstance(guard, FailedWith) else ()
 
 
 def _refusals(flow: AnyFlow, state: AnyState) -> Iterator[Finding]:

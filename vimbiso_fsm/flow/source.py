@@ -115,14 +115,17 @@ def sources(things: Iterable[object], *, classes: bool = True) -> Iterator[Sourc
         thing = waiting.pop()
         if isinstance(thing, functools.partial):
             thing = thing.func
-        thing = inspect.unwrap(getattr(thing, "__func__", thing)) if callable(thing) else thing
+        thing = getattr(thing, "__func__", thing)
+        if hasattr(thing, "__wrapped__") and callable(thing):
+            thing = inspect.unwrap(thing)
         if id(thing) in seen:
             continue
         seen.add(id(thing))
         if isinstance(thing, FunctionType):
             source = Source(_code(thing), _closure(thing), thing.__globals__, thing.__code__.co_filename)
             yield source
-            waiting += [value for value in source.values if _is_near(value, thing)]
+            package = thing.__module__.partition(".")[0]
+            waiting += [value for value in source.values if _is_of(package, value)]
         elif isinstance(thing, type) and classes:
             waiting += [part.fget if isinstance(part, property) else part for part in vars(thing).values()]
 
@@ -205,9 +208,9 @@ def _is_filled(cell: object) -> bool:
         return False
 
 
-def _is_near(found: object, function: FunctionType) -> bool:
-    """Whether an object is a function or a class of the same package as a function."""
+def _is_of(package: str, found: object) -> bool:
+    """Whether an object is a function or a class of a package."""
     if not isinstance(found, FunctionType | type):
         return False
     module: object = getattr(found, "__module__", None)
-    return isinstance(module, str) and module.partition(".")[0] == function.__module__.partition(".")[0]
+    return isinstance(module, str) and module.partition(".")[0] == package

@@ -288,3 +288,18 @@ def an_output_beside_an_effect():
         states=[State("dish", ask=ASK, reads=readers.name(), into="dish"), State("cooking", call=cook), State("cooked", final=True, output=dish)],
         transitions=[Transition("answer", "dish", "cooking"), Transition("done", "cooking", "cooked"), Transition("failed", "cooking", "dish")])
     return one(State("first", ask=ASK), State("running", flow=cooking), ways=[Transition("go", "first", "running"), Transition("done", "running", "end")])
+
+
+def failures_that_guards_of_the_author_tell_apart():
+    def cook(turn: Turn[Order]):
+        return call(Kitchen.cook, turn.data.dish)
+    def was_tried(turn: Turn[Order]) -> bool:
+        return turn.data.rounds > 0
+    def was_not_tried(turn: Turn[Order]) -> bool:
+        return not turn.data.rounds
+    return one(
+        State("dish", ask=ASK, reads=readers.name(), into="dish"), State("cooking", call=cook),
+        ways=[
+            Transition("answer", "dish", "cooking"), Transition("done", "cooking", "end"),
+            Transition("failed", "cooking", "end", conditions=was_tried), Transition("failed", "cooking", "dish", conditions=was_not_tried),
+        ])
