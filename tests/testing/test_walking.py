@@ -15,9 +15,11 @@ import flows
 from tests.bots import Bank, fruit_bot
 from vimbiso_fsm import READ_ONLY, Bot, Call, Flow, Refused, State, Text, Transition, Turn, call, failed_with, readers
 from vimbiso_fsm.check.finding import Finding
+from vimbiso_fsm.flow.triggers import Trigger
+from vimbiso_fsm.messages.told import Paid
 from vimbiso_fsm.testing import Conversation, Verdicts, Way, walk
-from vimbiso_fsm.testing.approved import conversations_of, differences
-from vimbiso_fsm.testing.moments import Moment, emptied
+from vimbiso_fsm.testing.approved import approved, conversations_of, differences
+from vimbiso_fsm.testing.moments import LATE, Moment, emptied
 from vimbiso_fsm.testing.walk_findings import conversation
 
 WHO = [f"whatsapp:26377{number}" for number in ("1000001", "1000002", "1000003", "1000005", "0000001")]
@@ -109,6 +111,62 @@ def test_the_shortest_conversation_leads_to_each_transition() -> None:
     talk = Conversation(bot).say("hi", "one")
     assert talk.place == "visit.second"
     assert talk.press(*talk.shown).said == "End."
+
+
+def test_a_walk_is_not_exhausted_where_no_typed_answer_passes_a_guard() -> None:
+    """It made each move, and says of which guard an example is missing."""
+
+    def is_known(turn: Turn[Any]) -> bool:
+        return bool(turn.data.word == "two")
+
+    states: list[State[Any]] = [
+        State("first", ask=Text("First?"), reads=str, into="word", examples="one"),
+        State("end", say=Text("End."), final=True),
+    ]
+    ways: list[Transition[Any]] = [Transition("answer", "first", "end", conditions=is_known)]
+    found = walk(one(states, ways))
+    assert (found.cut, found.declined, found.exhausted) == ({}, (("visit", "is_known"),), False)
+    assert "not exhausted" in str(found)
+    assert "declined: is_known of visit accepts no answer that was typed; name one in State(examples=…)" in str(found)
+    states[0] = State("first", ask=Text("First?"), reads=str, into="word", examples=["one", "two"])
+    assert walk(one(states, ways)).exhausted
+
+
+def test_what_a_channel_tells_and_what_other_systems_pull_are_moves() -> None:
+    """A fact of each class that the bot reacts to, and each of its triggers, is told where the member stands."""
+
+    def paid(turn: Turn[Any], fact: Paid) -> Text:
+        return Text("Thank you for paying.")
+
+    def broken(turn: Turn[Any], data: object) -> Text:
+        return Text(f"It costs {1 // len(turn.flow.removeprefix('visit'))}.")
+
+    flow: Flow[Data] = Flow(
+        "visit", data=Data, initial="first",
+        states=[State("first", ask=Text("First?")), State("end", say=Text("End."), final=True)],
+        transitions=[Transition("go", "first", "end")],
+    )  # fmt: skip
+    bot = Bot([flow], texts={"visit.first.go": "Go"}, on={Paid: paid}, triggers=[Trigger("price", broken, by="shop")])
+    seen: list[Moment] = []
+    walk(bot, turns=60, each=seen.append)
+    told = next(each for each in seen if each.move is not None and each.move.kind == "tell")
+    assert told.keys == ("Thank you for paying.",)
+    assert told.place == "visit.first"
+    pulled = next(each for each in seen if each.move is not None and each.move.kind == "pull")
+    assert isinstance(pulled.error, ZeroDivisionError)
+    text = approved(bot, "visit", [told])
+    assert "* the channel tells Paid" in text
+    assert differences(bot, "visit", text) == ""
+
+
+def test_an_answer_comes_after_the_time_out() -> None:
+    """The call waits for its next round or is given up, and then the answer comes; the effect is made once."""
+    seen: list[Moment] = []
+    walk(fruit_bot(), turns=1_500, each=seen.append)
+    late = [each for each in seen if each.move is not None and (0, LATE) in each.move.answers]
+    taken = [each for each in late if any(step.trigger == "done" and step.dest for step in each.steps)]
+    assert taken
+    assert all(each.error is None for each in late)
 
 
 def test_two_processes_take_the_same_walk() -> None:

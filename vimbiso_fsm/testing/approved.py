@@ -37,6 +37,7 @@ _HEAD: Final = (
     "# Version {version} is declared as {fingerprint}.\n"
 )
 _DECLARED: Final = re.compile(r"^# Version (\d+) is declared as ([0-9a-f]+)\.$", re.MULTILINE)
+_TELLS: Final = "the channel tells "
 _IMPOSSIBLE: Final = "    ? this cannot happen here"
 
 
@@ -139,6 +140,8 @@ def _said(move: Move) -> Iterator[str]:
             yield "* time passes"
         case "pull":
             yield f"* {move.by} pulls {move.what}"
+        case "tell":
+            yield f"* the channel tells {move.what}"
         case "link":
             yield f"* link {move.what}"
         case _:
@@ -152,6 +155,8 @@ def _move(mark: str, rest: str, answers: tuple[tuple[int, str], ...]) -> Move:
     if mark == "* ":
         if rest == "time passes":
             return Move("wait", answers=answers)
+        if rest.startswith(_TELLS):
+            return Move("tell", rest.removeprefix(_TELLS), answers=answers)
         if rest.startswith("link "):
             return Move("link", rest[5:], answers=answers)
         by, _, name = rest.partition(" pulls ")

@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 import attrs
 
 from vimbiso_fsm.audit.short_form import AuditStep
-from vimbiso_fsm.document.document import Document
+from vimbiso_fsm.document.document import Document, Undelivered
 from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.events import Delivered, DeliveryDue, Event, ReplyRoute
@@ -21,12 +21,14 @@ from vimbiso_fsm.engine.schedule import due
 from vimbiso_fsm.flow.annotations import called, parts_of, result_type
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.interrupts import is_interrupt
+from vimbiso_fsm.flow.reactions import FACTS
 from vimbiso_fsm.flow.state import AnyState
 from vimbiso_fsm.messages.contents import Content
 from vimbiso_fsm.messages.given import TriggerPulled
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Reply, Text
+from vimbiso_fsm.messages.told import Told
 from vimbiso_fsm.operations.effects import RunCall, answered
 from vimbiso_fsm.operations.turn import proposed_call
 from vimbiso_fsm.runtime.binding import bind
@@ -39,6 +41,8 @@ PACE: Final = timedelta(seconds=5)
 """The time from a message to the next."""
 LOST: Final = "call.lost"
 """Stands for an answer that is lost after the effect."""
+LATE: Final = "call.late"
+"""Stands for an answer that comes after the time-out, when the call has been given up or waits for its next round."""
 DONE: Final = "call.done"
 """Stands for an answer of the type that a method returns, without a call of the service."""
 EMPTY: Final = "call.empty"
@@ -58,12 +62,12 @@ class Move:
     """Something that happens in a conversation.
 
     Attributes:
-        kind: "say", "press", "content", "wait", "pull" or "link".
-        what: What is typed, the choice without its fence, the kind of the content, the name of the trigger, or the
-            payload. Empty for "wait", which goes to the next instant at which something is due.
+        kind: "say", "press", "content", "wait", "pull", "tell" or "link".
+        what: What is typed, the choice without its fence, the kind of the content, the name of the trigger, the class
+            of the fact, or the payload. Empty for "wait", which goes to the next instant at which something is due.
         by: The system that pulls a trigger.
         answers: The codes with which calls of this move are refused, by the place of the call in the move, from 0;
-            or `LOST`, `DONE`, `EMPTY`, `EMPTY_WITHIN` or `NOTHING`.
+            or `LOST`, `LATE`, `DONE`, `EMPTY`, `EMPTY_WITHIN` or `NOTHING`.
         is_global: Whether it is a global word.
     """
 
@@ -190,7 +194,7 @@ class World:
 
     def after(self, moment: Moment, move: Move) -> Moment | None:
         """Return the moment to which a move leads; None if it cannot be made: nothing is due, or nothing is open."""
-        if moment.document is None and move.kind in ("wait", "pull"):
+        if moment.document is None and move.kind in ("wait", "pull", "tell"):
             return None
         return _Moving(self, moment, move).result()
 
@@ -232,6 +236,7 @@ class _Moving:
         self._calls: list[Call] = []
         self._error: BaseException | None = None
         self._fault = ""
+        self._late: Event | None = None
         self._faults: Mapping[int, str] = dict(move.answers)
 
     def result(self) -> Moment | None:
@@ -242,7 +247,7 @@ class _Moving:
         else:
             self._now += PACE
             self._until_now()
-            self._take(self._event(), "deliver" if kind == "pull" else "handle")
+            self._take(self._event(), "keep" if kind in ("pull", "tell") else "handle")
         before, move, depth = self._from, self._move, self._from.depth + 1
         return Moment(
             self._document, before.channel, self._now, self._services, before, move, depth, tuple(self._replies),
@@ -262,6 +267,8 @@ class _Moving:
             case "pull":
                 assert self._document is not None
                 return TriggerPulled(member_id=self._document.member_id, key=id, name=move.what, by=move.by)
+            case "tell":
+                return fact_of(move.what)(id=id, channel=channel)
             case _:
                 return Message(channel, id, move.what)
 
@@ -288,11 +295,19 @@ class _Moving:
     def _take(self, event: Event, route: ReplyRoute) -> Decision:
         """Take an event, make the calls that it leads to, and deliver what answers no message."""
         decision = first = self._decide(event, route)
-        while decision.call is not None and decision.document.call is not None:
+        if decision.delivery is not None and route != "handle":
+            self._sent(decision.delivery)
+        while (decision.call is not None and decision.document.call is not None) or self._late is not None:
             if len(self._calls) >= CALLS_IN_A_MOVE:
                 self._fault = "loop"
                 break
-            decision = self._decide(self._call(decision), route)
+            if self._late is not None:
+                came, self._late = self._late, None
+                decision = self._decide(came, "deliver")
+            else:
+                decision = self._decide(self._call(decision), route)
+            if decision.delivery is not None and route != "handle":
+                self._sent(decision.delivery)
         self._deliver()
         return first
 
@@ -314,7 +329,7 @@ class _Moving:
         run = self._document.run
         answer: object = Refused(code)
         others: tuple[str, ...] = ()
-        if code in ("", LOST, EMPTY, EMPTY_WITHIN):
+        if code in ("", LOST, LATE, EMPTY, EMPTY_WITHIN):
             answer, self._services = self._world.run(self._services, request, self._now)
             if run is not None and not request.policy.effect:
                 others = tuple(_others(self._bot.definition(run)[run.step], answer))
@@ -322,7 +337,9 @@ class _Moving:
             answer = emptied(answer, within=code == EMPTY_WITHIN)
         if code == NOTHING:
             answer = None
-        if code == LOST:
+        if code == LATE:
+            self._late = answered(request, answer)
+        if code in (LOST, LATE):
             answer = TimeoutError("the answer was lost")
         if code == DONE and run is not None:
             answer = next(iter(plain_answers(self._bot.definition(run)[run.step])), None)
@@ -345,9 +362,12 @@ class _Moving:
             decision = self._decide(waiting[0][1], "deliver")
             if decision.delivery is None:
                 return
-            raw = decision.delivery.replies
-            self._replies += self._bot.catalogue.replies(replies_from_raw(raw))
-            self._decide(Delivered(decision.delivery.id, decision.delivery.tries, done=True), "deliver")
+            self._sent(decision.delivery)
+
+    def _sent(self, delivery: Undelivered) -> None:
+        """Take a delivery to the member."""
+        self._replies += self._bot.catalogue.replies(replies_from_raw(delivery.replies))
+        self._decide(Delivered(delivery.id, delivery.tries, done=True), "deliver")
 
 
 def _others(state: AnyState, answer: object) -> Iterator[str]:
@@ -386,6 +406,11 @@ def _holds_list(value: object) -> bool:
         record = cast("attrs.AttrsInstance", value)
         return any(_holds_list(getattr(record, field.name)) for field in attrs.fields(type(record)))
     return type(value) in (tuple, list)
+
+
+def fact_of(name: str) -> Callable[..., Told]:
+    """Return the class of the facts of a name, which a channel tells."""
+    return next(each for each in FACTS if each.__name__ == name)
 
 
 def plain_answers(state: AnyState) -> tuple[object, ...]:

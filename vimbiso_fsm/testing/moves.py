@@ -2,7 +2,7 @@
 
 The texts of a question are the examples of its state and of its reader, texts that the reader refuses by little, and
 one that few readers take. Beside them are the choices that are shown, the global words, the shortcuts and links of the
-bot, the triggers of other systems, contents, and the passing of time.
+bot, the triggers of other systems, what the channel tells, contents, and the passing of time.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import Any, Final
 from vimbiso_fsm.document.document import Run
 from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.flow import AnyFlow
 from vimbiso_fsm.flow.state import AnyState
 from vimbiso_fsm.flow.turn import FailedWith
 from vimbiso_fsm.messages.content_readers import ContentReader
 from vimbiso_fsm.messages.contents import Attachment, Contact, Contacts, Content, Form, Location, Order, OrderItem
 from vimbiso_fsm.messages.examples import examples_of, near_of
 from vimbiso_fsm.messages.readers import TurnReader
-from vimbiso_fsm.testing.moments import DONE, LOST, Call, Moment, Move, plain_answers
+from vimbiso_fsm.testing.moments import DONE, LATE, LOST, Call, Moment, Move, plain_answers
 
 ROWS: Final = 4
 """Rows of one question that are pressed; more of them are cut, and the walk says so."""
@@ -54,6 +55,7 @@ def moves_at(bot: Bot, moment: Moment) -> Iterator[Move]:
     if run is None or document.call is not None:
         yield Move("say", GREETING)
         yield Move("wait")
+        yield from _told(bot, None)
         return
     state = bot.definition(run)[run.step]
     yield from _presses(run)
@@ -61,6 +63,7 @@ def moves_at(bot: Bot, moment: Moment) -> Iterator[Move]:
         yield Move("say", text)
     yield from _contents(state)
     yield from _pulls(bot, run)
+    yield from _told(bot, bot.definition(run))
     yield Move("wait")
     yield from _everywhere(bot)
     commands = bot.commands
@@ -121,6 +124,17 @@ def _pulls(bot: Bot, run: Run) -> Iterator[Move]:
     for trigger, way in position.events.items():
         if way.takes is None:
             yield Move("pull", trigger, by=way.names[0])
+    for name, pulled in bot.pulled.items():
+        if pulled.takes is None:
+            by = pulled.by if isinstance(pulled.by, str) else pulled.by[0]
+            yield Move("pull", name, by=by)
+
+
+def _told(bot: Bot, flow: AnyFlow | None) -> Iterator[Move]:
+    """Yield a fact of each class to which the bot or the open flow reacts, with nothing but what it must have."""
+    reactions = {**bot.on, **(flow.on if flow is not None else {})}
+    for kind in reactions:
+        yield Move("tell", kind.__name__)
 
 
 def _everywhere(bot: Bot) -> Iterator[Move]:
@@ -135,7 +149,7 @@ def answers_of(bot: Bot, call: Call) -> Iterator[str]:
     """Yield other answers of a call, as codes.
 
     They are the codes of refusals that transitions name, one that none names, that of a token that is not accepted,
-    `LOST`, `DONE` for a call that the service has refused, and for one that only reads what else it may answer.
+    `LOST`, `LATE`, `DONE` for a call that the service has refused, and for one that only reads what else it may answer.
     """
     flow_name, _, name = call.place.partition(".")
     machine = bot.machines.get(flow_name)
@@ -150,6 +164,7 @@ def answers_of(bot: Bot, call: Call) -> Iterator[str]:
         yield bot.tokens.unauthorised
     if call.effect:
         yield LOST
+        yield LATE
     yield from call.others
     if call.code and machine is not None and plain_answers(machine.flow[name]):
         yield DONE

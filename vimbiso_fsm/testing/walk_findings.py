@@ -55,9 +55,12 @@ def conversation(moment: Moment) -> tuple[str, ...]:
     for at in moment.way[1:]:
         assert at.move is not None
         shown = f"[{at.move.what}]" if at.move.kind == "press" else at.move.what
-        shown = {"wait": "(time passes)", "content": f"({shown})", "pull": f"({shown} is pulled)"}.get(
-            at.move.kind, shown
-        )
+        shown = {
+            "wait": "(time passes)",
+            "content": f"({shown})",
+            "pull": f"({shown} is pulled)",
+            "tell": f"(the channel tells {shown})",
+        }.get(at.move.kind, shown)
         refused = "".join(f"  ✗ {code}" for code in at.codes)
         answers = "".join(f"  ! {at.calls[place].method}: {code}" for place, code in at.move.answers)
         lines.append(f"> {shown}{answers}{refused}")

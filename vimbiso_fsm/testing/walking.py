@@ -2,7 +2,8 @@
 
 A walk tries each move (`moves.py`) at each place (`places.py`) that it reaches. It begins where it was least, and goes
 breadth first, so that what it finds has a short conversation. It is exhaustive within its bound: when the turns are
-used up, it names the places at which moves were left over. It has no chance in it: two machines take the same walk.
+used up, it names the places at which moves were left over. It names the guards that no typed answer has passed, too. It
+has no chance in it: two machines take the same walk.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ import attrs
 
 from vimbiso_fsm.check.finding import Finding
 from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.callbacks import name_of
 from vimbiso_fsm.flow.flow import AnyFlow, Flow
+from vimbiso_fsm.flow.state import sequence
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.runtime.base import resolve_bot
 from vimbiso_fsm.testing.approved import approved
@@ -88,8 +91,21 @@ class Walk:
 
     @property
     def exhausted(self) -> bool:
-        """Whether each move was made at each place."""
-        return not self.cut
+        """Whether each move was made at each place, and each guard of a typed answer has accepted one."""
+        return not self.cut and not self.declined
+
+    @cached_property
+    def declined(self) -> tuple[tuple[str, str], ...]:
+        """The guards that no typed answer has passed, by flow and name: what is behind them was not tried."""
+        found: dict[tuple[str, str], None] = {}
+        for flow in flows_of(self.bot):
+            for way in (way for state in flow.states if state.reads for way in flow.ways(state.name, "answer")):
+                for guard in way.guards:
+                    said = self.guards.get((flow.name, name_of(guard)))
+                    passed = said is None or (said.yes if guard in sequence(way.conditions) else said.no or said.why)
+                    if not passed:
+                        found[flow.name, name_of(guard)] = None
+        return tuple(found)
 
     @cached_property
     def transitions(self) -> Mapping[Way, int]:
@@ -120,13 +136,17 @@ class Walk:
 
     def __str__(self) -> str:
         """Return the bound, the places that were cut, and the coverage of each flow."""
-        bound = "exhausted" if self.exhausted else f"cut at {self.bound} turns"
+        bound = "exhausted" if self.exhausted else f"cut at {self.bound} turns" if self.cut else "not exhausted"
         lines = [f"{self.turns} turns, {self.places} places, {bound}"]
         for flow in flows_of(self.bot):
             ways = [(way, times) for way, times in self.transitions.items() if way.flow == flow.name]
             never = ", ".join(str(way) for way, times in ways if not times)
             fired = f"{flow.name:<16} transitions {sum(times > 0 for _, times in ways)}/{len(ways)}"
             lines += [fired + (f"  never: {never}" if never else "")] if ways else []
+        lines += (
+            f"declined: {guard} of {flow} accepts no answer that was typed; name one in State(examples=…)"
+            for flow, guard in self.declined
+        )
         lines += (f"cut: {moves} moves at {place}" for place, moves in sorted(self.cut.items()))
         return "\n".join(lines)
 
