@@ -10,10 +10,11 @@ CHAT   := $(VENV)/.made-chat
 DEV    := $(VENV)/.made-dev
 PIP    := $(BIN)/python -m pip install -qq
 LOW    := build/floors
-# The parts of the tests that meet the dependencies: the store on real servers, telemetry, what is stored and sent.
+# The parts of the tests that meet the dependencies: the store on real servers, telemetry, what is stored and sent, and
+# the adapters, of which that of pywa is served by FastAPI.
 FLOOR_TESTS := tests/store/test_store_contract.py tests/store/test_redis_atomic.py tests/store/test_senseless_replies.py \
   tests/store/test_connections.py tests/store/test_wire.py tests/runtime/test_telemetry.py \
-  tests/hostile/test_measurements.py tests/document tests/channels tests/messages tests/web
+  tests/hostile/test_measurements.py tests/document tests/channels tests/messages tests/web tests/adapters
 REDIS_TESTS := tests/store/test_store_contract.py tests/store/test_redis_atomic.py tests/store/test_connections.py \
   tests/store/test_wire.py
 # Warnings of old versions are theirs, and no errors.
@@ -54,7 +55,7 @@ floors: $(DEV) ## try a part of the tests with the lowest declared versions, and
 	rm -rf $(LOW) && mkdir -p build && $(PYTHON) -m venv $(LOW)
 	$(BIN)/python -m tests.floors > build/floors.txt
 	$(LOW)/bin/python -m pip install -qq 'pip>=25.1'
-	$(LOW)/bin/python -m pip install -qq --constraint build/floors.txt --editable '.[cli,otel,phone]' --group test
+	$(LOW)/bin/python -m pip install -qq --constraint build/floors.txt --editable '.[cli,otel,phone,aiogram,django,ptb,pywa,twilio]' 'fastapi>=0.115' --group test
 	$(FLOOR_PYTEST) $(FLOOR_TESTS)
 	$(LOW)/bin/python -m pip install -qq 'redis[hiredis]>=7,<8'
 	$(FLOOR_PYTEST) $(REDIS_TESTS)
