@@ -51,11 +51,18 @@ _CONSTANTS: Final = (
 """The constants of `retention.py` that the script uses."""
 _PARTS: Final = ("begin", "others", "state", "commit", "member", "shared", "damage")
 _FOLDER: Final = files("vimbiso_fsm.store").joinpath("lua")
-SCRIPT: Final = b"local %b = %b\n%b" % (
-    ", ".join(_CONSTANTS).encode(),
-    ", ".join(f"{vars(retention)[name]:.0f}" for name in _CONSTANTS).encode(),
-    b"\n".join(_FOLDER.joinpath(f"{part}.lua").read_bytes() for part in _PARTS),
-)
+
+
+def with_numbers(text: str) -> str:
+    """Return a text of the script with the numbers in the place of the names of constants.
+
+    A local of the script for each of them would cost every call some instructions.
+    """
+    return _NAMES.sub(lambda name: f"{vars(retention)[name[0]]:.0f}", text)
+
+
+_NAMES: Final = re.compile(r"\b(?:" + "|".join(_CONSTANTS) + r")\b")
+SCRIPT: Final = with_numbers("\n".join(_FOLDER.joinpath(f"{part}.lua").read_text("utf-8") for part in _PARTS)).encode()
 SHA: Final = hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest()
 _DATED: Final = re.compile(rb"@\d+\.\d+ ")
 """The timestamp that the script writes before the body of an entry or an incident.

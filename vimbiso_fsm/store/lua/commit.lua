@@ -28,7 +28,7 @@ if mode == 'commit' or mode == 'remember' or mode == 'verify' then
   if mode == 'remember' then
     local ends = state.is_kept and state.ends or now + TOKEN_KEPT
     local numbers = state.turns .. ' ' .. state.untaken + 1 .. ' ' .. whole(ends)
-    call('HSET', KEYS[1], 'm', numbers, untaken_field(state.untaken), ARGV[7])
+    call('HSET', KEYS[1], 'm', numbers, others().untaken_field(state.untaken), ARGV[7])
     if not state.is_kept then call('EXPIREAT', KEYS[1], whole(ends)) end
     if has_set then
       others().use_in_set(others().with_earlier({whole(now), token}))
@@ -52,8 +52,11 @@ if mode == 'commit' or mode == 'remember' or mode == 'verify' then
   local turns, untaken, tokens, moved = state.turns, state.untaken, latest(state)
   local fields = {'v', ARGV[7], 'h', ARGV[8], 'c', ARGV[9], 'd', ARGV[10]}
   local after = 17 + 2 * (ARGV[17] or 0)
-  for i = after + 1, #ARGV do turns, untaken = add_record(fields, ARGV[i], turns, untaken) end
-  if ARGV[11] ~= '' then turns, untaken = add_record(fields, ARGV[11], turns, untaken) end
+  for i = after + 1, #ARGV do turns, untaken = others().add_record(fields, ARGV[i], turns, untaken) end
+  if ARGV[11] ~= '' then -- as `add_record` does, without the look whether it is that of a turn
+    fields[#fields + 1], fields[#fields + 2] = 'r' .. turns % RECORDS_KEPT, ARGV[11]
+    turns = turns + 1
+  end
   if is_stranger and has_set then
     moved = {whole(now), token}
   else

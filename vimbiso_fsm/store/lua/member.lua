@@ -96,8 +96,8 @@ if mode == 'rewrite' then
     rewrite('p', version .. ' ' .. digest .. ' ' .. others().check_of(version, digest, ARGV[9]) .. ' ' .. ARGV[9])
   end
   local places = {}
-  for i = 0, RECORDS_KEPT - 1 do places[#places + 1] = turn_field(i) end
-  for i = 0, UNTAKEN_KEPT - 1 do places[#places + 1] = untaken_field(i) end
+  for i = 0, RECORDS_KEPT - 1 do places[#places + 1] = others().turn_field(i) end
+  for i = 0, UNTAKEN_KEPT - 1 do places[#places + 1] = others().untaken_field(i) end
   local found = call('HMGET', KEYS[1], unpack(places))
   for i = 12, #ARGV, 2 do
     for place, record in ipairs(found) do

@@ -1,20 +1,4 @@
--- Functions that a usual commit does not need, and those for the places of records, which it needs too.
---
--- Each call of the script makes its functions anew, which was a tenth of what a commit took. `others` makes its own when
--- one of them is needed first, and returns them by name.
-
--- The places of records in the state: of turns, and of messages without a turn. Each is a ring.
-local function turn_field(number) return 'r' .. number % RECORDS_KEPT end
-local function untaken_field(number) return 'q' .. number % UNTAKEN_KEPT end
-
--- Add a record to the fields to be written, in its ring; return the numbers of records after it.
-local function add_record(fields, record, turns, untaken)
-  local is_untaken = string.match(record, '^%S*  ') -- it has no root
-  fields[#fields + 1] = is_untaken and untaken_field(untaken) or turn_field(turns)
-  fields[#fields + 1] = record
-  if is_untaken then return turns, untaken + 1 end
-  return turns + 1, untaken
-end
+-- Functions that a usual commit does not need. `others` makes them when one of them is needed first, and returns them by name.
 
 -- The ages of frames: the instants at which entries and incidents were appended.
 local OF_ENTRIES, OF_INCIDENTS = '^%d+ %S* @(%d+%.%d+) ', '^@(%d+%.%d+) '
@@ -22,6 +6,19 @@ local OF_ENTRIES, OF_INCIDENTS = '^%d+ %S* @(%d+%.%d+) ', '^@(%d+%.%d+) '
 local made
 local function others()
   if made then return made end
+
+  -- The places of records in the state: of turns, and of messages without a turn. Each is a ring.
+  local function turn_field(number) return 'r' .. number % RECORDS_KEPT end
+  local function untaken_field(number) return 'q' .. number % UNTAKEN_KEPT end
+
+  -- Add a record to the fields to be written, in its ring; return the numbers of records after it.
+  local function add_record(fields, record, turns, untaken)
+    local is_untaken = string.match(record, '^%S*  ') -- it has no root
+    fields[#fields + 1] = is_untaken and untaken_field(untaken) or turn_field(turns)
+    fields[#fields + 1] = record
+    if is_untaken then return turns, untaken + 1 end
+    return turns + 1, untaken
+  end
 
   -- The head in the audit: that of the latest entry with a frame ("<version> <digest> @<at> <body>"), with a version more
   -- for each damaged entry after it. Nothing if a list of them has no frame at its end.
@@ -172,7 +169,7 @@ local function others()
   end
 
   made = {
-    audited = audited, check_of = check_of, expire = expire, convert = convert, all_records = all_records,
+    turn_field = turn_field, untaken_field = untaken_field, add_record = add_record, audited = audited, check_of = check_of, expire = expire, convert = convert, all_records = all_records,
     records = records, recorded = recorded, use_in_set = use_in_set, with_earlier = with_earlier,
     drop_tokens = drop_tokens, damaged_parted = damaged_parted, parted = parted, drop_expired = drop_expired,
   }
