@@ -118,7 +118,10 @@ def rewrite(document: Document, before: Document) -> tuple[dict[str, Any], Colle
             raw["flow_data"], raw["_run"] = run_to_raw(document.run, keeps_instants=True)
         written.append("flow_data")
     if not raw.keys() <= known.keys():
-        raw = {wire: raw[wire] for wire in _ORDER if wire in raw}
+        unordered, raw = raw, {}
+        for wire in _ORDER:
+            if wire in unordered:
+                raw[wire] = unordered[wire]
     return raw, written
 
 
@@ -155,9 +158,13 @@ def keep_judged(
 
 def without_sent(document: Document, ids: Collection[str]) -> Document:
     """Return a document without replies of its outbox that were sent. What is known of it stays known."""
-    outbox = (*[waiting for waiting in document.outbox if waiting.id not in ids],)
-    if len(outbox) == len(document.outbox):
+    left = list[Undelivered]()
+    for waiting in document.outbox:
+        if waiting.id not in ids:
+            left.append(waiting)  # a comprehension is one call more
+    if len(left) == len(document.outbox):
         return document
+    outbox = tuple(left)
     values = [*_all_of(document)]  # `attrs.evolve` costs four times as much, and each turn with a sender comes here
     values[_OUTBOX_AT] = outbox
     after, judged = Document(*values), document.judged

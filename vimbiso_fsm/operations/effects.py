@@ -31,7 +31,7 @@ Operation: TypeAlias = Coroutine[Request, object, R]
 
 
 class Beginning(Generic[R]):
-    """An operation that begins as straight code, because its first effect mostly ends it.
+    """An operation that begins as straight code, because few effects mostly end it.
 
     The coroutine `rest` does all that is left, from wherever the straight code has come to.
     """
@@ -42,10 +42,13 @@ class Beginning(Generic[R]):
         """Return the first effect; None if there is more to do before it."""
         raise NotImplementedError
 
-    def answered(self, answer: Any) -> R | None:
-        """Take the answer to the first effect; return the result of the operation, or None if there is more to do.
+    def answered(self, answer: Any) -> R | Request | None:
+        """Take the answer to the latest effect.
 
         The answer may be a `DocumentTooLarge`, for an operation that goes on from it.
+
+        Returns:
+            The result of the operation, the next effect, or None if there is more to do.
         """
         raise NotImplementedError
 
@@ -55,16 +58,14 @@ class Beginning(Generic[R]):
 
     async def whole(self) -> R:
         """Do the whole operation."""
-        first = self.first()
-        if first is not None:
+        step: R | Request | None = self.first()
+        while isinstance(step, Effect):
             try:
-                answer = await first
+                answer = await step
             except DocumentTooLarge as error:
                 answer = error
-            ended = self.answered(answer)
-            if ended is not None:
-                return ended
-        return await self.rest()
+            step = self.answered(answer)
+        return await self.rest() if step is None else step
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -249,15 +250,15 @@ def run(operation: Operation[R] | Beginning[R], perform: Callable[[Request], obj
         What the operation returns.
     """
     if isinstance(operation, Beginning):
-        first = operation.first()
-        if first is not None:
+        step: R | Request | None = operation.first()
+        while isinstance(step, Effect):
             try:
-                answer = perform(first)
+                answer = perform(step)
             except DocumentTooLarge as error:
                 answer = error
-            ended = operation.answered(answer)
-            if ended is not None:
-                return ended
+            step = operation.answered(answer)
+        if step is not None:
+            return step
         operation = operation.rest()
     try:
         effect = operation.send(None)
@@ -278,15 +279,15 @@ def run(operation: Operation[R] | Beginning[R], perform: Callable[[Request], obj
 async def run_awaited(operation: Operation[R] | Beginning[R], perform: Callable[[Request], Awaitable[object]]) -> R:
     """Run an operation to its end with an awaitable `perform`. See `run`."""
     if isinstance(operation, Beginning):
-        first = operation.first()
-        if first is not None:
+        step: R | Request | None = operation.first()
+        while isinstance(step, Effect):
             try:
-                answer = await perform(first)
+                answer = await perform(step)
             except DocumentTooLarge as error:
                 answer = error
-            ended = operation.answered(answer)
-            if ended is not None:
-                return ended
+            step = operation.answered(answer)
+        if step is not None:
+            return step
         operation = operation.rest()
     try:
         effect = operation.send(None)

@@ -56,7 +56,7 @@ from vimbiso_fsm.operations.names import Several, meet, record_conflict
 from vimbiso_fsm.operations.pass_on import pass_on
 from vimbiso_fsm.operations.promote import Unlinked
 from vimbiso_fsm.operations.replied import with_reply
-from vimbiso_fsm.operations.sending import send, whole_outbox
+from vimbiso_fsm.operations.sending import is_first, note_sent, send, settle, whole_outbox
 from vimbiso_fsm.operations.shared import find_owner, proven_owner
 from vimbiso_fsm.operations.turn import (
     NONE_BUSY,
@@ -111,7 +111,8 @@ class Handling(Beginning[Outcome]):
     """The handling of one message.
 
     A plain turn is straight code: the document is cached, the decision proposes no call, and the outcome follows the
-    commit (`first`, `answered`). All else is done by coroutines, which go on from where the straight code has come to.
+    commit, or the answer of the channel to the replies (`first`, `answered`). All else is done by coroutines, which go
+    on from where the straight code has come to.
     A method that returns an `Outcome` ends the handling. One that returns None leaves a document and an event to be
     decided on it.
     """
@@ -119,6 +120,8 @@ class Handling(Beginning[Outcome]):
     # What few messages change has its default in the class.
     _then: Callable[[Handling], Awaitable[Outcome | None]]  # what is to be done next
     _answer: requests.CommitResult | DocumentTooLarge  # to the first commit; set if it has stored nothing
+    _delivery: Deliver | None = None  # the replies that are sent as straight code
+    _not_sent: Answer | BaseException  # the answer of the channel to them; set if it is not `Sent`
     _decided_at = 0.0
     _elsewhere = False
     _looked_before = False
@@ -186,8 +189,14 @@ class Handling(Beginning[Outcome]):
         self._then = Handling._commit
         return commit_of(decision, turns.head) if decision.call is None else None
 
-    def answered(self, answer: requests.CommitResult | DocumentTooLarge) -> Outcome | None:
-        """Take the answer of the store to that commit; return the outcome, unless there is more to do."""
+    def answered(self, answer: Any) -> Outcome | Deliver | None:
+        """Take the answer of the store to that commit, and then that of the channel to its replies.
+
+        Returns:
+            The outcome; the replies to be sent, if they are the next ones in the outbox; None if there is more to do.
+        """
+        if self._delivery is not None:
+            return self._delivered(self._delivery, answer)
         if not isinstance(answer, requests.Committed):
             self._answer, self._then = answer, Handling._lost
             return None
@@ -197,13 +206,40 @@ class Handling(Beginning[Outcome]):
         self._take_stored(stored)
         document = stored.document
         if (
-            self.leases
-            or turns.passes
+            turns.passes
             or (stored.changed and (document.moved is not None or document.leaving))
             or (stored.entry is not None and stored.entry.kind != "transition" and is_fold_due(stored.entry))
         ):
             self._then = Handling._go_on
             return None
+        if not self.leases:
+            return self._finish(turns.document)
+        waiting = stored.delivery
+        if waiting is None or not (self._sends and is_first(turns, waiting)):
+            self._then = Handling._go_on
+            return None
+        self._kept = len(self._replies)
+        at = turns.document.channel.at_place_of(self._message.channel)
+        self._delivery = Deliver(at, stored.replies, waiting.id, True)
+        return self._delivery
+
+    def _delivered(self, delivery: Deliver, answer: Answer | BaseException) -> Outcome | None:
+        """Take the answer of the channel to the replies; return the outcome, unless there is more to do."""
+        turns = self._turns
+        waiting = turns.document.outbox[0]
+        if not isinstance(answer, Sent):
+            self._not_sent, self._then = answer, Handling._settle
+            return None
+        note_sent(turns, waiting, answer, delivery.channel)
+        self._answers.append(answer)
+        return self._finish(turns.document)
+
+    async def _settle(self) -> Outcome:
+        """Take note that the channel has not taken the replies."""
+        turns, delivery = self._turns, self._delivery
+        assert delivery is not None
+        waiting = turns.document.outbox[0]
+        self._answers.append(await settle(turns, waiting, delivery.replies, self._not_sent, delivery.channel))
         return self._finish(turns.document)
 
     async def rest(self) -> Outcome:

@@ -82,23 +82,24 @@ async def send(turns: MemberTurns, leased: Sequence[Leased], at: Channel | None 
         The answers of the channel, up to the first that is not `Sent`, because those after it wait behind it. That is
         None if the outcome is unknown, or if the replies are left to another process.
     """
-    context, answers = turns.context, list[Answer | None]()
+    answers = list[Answer | None]()
     for waiting, replies in leased:
-        outbox, until = turns.document.outbox, waiting.leased_until
-        is_first = outbox and outbox[0] is waiting and until is not None and until.timestamp() > context.now
-        if not (is_first or await _is_next(turns, waiting)):
+        if not (is_first(turns, waiting) or await _is_next(turns, waiting)):
             return (*answers, None)
         document, to = turns.document, waiting.to
         channel = at or (document.channel if to is None else document.channel_at(to))
         answer = await Deliver(channel, replies, waiting.id, True)
-        if isinstance(answer, Sent):
-            note_sent(turns, waiting, answer, at)
-            answers.append(answer)
-            continue
-        if isinstance(answer, BaseException):
-            context.errors.append((waiting.id[:10], answer))
-        return (*answers, await settle(turns, waiting, replies, answer, at))
+        if not isinstance(answer, Sent):
+            return (*answers, await settle(turns, waiting, replies, answer, at))
+        note_sent(turns, waiting, answer, at)
+        answers.append(answer)
     return answers
+
+
+def is_first(turns: MemberTurns, waiting: Undelivered) -> bool:
+    """Return whether replies are the first in the outbox, and are leased to this process for a while yet."""
+    outbox, until = turns.document.outbox, waiting.leased_until
+    return bool(outbox) and outbox[0] is waiting and until is not None and until.timestamp() > turns.context.now
 
 
 async def settle(
@@ -108,12 +109,14 @@ async def settle(
     answer: Answer | BaseException,
     at: Channel | None = None,
 ) -> Answer | None:
-    """Take note of the answer of the channel. An answer other than `Sent` is a turn of its own. See `send`."""
+    """Take note of the answer of the channel. One other than `Sent` is a turn of its own; an exception is reported."""
     context, channel = turns.context, at or turns.document.channel_at(waiting.to)
     if isinstance(answer, Sent):
         note_sent(turns, waiting, answer, at)
         return answer
     known = None if isinstance(answer, BaseException) else answer
+    if isinstance(answer, BaseException):
+        context.errors.append((waiting.id[:10], answer))
     if isinstance(known, Later):
         await keep_pause(context, channel, waiting.id, known)
     try:

@@ -6,6 +6,7 @@ member's path: with the member's next commit, or `RECORD_AFTER` seconds later to
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -77,15 +78,17 @@ class Recorder:
     def __init__(self, base: BaseManager, perform: Callable[[MarkSent], object]) -> None:
         self._base, self._perform = base, perform
         self._timer: threading.Timer | None = None
+        self._process = 0  # the process in which the timer was started
         self._guard = threading.Lock()
 
     def soon(self) -> None:
         """Record in `RECORD_AFTER` seconds what was sent by then."""
         with self._guard:
-            if self._timer is None or not self._timer.is_alive():  # after a fork the thread is gone
-                self._timer = threading.Timer(RECORD_AFTER, self._record)
-                self._timer.daemon = True
-                self._timer.start()
+            if self._timer is None or self._process != os.getpid():  # after a fork the thread is gone
+                timer = threading.Timer(RECORD_AFTER, self._record)
+                timer.daemon = True
+                timer.start()
+                self._timer, self._process = timer, os.getpid()
 
     def record(self) -> None:
         """Record now what was sent. What the store does not take is recorded later."""
@@ -95,9 +98,11 @@ class Recorder:
                 self._base.sent.done(request.member_id, note)
 
     def _record(self) -> None:
-        self.record()
-        with self._guard:
-            self._timer = None
+        try:
+            self.record()
+        finally:
+            with self._guard:
+                self._timer = None
         if self._base.sent:
             self.soon()
 
