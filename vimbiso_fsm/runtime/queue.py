@@ -263,6 +263,12 @@ class AsyncMemberLock:
 
     def leave(self) -> None:
         """Leave the queue."""
+        places, slots = self._queue._places, self._slots
+        if self.held and self._has_slot and places[self._key] is None and not slots._waiting:  # as `enter` has found it
+            del places[self._key]
+            slots.free += 1
+            self.held = self._has_slot = False
+            return
         self.give_up_slot()
         self.release()
 

@@ -147,7 +147,10 @@ class Line:
         return next((wire for wire in self._wires if wire.check(joining=True)), None)
 
     def _is_idle(self) -> bool:
-        return all(wire.is_idle for wire in self._wires)
+        for wire in self._wires:  # noqa: SIM110  # a generator would be calls in each turn
+            if not wire.is_idle:
+                return False
+        return True
 
     def _open(self) -> bool:
         """Open a wire, or several for very many commands; return False if the pool has no further connection."""
