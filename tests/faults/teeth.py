@@ -41,7 +41,7 @@ from vimbiso_fsm.engine import schedule
 from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.flow import bot as bot_module
 from vimbiso_fsm.messages.proof import PROOFS
-from vimbiso_fsm.operations import sending, wake
+from vimbiso_fsm.operations import handle, sending, wake
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.runtime import worker
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
@@ -241,7 +241,7 @@ def not_struck_off(profile: Profile, seed: int) -> Report:
     """What was sent is sent again by a worker."""
 
     def broken() -> Report:
-        with mock.patch.object(sending, "note_sent"):
+        with mock.patch.object(sending, "note_sent"), mock.patch.object(handle, "note_sent"):
             return numbers_said(profile.of(2, 10), 4, seed)
 
     return _bitten(broken, r"came \d+ times")

@@ -30,10 +30,12 @@ from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.errors import Contended, DocumentTooLarge
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Address, Channel, Message
+from vimbiso_fsm.messages.sending import Never, Sent
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.context import Context
-from vimbiso_fsm.operations.effects import LegacyRecord, Pause, RunCall
+from vimbiso_fsm.operations.effects import Deliver, LegacyRecord, Pause, RunCall
 from vimbiso_fsm.operations.handle import Handling, Outcome, handle
+from vimbiso_fsm.operations.sent_notes import SentNotes
 from vimbiso_fsm.operations.update import save
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.store.memory import MemoryStore
@@ -378,7 +380,7 @@ def test_a_plain_turn_is_one_commit_and_no_coroutine():
         commit = handling.first()
         assert isinstance(commit, Commit)
         outcome = handling.answered(chat.store.perform(commit))
-        assert outcome is not None
+        assert isinstance(outcome, Outcome)
         assert (outcome.status, outcome.state) == (status, chat.document())
     stale = Handling(Context(chat.bot, chat.cache, chat.clock.at), chat.message("menu"))
     commit = stale.first()
@@ -387,6 +389,29 @@ def test_a_plain_turn_is_one_commit_and_no_coroutine():
     assert stale.answered(chat.store.perform(commit)) is None
     assert Handling(Context(chat.bot, Cache(), chat.clock.at), chat.message("menu")).first() is None
     chat.check()
+
+
+def test_the_replies_of_a_plain_turn_are_sent_without_a_coroutine():
+    """A sender's `Sent` ends the turn whose replies are next in the outbox. Another answer is left to the coroutine."""
+    chat = member_chat()
+    chat.say("hi", "order")
+    for text, answer in (("ada", Sent()), ("help", Never("blocked"))):
+        context = Context(chat.bot, chat.cache, chat.clock.at)
+        context.senders, context.sent = {CHANNEL.type}, SentNotes()
+        handling = Handling(context, chat.message(text))
+        commit = handling.first()
+        assert isinstance(commit, Commit)
+        delivery = handling.answered(chat.store.perform(commit))
+        assert isinstance(delivery, Deliver)
+        assert (delivery.channel.address, delivery.is_reply) == (CHANNEL.address, True)
+        outcome = handling.answered(answer)
+        if isinstance(answer, Never):
+            assert outcome is None
+            continue
+        assert isinstance(outcome, Outcome)
+        assert (outcome.sent, outcome.replies) == (True, tuple(delivery.replies))
+        assert context.sent.is_sent(MEMBER, delivery.key)
+        assert not outcome.state.outbox
 
 
 def test_a_document_too_large_fails_the_turn():

@@ -18,6 +18,7 @@ from tests.deployments import Nodes, cluster
 from tests.engines import Server, free_port, running, valkey_program
 from tests.faults.mutants import mutated
 from vimbiso_fsm.errors import StoreUnavailable
+from vimbiso_fsm.store import memory as model
 from vimbiso_fsm.store.memory import AsyncMemoryStore, MemoryStore
 from vimbiso_fsm.store.pipeline import Answer
 from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
@@ -361,6 +362,19 @@ def test_the_model_keeps_to_its_clock():
     assert answer == Stored(Head(), None, 1_000.0)
     now[0] += 0.5
     assert store.perform(Load("m")) == Stored(Head(), None, 1_000.5)
+
+
+def test_the_model_drops_what_is_beyond_its_count_together(monkeypatch: pytest.MonkeyPatch):
+    """In memory, too, a reader sees no more than the count, and what is beyond it is dropped together."""
+    monkeypatch.setattr(model, "INCIDENTS_KEPT", 3)
+    monkeypatch.setattr(model, "TRIMMED_AT_ONCE", 2)
+    store, kept = MemoryStore(lambda: 1_000.0), list[int]()
+    for number in range(1, 8):
+        store.perform(RecordIncident("m", b"%d" % number))
+        kept.append(len(store._incidents["m"]))
+        latest = [b"%d" % each for each in range(1, number + 1)][-3:]
+        assert [*store.perform(ReadIncidents("m"))] == latest
+    assert kept == [1, 2, 3, 4, 5, 3, 4]
 
 
 @pytest.mark.embedded
