@@ -26,7 +26,7 @@ SOURCES: Final[Mapping[str, tuple[str, ...]]] = {
     "approved": (*_DECIDING, "tests/walks"),
     "walked": _DECIDING,
     "tested": ("flows", "vimbiso_fsm", "tests/mutation/making.py", "tests/mutation/mutants.py", "tests/vimbisopay",
-               "tests/transcripts", "tests/acceptance"),
+               "tests/transcripts"),
 }  # fmt: skip
 """The files and folders on which each stage depends."""
 

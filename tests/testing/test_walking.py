@@ -46,15 +46,15 @@ def codes(findings: tuple[Finding, ...]) -> list[tuple[str, str]]:
 
 
 def test_a_walk_covers_a_bot() -> None:
-    """With nothing given but who writes, nine of ten transitions of VimbisoPay fire, and nothing is found in them."""
-    found = walk(flows.bot, [*WHO, "telegram:77"], turns=4_000)
-    assert sum(times > 0 for times in found.transitions.values()) >= 115
-    assert len(found.never) <= 14
+    """With nothing given but who writes, four of five transitions of VimbisoPay fire, and nothing is found in them."""
+    found = walk(flows.bot, [*WHO, "telegram:77"], turns=2_500)
+    assert sum(times > 0 for times in found.transitions.values()) >= 105
+    assert len(found.never) <= 27
     assert [each for each in found.findings if not each.advice] == []
-    assert found.turns == 4_000
+    assert found.turns == 2_500
     assert not found.exhausted
     assert all(moves > 0 for moves in found.cut.values())
-    assert "cut at 4000 turns" in str(found)
+    assert "cut at 2500 turns" in str(found)
 
 
 def test_a_call_is_answered_with_nothing_to_choose_from() -> None:

@@ -17,9 +17,12 @@ from vimbiso_fsm.flow.turn import FailedWith
 
 def unanswered_findings(bot: Bot) -> Iterator[Finding]:
     """Yield what the flows of a bot leave without a way."""
+    inner = {id(state.flow) for flow in bot.flows for state in flow.states if state.flow is not None}
     for flow in flows_of(bot):
+        cancels_else = bool(flow.required) or any(state.cancels for state in flow.states)
         for state in flow.states:
-            yield from _failures(flow, state)
+            if cancels_else or id(flow) not in inner:
+                yield from _failures(flow, state)
             yield from _refusals(flow, state)
             yield from _outputs(flow, state)
 
@@ -27,7 +30,8 @@ def unanswered_findings(bot: Bot) -> Iterator[Finding]:
 def _failures(flow: AnyFlow, state: AnyState) -> Iterator[Finding]:
     """Yield a call with a failure that no transition takes, so that it leads out of the flow.
 
-    It is claimed where each transition names the codes that it takes. What other guards decline is not known.
+    It is claimed where each transition names the codes that it takes. What other guards decline is not known. Of a
+    sub-flow that ends as cancelled in no other way it is not claimed, because the flow that runs it expects just that.
     """
     ways = flow.ways(state.name, "failed") if state.call is not None else ()
     named = [{code for guard in sequence(way.conditions) for code in _codes(guard)} for way in ways]

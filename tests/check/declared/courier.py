@@ -391,9 +391,11 @@ def a_failure_that_no_way_takes():
             State("to", ask=ASK, reads=readers.name(), into="to"), State("sure", ask=ASK),
             State("collecting", call=collect),  # HERE call-without-failed
             State("end", say=ASK, final=True), State("full", say=ASK, final=True),
+            State("dropped", say=ASK, final=True, cancels=True),
         ],
         transitions=[
-            Transition("answer", "to", "sure"), Transition("yes", "sure", "collecting"), Transition("no", "sure", "to"),
+            Transition("answer", "to", "sure"), Transition("yes", "sure", "collecting"),
+            Transition("no", "sure", "dropped"),
             Transition("done", "collecting", "end"),
             Transition("failed", "collecting", "full", conditions=failed_with("van.full")),
         ])

@@ -303,3 +303,15 @@ def failures_that_guards_of_the_author_tell_apart():
             Transition("answer", "dish", "cooking"), Transition("done", "cooking", "end"),
             Transition("failed", "cooking", "end", conditions=was_tried), Transition("failed", "cooking", "dish", conditions=was_not_tried),
         ])
+
+
+def a_failure_by_which_a_part_is_cancelled():
+    def cook(turn: Turn[Order]):
+        return call(Kitchen.cook, turn.data.dish)
+    cooking = Flow("cook", data=Order, initial="dish",
+        states=[State("dish", ask=ASK, reads=readers.name(), into="dish"), State("cooking", call=cook), State("cooked", final=True)],
+        transitions=[
+            Transition("answer", "dish", "cooking"), Transition("done", "cooking", "cooked"),
+            Transition("failed", "cooking", "dish", conditions=failed_with("kitchen.no_such_dish")),
+        ])
+    return one(State("first", ask=ASK), State("running", flow=cooking), ways=[Transition("go", "first", "running"), Transition(["done", "cancelled"], "running", "end")])
