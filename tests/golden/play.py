@@ -282,7 +282,7 @@ class Play:
                 yield f"  {kind}[{place}] {self._named(_indented(_shown(word), ' ' * 4))}".rstrip()
 
     def _named(self, text: str) -> str:
-        """Return a text without digests of what stands on the page, and nanoseconds in the name of a quarantined key."""
+        """Return a text without digests of what stands on the page, and the nanoseconds of a quarantined key."""
         text = re.sub("[0-9a-f]{64}", lambda found: self._digests.get(found[0], found[0]), text)
         return re.sub(r"(:aside:\d+:)\d+(?=:)", r"\1<nanoseconds>", text)
 
