@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Generator
@@ -66,6 +67,18 @@ def _flushed(server: Server) -> Server:
     with server.client() as client:
         client.flushall()
     return server
+
+
+@pytest.fixture
+def no_collection() -> Generator[None]:
+    """Collect no garbage during the test.
+
+    An exception of the watchdog that comes in a callback of a collection, such as one of Hypothesis, is not raised: it
+    is reported, which fails the test.
+    """
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture

@@ -242,7 +242,7 @@ def not_struck_off(profile: Profile, seed: int) -> Report:
 
     def broken() -> Report:
         with mock.patch.object(sending, "note_sent"), mock.patch.object(handle, "note_sent"):
-            return numbers_said(profile.of(2, 10), 4, seed)
+            return numbers_said(profile.of(5, 12), 4, seed)
 
     return _bitten(broken, r"came \d+ times")
 
@@ -256,7 +256,7 @@ def left_unsaid(profile: Profile, seed: int) -> Report:
             mock.patch.object(sending, "is_left", return_value=False),
             mock.patch.object(sending, "is_over", return_value=False),
         ):
-            return numbers_said(profile.of(2, 10), 4, seed)
+            return numbers_said(profile.of(5, 12), 4, seed)
 
     return _bitten(broken, "were lost|was never taken|something is left")
 

@@ -39,6 +39,8 @@ from vimbiso_fsm.runtime.watchdog import (
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.testing.chat import Clock, words
 
+pytestmark = pytest.mark.usefixtures("no_collection")
+
 LIMIT = 30.0
 """Seconds after which a callback that must be ended ends by itself, and the test fails."""
 Kind = Literal["sync", "async"]
@@ -452,10 +454,7 @@ def test_no_collection_begins_while_the_frames_are_read(collects: bool, monkeypa
         return {}
 
     monkeypatch.setattr(sys, "_current_frames", read)
-    if not collects:
-        gc.disable()
-    try:
-        watchdog._Looker().look()
-        assert (seen, gc.isenabled()) == ([False], collects)
-    finally:
+    if collects:
         gc.enable()
+    watchdog._Looker().look()
+    assert (seen, gc.isenabled()) == ([False], collects)

@@ -419,6 +419,7 @@ def endless_bot() -> Bot:
     return Bot([flow], services={"endless": Endless()}, texts={"en": {"ask": "?", "call": "Call"}})
 
 
+@pytest.mark.usefixtures("no_collection")
 @pytest.mark.parametrize(("says", "named"), [("loop", "reads endless of endless.start"), ("call", "endless")])
 def test_what_never_ends_is_ended(says: str, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A callback or a service that does not return is ended and named, and the simulation goes on."""
