@@ -459,7 +459,7 @@ class Simulation:
 
     def _late(self) -> str:
         """Return in words which callback or service the watchdog has ended."""
-        slow = self._chat.ended
+        slow = self._chat.late
         if slow is None:
             return f"A callback took longer than {WATCHDOG.stop:g} s, and was ended."
         place = f" of {slow.flow}.{slow.state}" if slow.state else ""
@@ -540,7 +540,7 @@ class _Process(Chat):
         super().__init__(bot)
         self._answer = answer
         self._sent = SentNotes()
-        self.ended: SlowCallback | None = None
+        self.late: SlowCallback | None = None
         self._watched = Watched(WATCHDOG)
         self._watched.count = self._note
         self.delivers = True
@@ -563,9 +563,8 @@ class _Process(Chat):
         return self._hold(begin, None)
 
     def _note(self, slow: SlowCallback) -> None:
-        """Note the callback that the watchdog has ended, in its thread."""
-        if slow.stopped:
-            self.ended = slow
+        """Note a callback that takes long, in the thread of the watchdog, which then ends it before it reports that."""
+        self.late = slow
 
     def run_call(self, request: RunCall) -> object:
         """Answer a call."""
